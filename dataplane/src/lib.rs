@@ -3,4 +3,5 @@
 //! Knows no files, no sockets, no async. Time comes in as an argument.
 #![forbid(unsafe_code)]
 
+pub mod steer;
 pub mod unit;
