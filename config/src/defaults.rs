@@ -1,0 +1,125 @@
+//! Every default and every bound of the configuration, with the sum that justifies it.
+//!
+//! `config/examples/reference.toml` states each default as a commented-out line; a test holds the two together.
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use crate::schema::{Idle, Level, Limits, LogFormat, Port, Quorum, Replicas, Scheme};
+
+/// The highest member number (the dataplane's `MEMBER_NUMBER_MAX`; the control crate asserts that they agree).
+pub const MEMBER_ID_MAX: u8 = 32;
+
+/// Names go into certificates, metrics and log lines: as long as a DNS label at most.
+pub const NAME_LENGTH_MAX: usize = 63;
+
+/// The filter that puts a session's control and data on one unit.
+pub const SCHEME: Scheme = Scheme::Steered;
+/// The patent's way: each side of a split serves the clients that it still reaches.
+pub const QUORUM: Quorum = Quorum::None;
+/// The patent's way: everyone holds everything.
+pub const REPLICAS: Replicas = Replicas::All;
+
+/// Keepalive period: with three losses a death is noticed after 30 ms, at 100 small datagrams a second and member.
+pub const PERIOD: Duration = Duration::from_millis(10);
+/// Below 1 ms the scheduler's own jitter would be most of a period; above 1 s detection is no longer sub-second.
+pub const PERIOD_RANGE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
+/// Two losses in a row happen on any network; three are a sign.
+pub const LOSSES_MIN: u8 = 3;
+/// Fewer than 3 condemn by chance; n never exceeds 20 (DESIGN section 6).
+pub const LOSSES_RANGE: (u8, u8) = (3, 20);
+/// Beyond this, "sub-second everything" is lost: losses_min × period above it earns a warning.
+pub const DETECTION_SENSIBLE_MAX: Duration = Duration::from_secs(3);
+/// A week: 7 × 24 × 3600 s (the patent's intent; departure 2).
+pub const FALSE_ALARM_INTERVAL: Duration = Duration::from_secs(604_800);
+/// A minute to a hundred years.
+pub const FALSE_ALARM_RANGE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3_155_760_000));
+/// DESIGN section 7.
+pub const BALANCE_INTERVAL: Duration = Duration::from_secs(2);
+/// Faster than 100 ms measures noise; slower than an hour is no balancing.
+pub const BALANCE_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3600));
+
+/// Where a member keeps its incarnation and admitted certificates; the member's name is appended.
+pub const STATE_DIR: &str = "/var/lib/phalanx";
+/// Folder of the control sockets; `NAME.sock` in it.
+pub const SOCKET_DIR: &str = "/run/phalanx";
+/// A unix socket's path has 108 bytes in the kernel, the last one zero.
+pub const SOCKET_PATH_MAX: usize = 107;
+/// Metrics and health, for this machine only.
+pub const LISTEN: &str = "127.0.0.1:9464";
+
+/// Ethernet's.
+pub const MTU: u16 = 1500;
+/// RFC 791's smallest reassembly size, to the jumbo frames that NICs commonly take.
+pub const MTU_RANGE: (u16, u16) = (576, 9600);
+/// RFC 8200 section 5: IPv6 needs links of 1280 bytes.
+pub const MTU_IPV6_MIN: u16 = 1280;
+/// One; more only where RSS can use them.
+pub const QUEUES: NonZeroU16 = NonZeroU16::MIN;
+/// More queues than any machine here has cores.
+pub const QUEUES_RANGE: (u16, u16) = (1, 64);
+/// At most this many data ports.
+pub const PORTS_MAX: usize = 16;
+/// Linux numbers cores below this (CONFIG_NR_CPUS of common kernels).
+pub const CORE_MAX: u16 = 1023;
+/// SCHED_FIFO's highest priority.
+pub const REALTIME_MAX: u8 = 99;
+
+/// Dedicated cores spin; a worker that shares its core must not.
+pub const fn idle(dedicated_cores: bool) -> Idle {
+    if dedicated_cores { Idle::Spin } else { Idle::Interrupt }
+}
+
+/// One clear line per cluster event, for people.
+pub const LOG_FORMAT: LogFormat = LogFormat::Human;
+/// See [`LOG_FORMAT`].
+pub const LOG_LEVEL: Level = Level::Info;
+
+/// Descriptors of one receive queue: 1024 × 64-byte frames are 0.5 ms at 2 Mpps, the longest pause of a tuned worker.
+pub const RX_DESCRIPTORS: u32 = 1024;
+/// Descriptors of one transmit queue.
+pub const TX_DESCRIPTORS: u32 = 1024;
+/// Buffers that a worker's own cache and bursts may hold back: a cache of 256 (at most 1.5 times that) and bursts of 32.
+pub const WORKER_CACHE: u32 = 512;
+/// Fragments that one datagram under reassembly may keep (ip_frag's RTE_LIBRTE_IP_FRAG_MAX_FRAG).
+pub const FRAGMENTS_MAX: u32 = 8;
+
+/// A unit is held from the verdict to the new owner's acknowledgement: about one round trip on the link, 1 ms. A
+/// member that owned a third of 1 Mpps leaves 333 packets of that millisecond; 4096 allow 12 ms of it.
+pub const HOLD_PACKETS_MAX: u32 = 4096;
+/// A hundred round trips: who has not acknowledged by then is dead too.
+pub const HOLD_TIME: Duration = Duration::from_millis(200);
+/// Four /22 networks full of hosts; 4096 × about 64 bytes = 256 KiB a worker.
+pub const NEIGHBOURS_MAX: u32 = 4096;
+/// RFC 1122 section 2.3.2.2 asks for at least one; a TCP window's start is 10 segments.
+pub const NEIGHBOUR_QUEUE_MAX: u32 = 16;
+/// 64 neighbours' full queues: a scan of an empty network can take no more.
+pub const NEIGHBOUR_PENDING_MAX: u32 = 1024;
+/// With [`FRAGMENTS_MAX`] fragments each, 4096 buffers at the worst.
+pub const REASSEMBLY_MAX: u32 = 512;
+/// A gateway's static routes, with room; full tables of the internet need a routing daemon, not a file.
+pub const ROUTES_MAX: u32 = 16_384;
+
+/// The packet buffers that a configuration can need at its worst: every ring full, every bound reached at once.
+pub fn mbufs(ports: &[Port], workers: usize, limits: &Limits) -> u32 {
+    let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+    let per_worker = WORKER_CACHE
+        .saturating_add(limits.hold_packets_max)
+        .saturating_add(limits.neighbour_pending_max)
+        .saturating_add(limits.reassembly_max.saturating_mul(FRAGMENTS_MAX));
+    mbufs_of_rings(ports, workers).saturating_add(workers.saturating_mul(per_worker))
+}
+
+/// The packet buffers that the ports' rings alone take: below this, no port can start. A port has its receive queues
+/// and one transmit queue a worker.
+pub fn mbufs_of_rings(ports: &[Port], workers: u32) -> u32 {
+    ports.iter().fold(0, |sum: u32, port| {
+        sum.saturating_add(u32::from(port.queues.get()) * RX_DESCRIPTORS)
+            .saturating_add(workers.saturating_mul(TX_DESCRIPTORS))
+    })
+}
+
+/// The bounds that the file may give for each number of `[limits]`: at least one of each, at most what memory bears.
+pub const LIMIT_RANGE: (u32, u32) = (1, 16_777_216);
+/// How long a packet may be held: shorter than a round trip is useless, longer than TCP's first retransmission too.
+pub const HOLD_TIME_RANGE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(5));

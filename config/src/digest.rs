@@ -1,0 +1,60 @@
+//! What members compare at the join: a digest over what must be the same on all of them.
+//!
+//! The encoding is canonical: each field under a fixed name, with its length, in a fixed order, from the *parsed*
+//! values. So comments, key order, defaults spelled out and the order of addresses do not matter, while the order of
+//! ports does: members name each other's ports by number. Only `[cluster]` (less what merely tunes the master of the
+//! day) and the ports' shared side go in; devices, unit addresses, cores and logs are each member's own.
+
+use ring::digest::{Context, SHA256};
+
+use crate::schema::Config;
+
+/// Versions the encoding: a change of it must change all digests.
+const ENCODING: &str = "phalanx-config-1";
+
+impl Config {
+    /// SHA-256 over the cluster-wide part of this configuration.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut encoder = Encoder(Context::new(&SHA256));
+        encoder.field("encoding", ENCODING);
+        let cluster = &self.cluster;
+        encoder.field("name", &cluster.name);
+        encoder.field("number", cluster.number);
+        encoder.field("config_version", cluster.config_version);
+        encoder.field("mode", cluster.mode);
+        encoder.field("scheme", cluster.scheme);
+        encoder.field("quorum", cluster.quorum);
+        encoder.field("period_ns", cluster.timing.period.as_nanos());
+        encoder.field("losses_min", cluster.timing.losses_min);
+        encoder.field("false_alarm_ns", cluster.timing.false_alarm_interval.as_nanos());
+        encoder.field("replicas", cluster.replicas);
+        encoder.field("mac", cluster.shared_mac().map_or_else(String::new, |mac| mac.to_string()));
+        for port in &self.ports {
+            encoder.field("port", &port.name);
+            encoder.field("role", port.role);
+            encoder.field("vlan", port.vlan.map_or(0, u16::from));
+            let mut addresses = port.cluster_addresses.clone();
+            addresses.sort();
+            for address in addresses {
+                encoder.field("address", address);
+            }
+        }
+        let digest = encoder.0.finish();
+        // SHA-256 has 32 bytes: the zip is whole.
+        let mut bytes = [0; 32];
+        bytes.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+        bytes
+    }
+}
+
+struct Encoder(Context);
+
+impl Encoder {
+    /// Lengths before both parts keep any two different lists of fields apart.
+    fn field(&mut self, name: &str, value: impl ToString) {
+        for part in [name, &value.to_string()] {
+            self.0.update(&(part.len() as u64).to_be_bytes());
+            self.0.update(part.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What a running member can take over from a changed file (SIGHUP), and why it refuses the rest.
+//!
+//! A reload is all or nothing: one refused key refuses the file, so that what runs is always one whole file.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::schema::{Config, Level, LogFormat, Route};
+
+/// What changes while running; each field is there only if it differs.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LiveChanges {
+    /// The new static routes, all of them.
+    pub routes: Option<Vec<Route>>,
+    /// The new level.
+    pub log_level: Option<Level>,
+    /// The new format.
+    pub log_format: Option<LogFormat>,
+    /// The new time between two balancings.
+    pub balance_interval: Option<Duration>,
+}
+
+impl LiveChanges {
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A key that cannot change while running.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub struct Refusal {
+    /// The key as `section.key`.
+    pub key: String,
+    /// Why it cannot change, and what to do instead.
+    pub why: &'static str,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} cannot change while running: {}", self.key, self.why)
+    }
+}
+
+const ALL_MEMBERS: &str =
+    "all members must agree on it; raise config_version in all files, then restart the members one after another";
+const IDENTITY: &str = "the cluster knows this member by it; drain and restart this member";
+const LINK: &str = "the connections to the other members use it; drain and restart this member";
+const PORT: &str = "it is set up once, with the port; drain and restart this member";
+const THREAD: &str = "threads are started once; drain and restart this member";
+const MANAGEMENT: &str = "it is opened once; drain and restart this member";
+const MEMORY: &str = "its memory is set aside at the start; drain and restart this member";
+
+/// Compares the running configuration with a new one.
+///
+/// # Errors
+/// Every key that differs and cannot change live.
+pub fn reload_diff(old: &Config, new: &Config) -> Result<LiveChanges, Vec<Refusal>> {
+    let mut refusals = Vec::new();
+    let mut fixed = |key: &str, same: bool, why: &'static str| {
+        if !same {
+            refusals.push(Refusal { key: key.to_owned(), why });
+        }
+    };
+    let (c, d) = (&old.cluster, &new.cluster);
+    fixed("cluster.name", c.name == d.name, ALL_MEMBERS);
+    fixed("cluster.number", c.number == d.number, ALL_MEMBERS);
+    fixed("cluster.config_version", c.config_version == d.config_version, ALL_MEMBERS);
+    fixed("cluster.mode", c.mode == d.mode, ALL_MEMBERS);
+    fixed("cluster.scheme", c.scheme == d.scheme, ALL_MEMBERS);
+    fixed("cluster.quorum", c.quorum == d.quorum, ALL_MEMBERS);
+    fixed("cluster.period_ms", c.timing.period == d.timing.period, ALL_MEMBERS);
+    fixed("cluster.losses_min", c.timing.losses_min == d.timing.losses_min, ALL_MEMBERS);
+    let same = c.timing.false_alarm_interval == d.timing.false_alarm_interval;
+    fixed("cluster.false_alarm_interval_s", same, ALL_MEMBERS);
+    fixed("cluster.replicas", c.replicas == d.replicas, ALL_MEMBERS);
+    fixed("cluster.mac", c.mac == d.mac, ALL_MEMBERS);
+    let (c, d) = (&old.member, &new.member);
+    fixed("member.name", c.name == d.name, IDENTITY);
+    fixed("member.id", c.id == d.id, IDENTITY);
+    fixed("member.identity", c.identity == d.identity, IDENTITY);
+    fixed("member.state_dir", c.state_dir == d.state_dir, IDENTITY);
+    let (c, d) = (&old.link, &new.link);
+    fixed("link.interface", c.interface == d.interface, LINK);
+    fixed("link.address", c.address == d.address, LINK);
+    fixed("link.group", c.group == d.group, LINK);
+    ports(old, new, &mut fixed);
+    let (c, d) = (&old.workers, &new.workers);
+    fixed("workers.cores", c.cores == d.cores, THREAD);
+    fixed("workers.idle", c.idle == d.idle, THREAD);
+    fixed("workers.realtime", c.realtime == d.realtime, THREAD);
+    fixed("cluster_thread.core", old.cluster_thread.core == new.cluster_thread.core, THREAD);
+    fixed("cluster_thread.realtime", old.cluster_thread.realtime == new.cluster_thread.realtime, THREAD);
+    fixed("eal.args", old.eal == new.eal, "DPDK reads them once; drain and restart this member");
+    fixed("management.listen", old.management.listen == new.management.listen, MANAGEMENT);
+    fixed("management.socket", old.management.socket == new.management.socket, MANAGEMENT);
+    limits(old, new, &mut fixed);
+    if refusals.is_empty() { Ok(live(old, new)) } else { Err(refusals) }
+}
+
+fn ports(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'static str)) {
+    let names = |config: &Config| config.ports.iter().map(|port| port.name.clone()).collect::<Vec<_>>();
+    if names(old) != names(new) {
+        // Ports are compared by their place only if they are the same ports.
+        return fixed("[[port]]", false, "ports are set up once; drain and restart this member");
+    }
+    for (c, d) in old.ports.iter().zip(&new.ports) {
+        let mut key = |key: &str, same, why| fixed(&format!("port {:?} {key}", c.name), same, why);
+        key("device", c.device == d.device, PORT);
+        key("role", c.role == d.role, ALL_MEMBERS);
+        key("vlan", c.vlan == d.vlan, ALL_MEMBERS);
+        key("mtu", c.mtu == d.mtu, PORT);
+        key("cluster_addresses", c.cluster_addresses == d.cluster_addresses, ALL_MEMBERS);
+        key("unit_addresses", c.unit_addresses == d.unit_addresses, PORT);
+        key("queues", c.queues == d.queues, PORT);
+    }
+}
+
+fn limits(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'static str)) {
+    let (c, d) = (&old.limits, &new.limits);
+    fixed("limits.mbufs", c.mbufs == d.mbufs, MEMORY);
+    fixed("limits.hold_packets_max", c.hold_packets_max == d.hold_packets_max, MEMORY);
+    fixed("limits.hold_ms", c.hold_time == d.hold_time, THREAD);
+    fixed("limits.neighbours_max", c.neighbours_max == d.neighbours_max, MEMORY);
+    fixed("limits.neighbour_queue_max", c.neighbour_queue_max == d.neighbour_queue_max, MEMORY);
+    fixed("limits.neighbour_pending_max", c.neighbour_pending_max == d.neighbour_pending_max, MEMORY);
+    fixed("limits.reassembly_max", c.reassembly_max == d.reassembly_max, MEMORY);
+    fixed("limits.routes_max", c.routes_max == d.routes_max, MEMORY);
+}
+
+fn live(old: &Config, new: &Config) -> LiveChanges {
+    fn changed<T: PartialEq + Clone>(old: &T, new: &T) -> Option<T> {
+        (old != new).then(|| new.clone())
+    }
+    LiveChanges {
+        routes: changed(&old.routes, &new.routes),
+        log_level: changed(&old.log.level, &new.log.level),
+        log_format: changed(&old.log.format, &new.log.format),
+        balance_interval: changed(&old.cluster.balance_interval, &new.cluster.balance_interval),
+    }
+}
