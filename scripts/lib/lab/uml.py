@@ -1,0 +1,95 @@
+"""Hosts with a kernel of their own: user-mode Linux, for what the machine's kernel lacks (IPsec, PPP, L2TP, netem).
+
+The guest sees the machine's file system (hostfs), with /etc and /var under an overlay so that it cannot change them. Commands
+travel as files in the lab's directory: NAME/NUMBER.sh is run by the guest's loop, NUMBER.out and NUMBER.exit come back.
+"""
+
+import os
+import shlex
+import shutil
+import sys
+
+from .state import LabError, await_or_fail, await_true
+from .topology import CLUSTER_HOST, SIDES, host_addresses
+
+INIT = """#!/bin/sh
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm; mount -t devpts devpts /dev/pts; mount -t tmpfs shm /dev/shm
+mount -t hostfs -o {work} none /mnt || exec sh -c 'echo o > /proc/sysrq-trigger'
+mount -t tmpfs run /run
+mkdir /run/ov /run/lab; mount --move /mnt /run/lab; mount -t tmpfs ov /run/ov; modprobe overlay
+for d in etc var; do
+  mkdir -p /run/ov/$d.u /run/ov/$d.w
+  mount -t overlay -o lowerdir=/$d,upperdir=/run/ov/$d.u,workdir=/run/ov/$d.w ov$d /$d
+done
+ip link set lo up
+{network}
+: > /run/lab/ready
+n=1
+while :; do
+  if [ -f /run/lab/$n.sh ]; then
+    sh /run/lab/$n.sh > /run/lab/$n.out 2>&1 < /dev/null
+    echo $? > /run/lab/$n.tmp; mv /run/lab/$n.tmp /run/lab/$n.exit
+    n=$((n+1))
+  fi
+  sleep 0.02
+done
+"""
+
+
+def add(lab, facts, name, side):
+    """Boots a guest on a tap port of the side's bridge, and waits until it takes commands."""
+    if not shutil.which("linux.uml"):
+        raise LabError("linux.uml is missing: apt-get install user-mode-linux")
+    index = sum(1 for host in facts["hosts"] if host["side"] == side)
+    four, six = host_addresses(side, index, 1)[0]
+    work = lab.path(name)
+    os.makedirs(work)
+    write(os.path.join(work, "init"), INIT.format(work=work, network=network_script(side, four, six)), 0o755)
+    tap = f"{name}-0"
+    lab.run(f"ip tuntap add {tap} mode tap\nsysctl -qw net.ipv6.conf.{tap}.disable_ipv6=1\n"
+            f"ip link set {tap} master {side} up", f"adding host {name}")
+    argv = ["linux.uml", "mem=128M", f"umid={name}", f"uml_dir={work}", "rootfstype=hostfs", "rootflags=/", "rw",
+            f"init={work}/init", "con=null", "con0=null,fd:1", "quiet",
+            f"vec0:transport=tap,ifname={tap},depth=128,gro=1"]
+    lab.ask(op="spawn", name=name, argv=argv, log=lab.path(name, "console.log"),
+            env={"TMPDIR": "/dev/shm", "HOME": work})
+    await_or_fail(lambda: os.path.exists(os.path.join(work, "ready")), 30, f"host {name} did not boot")
+    host = {"name": name, "side": side, "kind": "uml", "addresses": [four, six], "next": 1}
+    facts["hosts"].append(host)
+    return host
+
+
+def network_script(side, four, six):
+    """Addresses and routes, as `topology.host_script` gives them to other hosts."""
+    other = "inside" if side == "outside" else "outside"
+    (mine4, mine6), (theirs4, theirs6) = SIDES[side], SIDES[other]
+    return "\n".join([
+        f"ip addr add {four}/24 dev vec0", f"ip addr add {six}/64 dev vec0 nodad", "ip link set vec0 up",
+        f"ip route add {theirs4}0/24 via {mine4}{CLUSTER_HOST}", f"ip route add {theirs6}/64 via {mine6}{CLUSTER_HOST}",
+    ])
+
+
+def write(path, text, mode=0o644):
+    """Writes a file under its name only when it is whole."""
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(path + ".new", mode)
+    os.replace(path + ".new", path)
+
+
+def execute(lab, name, words, seconds=120):
+    """Runs one command in the guest; its output is printed when it has ended."""
+    with lab.changing() as facts:
+        host = next(h for h in facts["hosts"] if h["name"] == name)
+        number = host["next"]
+        host["next"] += 1
+    base = lab.path(name, str(number))
+    write(base + ".sh", shlex.join(words) + "\n")
+    if not await_true(lambda: os.path.exists(base + ".exit"), seconds):
+        raise LabError(f"host {name} has not finished `{shlex.join(words)}` within {seconds} s")
+    with open(base + ".out", "rb") as output:
+        sys.stdout.buffer.write(output.read())
+    with open(base + ".exit", encoding="ascii") as code:
+        return int(code.read())
