@@ -3,5 +3,9 @@
 //! Knows no files, no sockets, no async. Time comes in as an argument.
 #![forbid(unsafe_code)]
 
+pub mod drop_reason;
+pub mod filter;
+pub mod parse;
 pub mod steer;
 pub mod unit;
+pub mod wire;

@@ -16,7 +16,23 @@
 //! in all three delivery modes.
 //!
 //! The packet type is a parameter: the worker steers mbufs, the simulator steers numbers.
+//!
+//! Files: `engine` (a packet comes), `obey` (an order or a deadline comes), `hold` and `digests` (their memory),
+//! `limits`.
 
+mod digests;
+mod engine;
+mod hold;
+mod limits;
+mod obey;
+#[cfg(test)]
+mod tests;
+
+pub use engine::{Steering, code};
+pub use limits::Limits;
+pub use obey::Sink;
+
+use crate::drop_reason::DropReason;
 use crate::unit::{MemberId, Unit};
 
 /// What a worker does with a packet of a unit.
@@ -120,4 +136,39 @@ pub enum Notice {
         /// Its token.
         token: u64,
     },
+}
+
+/// How a packet reached this member.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Source {
+    /// From a host, or by the switch's flooding.
+    Direct,
+    /// Passed on by this member: the frame's source address is one of that member's ports.
+    Member(MemberId),
+}
+
+/// What becomes of a packet now.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Verdict<P> {
+    /// It is ours: process it.
+    Process(P),
+    /// Pass it on to its owner.
+    PassOn(P, MemberId),
+    /// For `from`; a copy of it, made before the packet is changed, for `to`. The half that concerns this very member
+    /// is processed here (`from`) or given to [`Steering::keep`] with this digest (`to`); the other half is passed on.
+    /// Without memory for a copy, go on without: `from` processes the packet and names it in its log.
+    Copy {
+        /// The packet.
+        packet: P,
+        /// Still processes the unit.
+        from: MemberId,
+        /// Will own the unit.
+        to: MemberId,
+        /// The packet's digest.
+        digest: u32,
+    },
+    /// Drop it, counted under this reason.
+    Drop(P, DropReason),
+    /// It is in the hold buffer.
+    Held,
 }
