@@ -1,2 +1,6 @@
 //! See ARCHITECTURE.md.
 #![forbid(unsafe_code)]
+
+pub mod envelope;
+pub mod pki;
+pub mod status;
