@@ -28,7 +28,9 @@ def base(lab, facts, name, number):
             "unit_addresses": [f"{four}{host}/24", f"{six}{host}/64"],
             "queues": 1,
         })
-    memory = ["-m", "48"] if facts["hugepages"] else ["--no-huge", "-m", "128"]
+    # Neither way leaves files: --in-memory frees its pages with the process, and --no-huge (which refuses --in-memory)
+    # keeps its shared configuration to itself with --no-shconf.
+    memory = ["--in-memory", "-m", "48"] if facts["hugepages"] else ["--no-huge", "--no-shconf", "-m", "128"]
     return {
         "cluster": {
             "name": f"lab-{facts['name']}", "number": 1, "config_version": 1, "mode": facts["mode"], "scheme": "steered",
@@ -40,7 +42,7 @@ def base(lab, facts, name, number):
         "port": ports,
         "workers": {"cores": [], "idle": "interrupt", "realtime": 10},
         "cluster_thread": {"realtime": 20},
-        "eal": {"args": ["--in-memory", "--no-pci", "--no-telemetry", *memory]},
+        "eal": {"args": ["--no-pci", "--no-telemetry", *memory]},
         "management": {"listen": "127.0.0.1:9464", "socket": lab.path(name, "ctl.sock")},
         "log": {"format": "json", "level": "info"},
     }

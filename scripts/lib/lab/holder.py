@@ -15,6 +15,7 @@ Requests:  {"op": "spawn", "name": N, "argv": [...], "log": FILE, "env": {...}}
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -131,6 +132,7 @@ def main():
             elif sys.stdin.readline().strip() == "keep":
                 selector.unregister(sys.stdin)
             else:
+                shutil.rmtree(sys.argv[1], ignore_errors=True)
                 return 0
 
 
