@@ -1,0 +1,52 @@
+//! The packet that an ICMP error quotes, turned round: as if the flow's other side had sent it.
+
+use crate::parse::{Family, Summary, flag};
+use crate::wire::{bytes, icmpv4, icmpv6, ipv4, ipv6, ipv6_ext, proto};
+use std::net::IpAddr;
+
+/// The quoted packet with source and destination exchanged, if `payload` is an ICMP error that quotes at least a
+/// whole IP header. A fragment of an error quotes nothing: all fragments of a packet must have one unit.
+#[cold]
+pub(super) fn reversed(summary: &Summary, payload: &[u8]) -> Option<Summary> {
+    if summary.is_fragment() {
+        return None;
+    }
+    match (summary.family, summary.proto) {
+        (Family::V4, proto::ICMP) => {
+            let packet = icmpv4::Packet::new_checked(payload).ok()?;
+            if icmpv4::is_error(packet.kind()) { quoted_v4(packet.payload()) } else { None }
+        }
+        (Family::V6, proto::ICMPV6) => {
+            let packet = icmpv6::Packet::new_checked(payload).ok()?;
+            if icmpv6::is_error(packet.kind()) { quoted_v6(packet.payload()) } else { None }
+        }
+        _ => None,
+    }
+}
+
+fn quoted_v4(data: &[u8]) -> Option<Summary> {
+    let packet = ipv4::Packet::new_header_checked(data).ok()?;
+    let l4 = if packet.fragment_offset() == 0 { bytes::tail(data, packet.header_len()) } else { &[] };
+    Some(turn(packet.source().into(), packet.destination().into(), packet.protocol(), l4))
+}
+
+fn quoted_v6(data: &[u8]) -> Option<Summary> {
+    let packet = ipv6::Packet::new_header_checked(data).ok()?;
+    let (src, dst) = (packet.source().into(), packet.destination().into());
+    // A quotation cut off inside its extension headers still has its addresses.
+    let Ok(walk) = ipv6_ext::walk(packet.next_header(), packet.payload()) else {
+        return Some(turn(src, dst, proto::NO_NEXT_HEADER, &[]));
+    };
+    let first = walk.fragment.is_none_or(|fragment| fragment.offset == 0);
+    Some(turn(src, dst, walk.proto, if first { bytes::tail(packet.payload(), walk.offset) } else { &[] }))
+}
+
+fn turn(quoted_src: IpAddr, quoted_dst: IpAddr, proto: u8, l4: &[u8]) -> Summary {
+    let mut turned = Summary::of_addresses(quoted_dst, quoted_src, proto);
+    if matches!(proto, proto::TCP | proto::UDP) && l4.len() >= 4 {
+        turned.src_port = bytes::u16_at(l4, 2);
+        turned.dst_port = bytes::u16_at(l4, 0);
+        turned.flags |= flag::PORTS;
+    }
+    turned
+}

@@ -1,0 +1,1 @@
+//! Golden vectors, symmetry, fragments, quoted packets, burst against single.

@@ -1,0 +1,83 @@
+//! Headers on the wire, one a file: a private `field` module with offsets, a view `Packet<T>` over borrowed bytes,
+//! and, where packets are built as well, an owned `Repr` with `parse`, `emit` and `buffer_len`.
+//!
+//! # No-panic contract
+//!
+//! Nothing in this module panics, whatever the bytes and however long the buffer:
+//!
+//! * `new_checked` proves that the header that it names is present (its variable part too), and refuses otherwise;
+//! * accessors read through [`bytes`], which answers zero past the end, so even a view whose buffer later shrinks
+//!   stays total; setters past the end write nothing;
+//! * `emit` says [`WireError::Truncated`] if the buffer is shorter than `buffer_len`, and returns the length written.
+//!
+//! Walks (IPv6 extension headers, ND options) are bounded by a constant as well as by the buffer.
+//!
+//! Views do not judge content: whether a TTL may be zero or a checksum must match is the business of
+//! [`crate::parse`] and of the protocol. All of it is inlineable: it runs once or more per packet.
+
+pub mod arp;
+pub mod bytes;
+pub mod checksum;
+pub mod ethernet;
+pub mod icmpv4;
+pub mod icmpv6;
+pub mod ipv4;
+pub mod ipv6;
+pub mod ipv6_ext;
+pub mod mac;
+pub mod ndisc;
+pub mod tcp;
+pub mod udp;
+pub mod vlan;
+
+pub use ethernet::{ETHERTYPE_CLUSTER, EtherType};
+pub use mac::MacAddr;
+pub use vlan::VlanId;
+
+/// IP protocol numbers (IANA) that the data path knows by name.
+pub mod proto {
+    /// IPv6 hop-by-hop options.
+    pub const HOP_BY_HOP: u8 = 0;
+    /// ICMP for IPv4.
+    pub const ICMP: u8 = 1;
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+    /// IPv6 routing header.
+    pub const ROUTING: u8 = 43;
+    /// IPv6 fragment header.
+    pub const FRAGMENT: u8 = 44;
+    /// Generic Routing Encapsulation (PPTP's data channel among others).
+    pub const GRE: u8 = 47;
+    /// Encapsulating Security Payload.
+    pub const ESP: u8 = 50;
+    /// Authentication Header.
+    pub const AH: u8 = 51;
+    /// ICMP for IPv6.
+    pub const ICMPV6: u8 = 58;
+    /// IPv6: nothing follows.
+    pub const NO_NEXT_HEADER: u8 = 59;
+    /// IPv6 destination options.
+    pub const DESTINATION_OPTIONS: u8 = 60;
+}
+
+/// Why bytes are not the header that they were taken for, or do not fit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+pub enum WireError {
+    /// The buffer ends before the header does.
+    #[error("the buffer is shorter than the header")]
+    Truncated,
+    /// A length field contradicts the buffer or the header's own minimum.
+    #[error("a length field contradicts the packet")]
+    Length,
+    /// The version field is not this protocol's.
+    #[error("the version field is another protocol's")]
+    Version,
+    /// A type field names something that this header does not carry.
+    #[error("a type field names an unsupported kind")]
+    Kind,
+}
+
+#[cfg(test)]
+mod tests;
