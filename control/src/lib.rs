@@ -1,6 +1,7 @@
 //! See ARCHITECTURE.md.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod envelope;
 pub mod pki;
 pub mod status;

@@ -275,7 +275,13 @@ impl UnitsStatus {
             last.last = unit;
             return;
         }
-        self.ranges.push(UnitRange { first: unit, last: unit, owner, backups: backups.to_vec(), state: state.to_owned() });
+        self.ranges.push(UnitRange {
+            first: unit,
+            last: unit,
+            owner,
+            backups: backups.to_vec(),
+            state: state.to_owned(),
+        });
     }
 }
 
@@ -311,7 +317,8 @@ mod tests {
 
     #[test]
     fn older_and_newer_answers_are_read() {
-        let status: Status = serde_json::from_str(r#"{"member":{"name":"m1"},"role":"master","colour":"red"}"#).unwrap();
+        let status: Status =
+            serde_json::from_str(r#"{"member":{"name":"m1"},"role":"master","colour":"red"}"#).unwrap();
         assert_eq!((status.member.name.as_str(), status.role), ("m1", MemberRole::Master));
         let text = serde_json::to_string(&status).unwrap();
         assert_eq!(serde_json::from_str::<Status>(&text).unwrap(), status);
