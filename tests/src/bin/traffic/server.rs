@@ -1,0 +1,67 @@
+//! The inside server: short connections, downloads, UDP echo, on all addresses of both families.
+
+use std::io::Result;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+
+use crate::pattern::Pattern;
+use crate::{DOWNLOAD_PORT, ECHO_PORT, SHORT_PORT, download};
+
+/// A client that asks for more gets this much.
+const RESPONSE_BYTES_MAX: usize = 64 * 1024;
+/// Nobody holds a connection for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Serves for ever.
+pub(crate) async fn serve() -> Result<()> {
+    let short = TcpListener::from_std(bind(SHORT_PORT, Type::STREAM)?.into())?;
+    let long = TcpListener::from_std(bind(DOWNLOAD_PORT, Type::STREAM)?.into())?;
+    let echo = UdpSocket::from_std(bind(ECHO_PORT, Type::DGRAM)?.into())?;
+    println!("listening");
+    let mut buffer = [0; 2048];
+    loop {
+        tokio::select! {
+            accepted = short.accept() => if let Ok((stream, _)) = accepted {
+                tokio::task::spawn_local(tokio::time::timeout(PATIENCE, answer(stream)));
+            },
+            accepted = long.accept() => if let Ok((stream, _)) = accepted {
+                tokio::task::spawn_local(download::serve(stream));
+            },
+            received = echo.recv_from(&mut buffer) => if let Ok((length, from)) = received {
+                // A full send queue loses the echo, as a network would.
+                let _ = echo.try_send_to(&buffer[..length], from);
+            },
+        }
+    }
+}
+
+/// A socket for both families.
+fn bind(port: u16, kind: Type) -> Result<Socket> {
+    let socket = Socket::new(Domain::IPV6, kind, None)?;
+    socket.set_only_v6(false)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
+    if kind == Type::STREAM {
+        socket.listen(1024)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// One short connection: a request, its response, the end.
+async fn answer(mut stream: TcpStream) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let mut request = [0; 16];
+    stream.read_exact(&mut request).await?;
+    let (number, rest) = request.split_at(8);
+    let number = number.try_into().map_or(0, u64::from_be_bytes);
+    let length = rest[..4].try_into().map_or(0, u32::from_be_bytes) as usize;
+    let mut response = vec![0; length.min(RESPONSE_BYTES_MAX)];
+    Pattern::new(number).fill(&mut response);
+    stream.write_all(&response).await?;
+    stream.shutdown().await
+}
