@@ -124,6 +124,11 @@ impl SigningKey {
         PublicKey(bytes)
     }
 
+    /// The public half's bytes, where a reference is wanted.
+    pub(super) fn public_key_bytes(&self) -> &[u8] {
+        self.pair.public_key().as_ref()
+    }
+
     /// The PKCS#8 document.
     pub(crate) fn pkcs8(&self) -> &[u8] {
         &self.pkcs8
@@ -145,7 +150,7 @@ mod tests {
         let secret = ClusterSecret::new([0xa5; 32]);
         assert_eq!(format!("{secret:?}"), "ClusterSecret(..)");
         let key = SigningKey::generate().unwrap();
-        assert!(!format!("{key:?}").contains(&format!("{:02x}", key.pkcs8()[20])) || format!("{key:?}").len() < 50);
+        assert!(format!("{key:?}").len() < 50, "the start of the public key and nothing else");
     }
 
     #[test]
