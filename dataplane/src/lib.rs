@@ -5,6 +5,7 @@
 
 pub mod drop_reason;
 pub mod filter;
+pub mod neighbour;
 pub mod parse;
 pub mod steer;
 pub mod unit;
