@@ -5,6 +5,8 @@
 
 pub mod drop_reason;
 pub mod filter;
+pub mod icmp_error;
+pub mod local;
 pub mod neighbour;
 pub mod parse;
 pub mod steer;
