@@ -1,0 +1,102 @@
+//! Patent Figure 8F: a candidate asks to join.
+//!
+//! The candidate has proved who it is (mutual TLS, and its certificate is on the master's list): what remains is whether
+//! it speaks our protocol, runs our configuration, and suits the apps. Those are asked, and until they have answered the
+//! candidate hears "operation in progress".
+
+use phalanx_dataplane::unit::MemberId;
+
+use super::core::{Core, Member, Role};
+use super::event::ClusterEvent;
+use super::lead::Follower;
+use super::message::{JoinAnswer, JoinRequest, Message, NakReason};
+use super::output::{Output, To};
+use super::settings::PROTOCOL_VERSION;
+use super::time::Time;
+
+impl Core {
+    pub(super) fn handle_join_request(&mut self, now: Time, from: MemberId, request: JoinRequest) {
+        self.note_candidate(from, &request);
+        let Role::Lead(lead) = &mut self.role else {
+            return self.answer_join(from, JoinAnswer::Nak(NakReason::NotMaster));
+        };
+        if lead.abdicating.is_some() {
+            return self.answer_join(from, JoinAnswer::Nak(NakReason::NotMaster));
+        }
+        // Our ACK was lost: say it again.
+        if let Some(follower) = lead.followers.get(&from)
+            && follower.seq == 0
+            && let Some(member) = self.members.iter().find(|member| member.id == from)
+        {
+            let ack = JoinAnswer::Ack { reign: lead.reign, incarnation: member.incarnation };
+            return self.answer_join(from, ack);
+        }
+        let refusal = if request.protocol != PROTOCOL_VERSION {
+            Some(NakReason::ProtocolVersion)
+        } else if request.config_digest != self.settings.config_digest {
+            Some(NakReason::ConfigurationVersion)
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            return self.refuse(from, reason);
+        }
+        // Whoever asks to join has stopped all work: its former life need not be waited for.
+        if lead.followers.contains_key(&from) {
+            self.event(ClusterEvent::MemberLeft(from));
+            self.members_gone(now, &[from], false);
+        }
+        let Role::Lead(lead) = &mut self.role else { return };
+        let news = lead.candidates.insert(from, request.clone()).is_none();
+        self.answer_join(from, JoinAnswer::Nak(NakReason::InProgress));
+        if news {
+            self.outputs.push_back(Output::AskApps(from, request));
+        }
+    }
+
+    pub(super) fn handle_app_verdict(&mut self, now: Time, candidate: MemberId, verdict: Result<(), NakReason>) {
+        let Role::Lead(lead) = &mut self.role else { return };
+        let Some(request) = lead.candidates.remove(&candidate) else { return };
+        match verdict {
+            Ok(()) => self.admit(now, candidate, &request),
+            Err(reason) => self.refuse(candidate, reason),
+        }
+    }
+
+    fn admit(&mut self, now: Time, id: MemberId, request: &JoinRequest) {
+        // The cluster's memory of incarnations is what its members carry: a newcomer gets one above all of them.
+        let highest = self.members.iter().map(|member| member.incarnation).max().unwrap_or(0);
+        let incarnation = highest.max(request.incarnation) + 1;
+        let Role::Lead(lead) = &mut self.role else { return };
+        lead.followers.insert(id, Follower::new(now));
+        if !lead.basis.contains(&id) {
+            lead.basis.push(id);
+        }
+        lead.loading.balance_at = lead.loading.balance_at.min(now + self.settings.period.quarters(4 * 4));
+        let reign = lead.reign;
+        self.members.push(Member { id, incarnation });
+        self.outputs.push_back(Output::TellApps(id, true));
+        self.outputs.push_back(Output::Persist { incarnation: self.incarnation, members: self.member_ids() });
+        self.set_probation(false);
+        self.event(ClusterEvent::MemberJoined(id));
+        self.answer_join(id, JoinAnswer::Ack { reign, incarnation });
+        self.send_master_keepalive(now);
+        self.beacon_soon(now);
+        self.say_table(now);
+    }
+
+    fn refuse(&mut self, candidate: MemberId, reason: NakReason) {
+        self.event(ClusterEvent::RefusedJoin(candidate, reason));
+        self.answer_join(candidate, JoinAnswer::Nak(reason));
+    }
+
+    fn note_candidate(&mut self, from: MemberId, request: &JoinRequest) {
+        self.peers.entry(from).or_default().contact = Some(request.contact.clone());
+    }
+
+    fn answer_join(&mut self, to: MemberId, answer: JoinAnswer) {
+        if let Some(contact) = self.peers.get(&to).and_then(|peer| peer.contact.clone()) {
+            self.send(To::Reliably(to, contact), Message::JoinAnswer(answer));
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Who owns what: the master makes tables, says them until everyone has acknowledged, and holds the packets of units
+//! whose new owner has not acknowledged yet (patent Figure 9, 931 to 941).
+//!
+//! A new master starts with the newest table that any living member holds: the old master may have published one that
+//! this member never saw. So it asks everyone first (one round trip; whoever stays silent is waited for until it is
+//! given up), and only then gives the dead master's units to their backups.
+
+use phalanx_dataplane::steer::{Order, ReleaseTo};
+use phalanx_dataplane::unit::{MemberId, Unit};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::core::{Core, Role};
+use super::event::ClusterEvent;
+use super::follow::chunks;
+use super::message::{CHUNK_ENTRIES, Message, TableChunk};
+use super::output::{Output, To};
+use super::table::{Owner, Table, Version};
+use super::time::{Span, Time};
+
+/// A unit whose new owner has not acknowledged it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Pending {
+    owner: MemberId,
+    version: Version,
+    since: Time,
+}
+
+/// An owner that dies within this after taking a unit over may have been killed by it.
+const SUSPICIOUS: Span = Span::from_ms(500);
+
+impl Core {
+    /// Publishes a table: the next generation, backups chosen anew, sent to all; ends any planned move.
+    pub(super) fn publish(&mut self, now: Time, table: Table) {
+        if let Role::Lead(lead) = &mut self.role
+            && let Some(active) = lead.active.take()
+        {
+            self.event(ClusterEvent::MoveAborted(active.id));
+        }
+        self.publish_move(now, table, &BTreeSet::new());
+    }
+
+    /// The same for a table that commits a move of these units: their new owner keeps their packets, we need not.
+    pub(super) fn publish_move(&mut self, now: Time, mut table: Table, moved: &BTreeSet<Unit>) {
+        let me = self.id();
+        let members = self.member_ids();
+        let Role::Lead(lead) = &mut self.role else { return };
+        let version = Version { term: lead.reign.term, generation: self.table.version.generation + 1 };
+        self.assign_the_unowned(&mut table);
+        table.choose_backups(&members);
+        table.version = version;
+        let Role::Lead(lead) = &mut self.role else { return };
+        let mut changed = 0;
+        let mut mine = Vec::new();
+        for (unit, entry) in table.iter() {
+            let before = self.table.owner(unit);
+            if before == entry.owner {
+                continue;
+            }
+            changed += 1;
+            lead.loading.taken_over(unit, now);
+            match entry.owner {
+                Owner::Member(owner) if owner != me && !moved.contains(&unit) => {
+                    lead.pending.insert(unit, Pending { owner, version, since: now });
+                }
+                Owner::Member(owner) if owner == me => mine.push(unit),
+                _ => {}
+            }
+        }
+        // What was held for whoever should have owned it is ours now.
+        let ours: Vec<Unit> = mine.into_iter().filter(|unit| !moved.contains(unit)).collect();
+        for unit in &ours {
+            lead.pending.remove(unit);
+        }
+        self.end_side(&table);
+        for unit in ours {
+            self.release(unit, ReleaseTo::Here, Vec::new());
+        }
+        self.table = table;
+        self.applied = version;
+        self.refresh_view();
+        self.event(ClusterEvent::TablePublished(version, changed));
+        self.say_table(now);
+    }
+
+    /// Gives units that nobody owns to the member with the fewest.
+    fn assign_the_unowned(&self, table: &mut Table) {
+        let Role::Lead(lead) = &self.role else { return };
+        let members = self.member_ids();
+        let fit: Vec<MemberId> = members.iter().copied().filter(|id| self.may_own(*id)).collect();
+        let owners = if fit.is_empty() { members } else { fit };
+        let mut counts: BTreeMap<MemberId, usize> =
+            owners.iter().map(|id| (*id, table.units_of(*id).count())).collect();
+        let units: Vec<Unit> =
+            table.iter().filter(|(_, entry)| entry.owner == Owner::Unassigned).map(|(u, _)| u).collect();
+        for unit in units {
+            if lead.loading.rests(unit) {
+                continue;
+            }
+            let Some((owner, count)) = counts.iter_mut().min_by_key(|(id, count)| (**count, **id)) else { return };
+            table.set_owner(unit, Owner::Member(*owner));
+            *count += 1;
+        }
+    }
+
+    /// Departure 5: failed units are reassigned at once, to their first backup that is left.
+    pub(super) fn reassign_orphans(&mut self, now: Time, dead: bool) {
+        let members = self.member_ids();
+        let mut table = self.table.clone();
+        let Role::Lead(lead) = &mut self.role else { return };
+        let mut quarantined = 0;
+        for (unit, entry) in self.table.iter() {
+            let Owner::Member(owner) = entry.owner else { continue };
+            if members.contains(&owner) {
+                continue;
+            }
+            let next = entry.backup.filter(|backup| members.contains(backup));
+            let heir = if dead && lead.loading.killed_its_owner(unit, now, SUSPICIOUS) {
+                quarantined += 1;
+                Owner::Quarantined
+            } else {
+                next.map_or(Owner::Unassigned, Owner::Member)
+            };
+            table.set_owner(unit, heir);
+        }
+        if quarantined > 0 {
+            self.event(ClusterEvent::Quarantined(quarantined));
+        }
+        self.publish(now, table);
+        self.plan_moves(now);
+    }
+
+    /// A packet came for a unit that nobody owns (patent Figure 9, 937).
+    pub(super) fn assign_on_demand(&mut self, now: Time, unit: Unit) {
+        let Role::Lead(lead) = &mut self.role else { return };
+        if lead.gathering() || self.table.owner(unit) != Owner::Unassigned {
+            return;
+        }
+        lead.loading.wake(unit);
+        let table = self.table.clone();
+        self.publish(now, table);
+    }
+
+    pub(super) fn say_table(&mut self, now: Time) {
+        let Role::Lead(lead) = &mut self.role else { return };
+        lead.table_said_at = now;
+        let reign = lead.reign;
+        if lead.followers.is_empty() || lead.gathering() {
+            return;
+        }
+        for chunk in chunks(&self.table, reign) {
+            self.send(To::All, chunk);
+        }
+    }
+
+    /// Says the table again to whoever has not acknowledged it; tells what that does to quarantine and fitness.
+    pub(super) fn table_timeout(&mut self, now: Time) {
+        let version = self.table.version;
+        let Role::Lead(lead) = &mut self.role else { return };
+        let behind = lead.followers.values().any(|follower| follower.holds < version);
+        if behind && now.since(lead.table_said_at) >= self.settings.retry() {
+            self.say_table(now);
+        }
+    }
+
+    /// Patent Figure 9, 943: the new owner has acknowledged; it gets what was held for it, in order, before anything
+    /// that comes later.
+    pub(super) fn takeover_acknowledged(&mut self, now: Time, from: MemberId) {
+        let shared = !self.forwards();
+        let Role::Lead(lead) = &mut self.role else { return };
+        let Some(follower) = lead.followers.get(&from) else { return };
+        let applied = follower.applied;
+        let done: Vec<(Unit, Pending)> = lead
+            .pending
+            .iter()
+            .filter(|(_, pending)| pending.owner == from && pending.version <= applied)
+            .map(|(unit, pending)| (*unit, *pending))
+            .collect();
+        let Some(since) = done.iter().map(|(_, pending)| pending.since).min() else { return };
+        for (unit, _) in &done {
+            lead.pending.remove(unit);
+        }
+        for (unit, _) in &done {
+            self.release(*unit, ReleaseTo::Member(from), Vec::new());
+        }
+        if shared {
+            let order = Order::Marker { to: from, token: applied.generation };
+            self.outputs.push_back(Output::Order(order));
+        }
+        self.event(ClusterEvent::TakeoverAcknowledged(from, done.len(), now.since(since)));
+    }
+
+    // ---- a new master asks what its members hold ---------------------------------------------------------------
+
+    /// A member has spoken under our reign: what does it hold?
+    pub(super) fn gather_from(&mut self, now: Time, from: MemberId) {
+        let ours = self.table.version;
+        let Role::Lead(lead) = &mut self.role else { return };
+        let Some(gather) = &mut lead.gather else { return };
+        if lead.followers.get(&from).is_some_and(|follower| follower.holds > ours) {
+            let reign = lead.reign;
+            self.send(To::Member(from), Message::TableRequest(reign));
+        } else {
+            gather.remove(&from);
+            self.finish_gathering(now);
+        }
+    }
+
+    pub(super) fn gather_chunk(&mut self, now: Time, from: MemberId, chunk: TableChunk) {
+        let units = self.settings.units;
+        let Role::Lead(lead) = &mut self.role else { return };
+        let expected = lead.followers.get(&from).map(|follower| follower.holds);
+        let start = usize::from(chunk.chunk) * CHUNK_ENTRIES;
+        let fits = !chunk.entries.is_empty() && chunk.entries.len() == CHUNK_ENTRIES.min(units.saturating_sub(start));
+        if !lead.gathering() || chunk.reign != lead.reign || Some(chunk.version) != expected || !fits {
+            return;
+        }
+        lead.gathered.insert(chunk.chunk, chunk.entries);
+        if lead.gathered.values().map(Vec::len).sum::<usize>() == units {
+            let entries = std::mem::take(&mut lead.gathered).into_values().flatten().collect();
+            let table = Table::from_entries(chunk.version, entries);
+            if table.version > self.table.version {
+                self.end_side(&table);
+                self.table = table;
+            }
+            self.gather_from(now, from);
+        }
+    }
+
+    /// Everyone has been heard: the new master rules.
+    pub(super) fn finish_gathering(&mut self, now: Time) {
+        let Role::Lead(lead) = &mut self.role else { return };
+        if lead.gather.as_ref().is_none_or(|gather| !gather.is_empty()) {
+            return;
+        }
+        let mut agreed = self.members.iter().map(|member| member.id).collect::<Vec<_>>();
+        if !self.quorum_is_none() {
+            let Role::Lead(lead) = &self.role else { return };
+            let with_me = 1 + lead.followers.iter().filter(|(id, f)| f.seq != 0 && lead.basis.contains(id)).count();
+            if with_me * 2 <= lead.basis.len() {
+                return;
+            }
+        }
+        let Role::Lead(lead) = &mut self.role else { return };
+        lead.gather = None;
+        std::mem::swap(&mut lead.basis, &mut agreed);
+        self.reassign_orphans(now, true);
+    }
+}

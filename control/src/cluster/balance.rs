@@ -1,0 +1,301 @@
+//! Patent Figure 8D: measured load decides who owns what, every two seconds.
+//!
+//! The patent's test (move if `K - 1 >= J - 1`) is always true and would move units for ever (departure 1). A unit moves
+//! only if the higher of the two loads strictly falls by it, and by enough to be more than noise. Members that leave, or
+//! that the LAN does not reach, are relieved of everything first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use phalanx_dataplane::unit::{MemberId, Unit};
+
+use super::core::{Core, PORTS_MAX, Role};
+use super::event::ClusterEvent;
+use super::handover::PlannedMove;
+use super::message::{LOADS_MAX, Loads, MOVE_UNITS_MAX, Message};
+use super::output::To;
+use super::table::Owner;
+use super::time::{Span, Time};
+
+/// How long a quarantined unit rests before the next packet may assign it again.
+const QUARANTINE: Span = Span::from_ms(30_000);
+
+/// Load and history of each unit, as far as the master knows.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Loading {
+    loads: Vec<u32>,
+    taken_at: Vec<Option<Time>>,
+    strikes: Vec<u8>,
+    resting: BTreeMap<Unit, Time>,
+    pub(super) balance_at: Time,
+}
+
+impl Loading {
+    pub(super) fn new(units: usize, balance_at: Time) -> Self {
+        Self {
+            loads: vec![0; units],
+            taken_at: vec![None; units],
+            strikes: vec![0; units],
+            resting: BTreeMap::new(),
+            balance_at,
+        }
+    }
+
+    /// A unit has a new owner.
+    pub(super) fn taken_over(&mut self, unit: Unit, now: Time) {
+        if let Some(at) = self.taken_at.get_mut(unit.index()) {
+            *at = Some(now);
+        }
+    }
+
+    /// The unit's owner died: did it now kill two in a row?
+    pub(super) fn killed_its_owner(&mut self, unit: Unit, now: Time, suspicious: Span) -> bool {
+        let (Some(taken_at), Some(strikes)) = (self.taken_at.get(unit.index()), self.strikes.get_mut(unit.index()))
+        else {
+            return false;
+        };
+        let soon = taken_at.is_some_and(|at| now.since(at) < suspicious);
+        *strikes = if soon { *strikes + 1 } else { 0 };
+        if *strikes < 2 {
+            return false;
+        }
+        *strikes = 0;
+        self.resting.insert(unit, now + QUARANTINE);
+        true
+    }
+
+    /// Whether the unit waits for a packet to be assigned.
+    pub(super) fn rests(&self, unit: Unit) -> bool {
+        self.resting.contains_key(&unit)
+    }
+
+    pub(super) fn wake(&mut self, unit: Unit) {
+        self.resting.remove(&unit);
+    }
+
+    fn note(&mut self, unit: Unit, load: u32) {
+        if let Some(known) = self.loads.get_mut(unit.index()) {
+            *known = load;
+        }
+    }
+
+    /// What a unit weighs: its load, and a little for being there, so that idle units are spread too.
+    fn weights(&self) -> Vec<u64> {
+        let total: u64 = self.loads.iter().map(|load| u64::from(*load)).sum();
+        let base = 1 + total / (4 * self.loads.len().max(1) as u64);
+        self.loads.iter().map(|load| u64::from(*load) + base).collect()
+    }
+}
+
+/// Moves that bring owners closer together, best first; every one strictly lowers the larger of the two loads.
+fn balance(owned: &mut BTreeMap<MemberId, Vec<Unit>>, weights: &[u64]) -> Vec<(MemberId, MemberId, Unit)> {
+    let weight = |unit: &Unit| weights.get(unit.index()).copied().unwrap_or(0);
+    let mut sums: BTreeMap<MemberId, u64> =
+        owned.iter().map(|(id, units)| (*id, units.iter().map(weight).sum())).collect();
+    let mut moves = Vec::new();
+    let total: u64 = sums.values().sum();
+    let noise = total / sums.len().max(1) as u64 / 20;
+    while moves.len() < weights.len() {
+        let Some((most, high)) = sums.iter().max_by_key(|(_, sum)| **sum).map(|(id, sum)| (*id, *sum)) else { break };
+        let Some((least, low)) = sums.iter().min_by_key(|(_, sum)| **sum).map(|(id, sum)| (*id, *sum)) else { break };
+        let gap = high - low;
+        if gap <= noise.max(1) {
+            break;
+        }
+        // Half the gap is ideal; anything below the gap lowers the maximum.
+        let units = owned.get(&most).map(Vec::as_slice).unwrap_or_default();
+        let best = units.iter().enumerate().filter(|(_, unit)| weight(unit) < gap);
+        let Some((place, unit)) = best.min_by_key(|(_, unit)| weight(unit).abs_diff(gap / 2)).map(|(i, u)| (i, *u))
+        else {
+            break;
+        };
+        if let Some(units) = owned.get_mut(&most) {
+            units.swap_remove(place);
+        }
+        owned.entry(least).or_default().push(unit);
+        *sums.entry(most).or_default() -= weight(&unit);
+        *sums.entry(least).or_default() += weight(&unit);
+        moves.push((most, least, unit));
+    }
+    moves
+}
+
+impl Core {
+    /// What this member's own units cost: kept if it is the master, told to the master otherwise.
+    pub(super) fn take_own_loads(&mut self, _now: Time, loads: &[(Unit, u32)]) {
+        match &mut self.role {
+            Role::Lead(lead) => {
+                for (unit, load) in loads {
+                    lead.loading.note(*unit, *load);
+                }
+            }
+            Role::Follow(follow) => {
+                let reign = follow.reign;
+                for loads in loads.chunks(LOADS_MAX) {
+                    let loads = Loads { reign, loads: loads.to_vec() };
+                    self.send(To::Member(reign.master), Message::Loads(loads));
+                }
+            }
+            Role::Search(_) | Role::Left => {}
+        }
+    }
+
+    pub(super) fn take_loads(&mut self, from: MemberId, loads: &Loads) {
+        let Role::Lead(lead) = &mut self.role else { return };
+        if loads.reign == lead.reign {
+            for (unit, load) in &loads.loads {
+                if self.table.owns(from, *unit) {
+                    lead.loading.note(*unit, *load);
+                }
+            }
+        }
+    }
+
+    pub(super) fn balance_timeout(&mut self, now: Time) {
+        let Role::Lead(lead) = &mut self.role else { return };
+        if now < lead.loading.balance_at {
+            return;
+        }
+        lead.loading.balance_at = now + self.settings.balance_interval;
+        let rested: Vec<Unit> =
+            lead.loading.resting.iter().filter(|(_, until)| **until <= now).map(|(unit, _)| *unit).collect();
+        let mut table = self.table.clone();
+        let mut woken = false;
+        for unit in rested {
+            if table.owner(unit) == Owner::Quarantined {
+                table.set_owner(unit, Owner::Unassigned);
+                woken = true;
+            }
+        }
+        if woken && !lead.gathering() {
+            self.publish(now, table);
+        }
+        self.plan_moves(now);
+    }
+
+    /// Whether the member may own units: it stays, and the LAN reaches it on every data port.
+    pub(super) fn may_own(&self, id: MemberId) -> bool {
+        let Role::Lead(lead) = &self.role else { return false };
+        let leaves = if id == self.id() { self.draining } else { lead.followers.get(&id).is_none_or(|f| f.draining) };
+        // A member that has not spoken yet cannot acknowledge.
+        let spoke = id == self.id() || lead.gathering() || lead.followers.get(&id).is_some_and(|f| f.seq != 0);
+        !leaves && spoke && !lead.unfit.contains(&id)
+    }
+
+    /// Plans anew which units move where: away from members that may not own, then for balance.
+    pub(super) fn plan_moves(&mut self, now: Time) {
+        let Role::Lead(lead) = &self.role else { return };
+        if lead.gathering() {
+            return;
+        }
+        let fit: BTreeSet<MemberId> = self.member_ids().into_iter().filter(|id| self.may_own(*id)).collect();
+        if fit.is_empty() {
+            return;
+        }
+        let weights = lead.loading.weights();
+        let mut owned: BTreeMap<MemberId, Vec<Unit>> = fit.iter().map(|id| (*id, Vec::new())).collect();
+        let mut moves: Vec<(MemberId, MemberId, Unit)> = Vec::new();
+        let mut stranded = Vec::new();
+        for (unit, entry) in self.table.iter() {
+            match entry.owner {
+                Owner::Member(owner) if fit.contains(&owner) => owned.entry(owner).or_default().push(unit),
+                Owner::Member(owner) => stranded.push((owner, unit)),
+                Owner::Unassigned | Owner::Quarantined => {}
+            }
+        }
+        for (owner, unit) in stranded {
+            let Some(heir) = owned.iter().min_by_key(|(id, units)| (units.len(), **id)).map(|(id, _)| *id) else {
+                break;
+            };
+            owned.entry(heir).or_default().push(unit);
+            moves.push((owner, heir, unit));
+        }
+        if moves.is_empty() {
+            moves = balance(&mut owned, &weights);
+        }
+        let Role::Lead(lead) = &mut self.role else { return };
+        lead.plan = batches(moves).into();
+        self.start_move(now);
+    }
+
+    /// A member is fit if on every data port some other member and it hear each other; a port on which nobody hears
+    /// anybody says nothing about members.
+    pub(super) fn judge_fitness(&mut self, now: Time) {
+        let me = self.id();
+        let Role::Lead(lead) = &self.role else { return };
+        let silence = self.settings.give_away(lead.losses_high());
+        let ids = self.member_ids();
+        let mine = self.hears(now, silence);
+        let hears = |who: MemberId, whom: MemberId| -> u8 {
+            let list = if who == me { Some(&mine) } else { lead.followers.get(&who).map(|f| &f.hears) };
+            list.and_then(|list| list.iter().find(|(id, _)| *id == whom)).map_or(0, |(_, bits)| *bits)
+        };
+        let reach = |who: MemberId| {
+            ids.iter()
+                .filter(|other| **other != who)
+                .fold(0_u8, |bits, other| bits | (hears(who, *other) & hears(*other, who)))
+        };
+        let reached: BTreeMap<MemberId, u8> = ids.iter().map(|id| (*id, reach(*id))).collect();
+        let ports = self.settings.contact.macs.len().min(PORTS_MAX);
+        let in_use = reached.values().fold(0_u8, |all, bits| all | bits) & ((1_u16 << ports) - 1) as u8;
+        let unfit: BTreeSet<MemberId> = reached
+            .iter()
+            .filter(|(id, bits)| *bits & in_use != in_use && self.settled(now, **id))
+            .map(|(id, _)| *id)
+            .collect();
+        let Role::Lead(lead) = &mut self.role else { return };
+        let before = std::mem::replace(&mut lead.unfit, unfit.clone());
+        if before == unfit {
+            return;
+        }
+        for id in before.symmetric_difference(&unfit) {
+            self.event(ClusterEvent::Fitness(*id, !unfit.contains(id)));
+        }
+        self.plan_moves(now);
+    }
+}
+
+/// Groups moves by source and target, cut to what one datagram carries.
+fn batches(moves: Vec<(MemberId, MemberId, Unit)>) -> Vec<PlannedMove> {
+    let mut grouped: BTreeMap<(MemberId, MemberId), Vec<Unit>> = BTreeMap::new();
+    for (from, to, unit) in moves {
+        grouped.entry((from, to)).or_default().push(unit);
+    }
+    let cut = |((from, to), units): ((MemberId, MemberId), Vec<Unit>)| {
+        units.chunks(MOVE_UNITS_MAX).map(|units| PlannedMove { from, to, units: units.to_vec() }).collect::<Vec<_>>()
+    };
+    grouped.into_iter().flat_map(cut).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(number: u8) -> MemberId {
+        MemberId::new(number).unwrap()
+    }
+
+    fn sums(owned: &BTreeMap<MemberId, Vec<Unit>>, weights: &[u64]) -> Vec<u64> {
+        owned.values().map(|units| units.iter().map(|unit| weights[unit.index()]).sum()).collect()
+    }
+
+    #[test]
+    fn an_idle_newcomer_gets_its_share_and_then_nothing_moves() {
+        let weights = vec![1; 1024];
+        let mut owned: BTreeMap<_, Vec<Unit>> =
+            [(member(1), Unit::all().collect()), (member(2), vec![]), (member(3), vec![])].into();
+        assert!(!balance(&mut owned, &weights).is_empty());
+        let sums = sums(&owned, &weights);
+        assert!(sums.iter().all(|sum| (320..=365).contains(sum)), "{sums:?}");
+        assert!(balance(&mut owned, &weights).is_empty(), "a balanced table stays as it is");
+    }
+
+    #[test]
+    fn one_heavy_unit_is_not_passed_around() {
+        // Departure 1: moving the only heavy unit would not lower the maximum.
+        let mut weights = vec![1; 16];
+        weights[0] = 1000;
+        let mut owned: BTreeMap<_, Vec<Unit>> =
+            [(member(1), vec![Unit::new(0).unwrap()]), (member(2), Unit::all().skip(1).take(15).collect())].into();
+        assert!(balance(&mut owned, &weights).is_empty());
+    }
+}

@@ -1,0 +1,517 @@
+//! The cluster core: one member's view of the cluster as a state machine without clock, socket or thread.
+//!
+//! Drive it like this, and it does the same under the runtime, the simulator and the model checker:
+//! 1. **in**: `handle_message`, `handle_heard`, `handle_notice`, `handle_verdict`, `handle_loads`, `handle_drain`,
+//!    and `handle_timeout` when [`Core::poll_timeout`]'s moment has come;
+//! 2. **out**: after each, drain [`Core::poll_output`] in order.
+//!
+//! State lives here and with nobody else: the shell keeps no copy of the table, the lease or the member list. What is
+//! lost when a member dies at any line is exactly this value, and what the others do about it is in `follow`
+//! (succession) and `lead` (giving units away).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use phalanx_dataplane::steer::Notice;
+use phalanx_dataplane::unit::{MemberId, Unit};
+
+use super::event::{ClusterEvent, RejoinReason};
+use super::follow::Follow;
+use super::handover::Side;
+use super::lead::Lead;
+use super::message::{Beacon, BeaconKind, JoinAnswer, Listed, Message, NakReason, Reign};
+use super::output::{Output, To};
+use super::search::Search;
+use super::settings::{Contact, Settings};
+use super::table::{Table, Version};
+use super::time::{Span, Time};
+use super::view::Views;
+
+/// Data ports that a keepalive can report on: one bit each.
+pub const PORTS_MAX: usize = 8;
+/// How many of its own last keepalives a member remembers the sending of.
+const SENT_MAX: usize = 64;
+
+/// The path on which something was heard.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Path {
+    /// The cluster link.
+    Link,
+    /// A data port, by its number in the configuration.
+    Port(u8),
+}
+
+/// What this member is at the moment (patent Figure 6).
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Role {
+    Search(Search),
+    Follow(Follow),
+    Lead(Box<Lead>),
+    Left,
+}
+
+/// What this member knows of another from hearing it directly.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Peer {
+    pub(super) heard_at: Time,
+    pub(super) ports: [Option<Time>; PORTS_MAX],
+    pub(super) contact: Option<Contact>,
+}
+
+/// A member of the cluster: who, and which life of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Member {
+    /// Who.
+    pub id: MemberId,
+    /// Which life.
+    pub incarnation: u64,
+}
+
+/// One member's cluster state machine.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Core {
+    pub(super) settings: Settings,
+    pub(super) role: Role,
+    /// The highest term heard of.
+    pub(super) term_max: u64,
+    pub(super) incarnation: u64,
+    /// The members in order of succession; empty while in no cluster.
+    pub(super) members: Vec<Member>,
+    pub(super) table: Table,
+    /// The table in force at the workers.
+    pub(super) applied: Version,
+    pub(super) peers: BTreeMap<MemberId, Peer>,
+    /// Masters that are heard but do not hear us, and until when they are disregarded.
+    pub(super) deaf: BTreeMap<MemberId, Time>,
+    pub(super) seq: u64,
+    pub(super) sent: VecDeque<(u64, Time)>,
+    pub(super) lease_until: Option<Time>,
+    pub(super) lease_valid: bool,
+    pub(super) views: Views,
+    /// This member's part in the planned move under way.
+    pub(super) side: Option<Side>,
+    /// When a former master under `forward` stops passing on what still arrives.
+    pub(super) linger_until: Option<Time>,
+    pub(super) draining: bool,
+    pub(super) probation: bool,
+    ran_at: Time,
+    beacon_at: Time,
+    beacon_due: bool,
+    loopback: VecDeque<Message>,
+    pub(super) outputs: VecDeque<Output>,
+}
+
+impl Core {
+    /// A member that starts now and looks for its cluster.
+    pub fn new(settings: Settings, now: Time) -> Self {
+        let mut core = Self {
+            table: Table::unassigned(settings.units),
+            views: Views::new(settings.units),
+            incarnation: settings.incarnation,
+            role: Role::Left,
+            term_max: 0,
+            members: Vec::new(),
+            applied: Version::default(),
+            peers: BTreeMap::new(),
+            deaf: BTreeMap::new(),
+            seq: 0,
+            sent: VecDeque::new(),
+            lease_until: None,
+            lease_valid: false,
+            side: None,
+            linger_until: None,
+            draining: false,
+            probation: false,
+            ran_at: now,
+            beacon_at: now,
+            beacon_due: false,
+            loopback: VecDeque::new(),
+            outputs: VecDeque::new(),
+            settings,
+        };
+        core.start_search(now, None);
+        core
+    }
+
+    /// This member.
+    pub fn id(&self) -> MemberId {
+        self.settings.id
+    }
+
+    /// What it was told at the start.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Next thing to do, if any.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Takes in an authenticated message.
+    pub fn handle_message(&mut self, now: Time, from: MemberId, path: Path, message: Message) {
+        if from == self.id() || matches!(self.role, Role::Left) {
+            return;
+        }
+        self.wake(now);
+        self.note_heard(now, from, path);
+        self.dispatch(now, from, message);
+        self.finish(now);
+    }
+
+    /// Notes that a copy of something already taken in arrived from a member by this path.
+    pub fn handle_heard(&mut self, now: Time, from: MemberId, path: Path) {
+        if from != self.id() {
+            self.note_heard(now, from, path);
+        }
+    }
+
+    /// Takes in what the workers say (with several workers: merged into one voice).
+    pub fn handle_notice(&mut self, now: Time, notice: Notice) {
+        self.wake(now);
+        match notice {
+            Notice::Applied { version, logs } => self.handle_applied(now, version, logs),
+            Notice::Unassigned(unit) => self.assign_on_demand(now, unit),
+            Notice::Marker { from, token } => self.handle_marker(now, from, token),
+        }
+        self.finish(now);
+    }
+
+    /// Takes in the apps' verdict on a candidate (patent Figure 8F).
+    pub fn handle_verdict(&mut self, now: Time, candidate: MemberId, verdict: Result<(), NakReason>) {
+        self.wake(now);
+        self.handle_app_verdict(now, candidate, verdict);
+        self.finish(now);
+    }
+
+    /// Takes in what this member's own units cost lately.
+    pub fn handle_loads(&mut self, now: Time, loads: &[(Unit, u32)]) {
+        self.wake(now);
+        self.take_own_loads(now, loads);
+        self.finish(now);
+    }
+
+    /// Moves everything away, then leaves. `Output::Left` says when.
+    pub fn handle_drain(&mut self, now: Time) {
+        self.wake(now);
+        if !self.draining {
+            self.draining = true;
+            self.event(ClusterEvent::Draining);
+            if matches!(self.role, Role::Search(_)) {
+                self.leave();
+            }
+        }
+        self.finish(now);
+    }
+
+    /// Changes how often loads are compared, live.
+    pub fn set_balance_interval(&mut self, interval: Span) {
+        self.settings.balance_interval = interval;
+    }
+
+    /// Lets time pass: does whatever is due.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.wake(now);
+        match self.role {
+            Role::Search(_) => self.search_timeout(now),
+            Role::Follow(_) => self.follow_timeout(now),
+            Role::Lead(_) => self.lead_timeout(now),
+            Role::Left => {}
+        }
+        self.note_lease(now);
+        self.beacon(now);
+        self.finish(now);
+    }
+
+    /// The next moment at which something is due, and what.
+    pub fn poll_timeout(&self) -> Option<(Time, &'static str)> {
+        let role = match &self.role {
+            Role::Search(search) => search.deadlines(&self.settings),
+            Role::Follow(follow) => follow.deadlines(&self.settings),
+            Role::Lead(lead) => lead.deadlines(&self.settings),
+            Role::Left => return None,
+        };
+        let lease = self.lease_until.filter(|_| self.lease_valid).map(|until| (until, "lease lapses"));
+        let linger = self.linger_until.map(|until| (until, "former master stops passing on"));
+        let beacon = Some((self.beacon_at, "beacon"));
+        let side = self.side.as_ref().and_then(|side| side.deadline(&self.settings));
+        [role, lease, linger, beacon, side].into_iter().flatten().min()
+    }
+
+    fn dispatch(&mut self, now: Time, from: MemberId, message: Message) {
+        match message {
+            Message::Beacon(beacon) => self.handle_beacon(now, from, beacon),
+            Message::MasterKeepalive(keepalive) => {
+                if keepalive.reign.master != from || !plausible(&keepalive.members, from) {
+                    return;
+                }
+                self.term_max = self.term_max.max(keepalive.reign.term);
+                self.note_contact(from, &keepalive.contact);
+                match self.role {
+                    Role::Search(_) => self.search_hears_master(now, from, &keepalive),
+                    Role::Follow(_) => self.follow_hears_master(now, &keepalive),
+                    Role::Lead(_) => self.lead_hears_master(now, &keepalive),
+                    Role::Left => {}
+                }
+            }
+            Message::MemberKeepalive(keepalive) => {
+                self.note_contact(from, &keepalive.contact);
+                match self.role {
+                    Role::Follow(_) => self.follow_hears_member(now, &keepalive),
+                    Role::Lead(_) => self.lead_hears_member(now, from, &keepalive),
+                    Role::Search(_) | Role::Left => {}
+                }
+            }
+            Message::TableChunk(chunk) => self.handle_chunk(now, from, chunk),
+            Message::TableRequest(reign) => self.answer_table_request(from, reign),
+            Message::Loads(loads) => self.take_loads(from, &loads),
+            Message::Move(reign, step) => self.handle_move(now, from, reign, step),
+            Message::OtherMasterExists(reign) => self.handle_other_master(now, from, reign),
+            Message::ExitRequest(reign) => {
+                if self.reign() == Some(reign) && from == reign.master {
+                    self.rejoin(now, RejoinReason::ExitRequest, Some(from));
+                }
+            }
+            Message::Exit(reign) => self.handle_exit(now, from, reign),
+            Message::Abdicate(reign, to) => self.handle_abdication(now, from, reign, to),
+            Message::JoinRequest(request) => self.handle_join_request(now, from, request),
+            Message::JoinAnswer(answer) => self.handle_join_answer(now, from, answer),
+        }
+    }
+
+    /// A beacon: introduces its sender; a seeker or offerer is answered.
+    fn handle_beacon(&mut self, now: Time, from: MemberId, beacon: Beacon) {
+        self.term_max = self.term_max.max(beacon.term);
+        self.note_contact(from, &beacon.contact);
+        match (&self.role, beacon.kind) {
+            (Role::Search(_), kind) => self.search_hears_beacon(now, from, kind, &beacon.contact),
+            (Role::Lead(lead), BeaconKind::Offer) => {
+                let reign = lead.reign;
+                self.send(To::Member(from), Message::OtherMasterExists(reign));
+                self.beacon_soon(now);
+            }
+            (Role::Lead(_) | Role::Follow(_), BeaconKind::Seek) => self.beacon_soon(now),
+            _ => {}
+        }
+    }
+
+    fn handle_join_answer(&mut self, now: Time, from: MemberId, answer: JoinAnswer) {
+        if matches!(&self.role, Role::Search(search) if search.asks(from)) {
+            match answer {
+                JoinAnswer::Nak(reason) => self.join_refused(now, reason),
+                JoinAnswer::Ack { reign, incarnation } if reign.master == from => {
+                    self.start_follow(now, reign, incarnation);
+                }
+                JoinAnswer::Ack { .. } => {}
+            }
+        }
+    }
+
+    /// A judge that was itself late does not condemn others for it: all clocks on others move along.
+    fn wake(&mut self, now: Time) {
+        let gap = now.since(self.ran_at);
+        self.ran_at = self.ran_at.max(now);
+        if gap <= self.settings.period {
+            return;
+        }
+        let late = Span(gap.0 - self.settings.period.0);
+        for peer in self.peers.values_mut() {
+            peer.heard_at = (peer.heard_at + late).min(now);
+        }
+        match &mut self.role {
+            Role::Follow(follow) => follow.master_alive = (follow.master_alive + late).min(now),
+            Role::Lead(lead) => {
+                for follower in lead.followers.values_mut() {
+                    follower.fresh_at = (follower.fresh_at + late).min(now);
+                }
+            }
+            Role::Search(_) | Role::Left => {}
+        }
+    }
+
+    /// What a member says to itself is taken in last; then the workers get a new view if anything changed.
+    fn finish(&mut self, now: Time) {
+        while let Some(message) = self.loopback.pop_front() {
+            self.dispatch(now, self.id(), message);
+        }
+        self.refresh_view();
+    }
+
+    pub(super) fn send(&mut self, to: To, message: Message) {
+        match to {
+            To::Member(member) if member == self.id() => self.loopback.push_back(message),
+            to => self.outputs.push_back(Output::Send(to, message)),
+        }
+    }
+
+    pub(super) fn event(&mut self, event: ClusterEvent) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Whom this member follows, itself if it is the master.
+    pub fn reign(&self) -> Option<Reign> {
+        match &self.role {
+            Role::Follow(follow) => Some(follow.reign),
+            Role::Lead(lead) => Some(lead.reign),
+            Role::Search(_) | Role::Left => None,
+        }
+    }
+
+    pub(super) fn is_member(&self, id: MemberId) -> bool {
+        self.members.iter().any(|member| member.id == id)
+    }
+
+    pub(super) fn member_ids(&self) -> Vec<MemberId> {
+        self.members.iter().map(|member| member.id).collect()
+    }
+
+    fn note_heard(&mut self, now: Time, from: MemberId, path: Path) {
+        let peer = self.peers.entry(from).or_default();
+        peer.heard_at = peer.heard_at.max(now);
+        if let Path::Port(port) = path
+            && let Some(heard) = peer.ports.get_mut(usize::from(port))
+        {
+            *heard = Some(now);
+        }
+    }
+
+    fn note_contact(&mut self, from: MemberId, contact: &Contact) {
+        let peer = self.peers.entry(from).or_default();
+        if peer.contact.as_ref() != Some(contact) {
+            peer.contact = Some(contact.clone());
+        }
+    }
+
+    /// On which of this member's data ports it lately heard whom.
+    pub(super) fn hears(&self, now: Time, within: Span) -> Vec<(MemberId, u8)> {
+        let bits = |peer: &Peer| {
+            let lately = |heard: &Option<Time>| heard.is_some_and(|at| now.since(at) < within);
+            peer.ports
+                .iter()
+                .enumerate()
+                .filter(|(_, heard)| lately(heard))
+                .fold(0_u8, |bits, (port, _)| bits | 1 << port)
+        };
+        self.peers.iter().map(|(id, peer)| (*id, bits(peer))).filter(|(_, bits)| *bits != 0).collect()
+    }
+
+    /// The next keepalive's sequence number; its sending is remembered, since an echo of it renews a lease.
+    pub(super) fn next_seq(&mut self, now: Time) -> u64 {
+        self.seq += 1;
+        self.sent.push_back((self.seq, now));
+        if self.sent.len() > SENT_MAX {
+            self.sent.pop_front();
+        }
+        self.seq
+    }
+
+    /// When the keepalive with this number was sent, if it was ours and not long ago.
+    pub(super) fn sent_at(&self, seq: u64) -> Option<Time> {
+        self.sent.iter().rev().find(|(sent, _)| *sent == seq).map(|(_, at)| *at)
+    }
+
+    pub(super) fn renew_lease(&mut self, now: Time, until: Time) {
+        let until = if self.settings.no_lease_check() { Time(u64::MAX) } else { until };
+        if self.lease_until.is_none_or(|old| until > old) {
+            self.lease_until = Some(until);
+            self.outputs.push_back(Output::Lease(until));
+        }
+        self.note_lease(now);
+    }
+
+    pub(super) fn end_lease(&mut self, now: Time) {
+        if self.lease_until.take().is_some() {
+            self.outputs.push_back(Output::Lease(now));
+        }
+        self.lease_valid = false;
+    }
+
+    fn note_lease(&mut self, now: Time) {
+        let valid = self.lease_until.is_some_and(|until| now < until);
+        if valid != self.lease_valid {
+            self.lease_valid = valid;
+            self.event(if valid { ClusterEvent::LeaseRegained } else { ClusterEvent::LeaseLapsed });
+        }
+    }
+
+    /// Whether this member may process units now.
+    pub fn lease_is_valid(&self, now: Time) -> bool {
+        self.lease_until.is_some_and(|until| now < until)
+    }
+
+    pub(super) fn set_probation(&mut self, probation: bool) {
+        if self.probation != probation {
+            self.probation = probation;
+            self.outputs.push_back(Output::Probation(probation));
+        }
+    }
+
+    /// Introduces this member to whoever lacks its certificate: soon, but at most once a period.
+    pub(super) fn beacon_soon(&mut self, now: Time) {
+        if !self.beacon_due {
+            self.beacon_due = true;
+            self.beacon_at = self.beacon_at.min(now + self.settings.period);
+        }
+    }
+
+    fn beacon(&mut self, now: Time) {
+        if now < self.beacon_at {
+            return;
+        }
+        let kind = match &self.role {
+            Role::Search(search) if search.offers() => BeaconKind::Offer,
+            Role::Search(_) => BeaconKind::Seek,
+            Role::Follow(_) => BeaconKind::Member,
+            Role::Lead(_) => BeaconKind::Master,
+            Role::Left => return,
+        };
+        let pause = match kind {
+            BeaconKind::Seek | BeaconKind::Offer => self.settings.retry(),
+            BeaconKind::Master => Span::from_ms(250),
+            BeaconKind::Member => Span::from_ms(1000),
+        };
+        self.beacon_due = false;
+        self.beacon_at = now + pause;
+        let contact = self.settings.contact.clone();
+        self.send(To::Strangers, Message::Beacon(Beacon { kind, term: self.term_max, contact }));
+    }
+
+    /// Gives up the place in the cluster, stops all work, and looks for a master: `toward` this one if it is known.
+    pub(super) fn rejoin(&mut self, now: Time, reason: RejoinReason, toward: Option<MemberId>) {
+        self.event(ClusterEvent::Rejoining(reason));
+        self.start_search(now, toward);
+    }
+
+    pub(super) fn stop_work(&mut self, now: Time) {
+        self.end_lease(now);
+        for member in std::mem::take(&mut self.members) {
+            if member.id != self.id() {
+                self.outputs.push_back(Output::TellApps(member.id, false));
+            }
+        }
+        self.side = None;
+        self.linger_until = None;
+        self.table = Table::unassigned(self.settings.units);
+        self.applied = Version::default();
+        self.set_probation(false);
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.role = Role::Left;
+        self.members.clear();
+        self.event(ClusterEvent::Left);
+        self.refresh_view();
+        self.outputs.push_back(Output::Left);
+    }
+
+    /// Sends the beacon that a new role owes its neighbours at once.
+    pub(super) fn beacon_now(&mut self, now: Time) {
+        self.beacon_at = now;
+        self.beacon(now);
+    }
+}
+
+/// A master's list that makes sense: it begins with the master and names nobody twice.
+fn plausible(members: &[Listed], master: MemberId) -> bool {
+    members.first().is_some_and(|first| first.id == master)
+        && members.iter().enumerate().all(|(i, member)| members[..i].iter().all(|other| other.id != member.id))
+}

@@ -1,0 +1,358 @@
+//! Patent Figures 8G, 8H, 8I: a member that is not master.
+//!
+//! Two clocks run here. The *watchdog* says when the master is dead: nobody of those that this member hears has heard
+//! from it for n periods. The *lease* says how long this member may own units: counted from its own sending of the
+//! keepalive that the master echoed last, so it lapses on time however long messages were under way.
+//!
+//! When the watchdog fires, the first successor in the list takes over at once, the next one a period later, and so on
+//! (departure from Figure 8I, where everyone rejoins and the 100 ms auction of Figure 6 decides). Everyone keeps its
+//! table and goes on processing under its lease meanwhile.
+
+use std::collections::BTreeMap;
+
+use phalanx_dataplane::steer::{Order, ReleaseTo};
+use phalanx_dataplane::unit::{MemberId, Unit};
+
+use super::core::{Core, Member, Role};
+use super::event::{ClusterEvent, RejoinReason};
+use super::message::{CHUNK_ENTRIES, Listed, MasterKeepalive, MemberKeepalive, Message, Reign, TableChunk};
+use super::output::{Output, To};
+use super::settings::{Delivery, Quorum, Settings};
+use super::table::{Entry, Table, Version};
+use super::time::{Span, Time};
+
+/// The state of a member under a master.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Follow {
+    pub(super) reign: Reign,
+    /// When anyone last showed that the master lives.
+    pub(super) master_alive: Time,
+    /// When this member last heard it itself.
+    master_heard: Time,
+    /// The highest of the master's sequence numbers that this member heard, or heard others tell of.
+    heard: u64,
+    told: u64,
+    losses: u8,
+    keepalive_at: Time,
+    /// The table that is coming in, by chunk.
+    incoming: Incoming,
+    /// The table that the workers were told of: view version and table version.
+    applying: Option<(u64, Version)>,
+    /// Units just taken over whose earlier packets the master may still hold: until then their own packets wait.
+    taken: BTreeMap<Unit, (Time, u64)>,
+    /// The master gave its role to this member's choice of successor: no loyalty to it.
+    abdicated: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+struct Incoming {
+    version: Version,
+    chunks: BTreeMap<u8, Vec<Entry>>,
+}
+
+impl Incoming {
+    /// Takes in a chunk; the whole table once it is complete.
+    fn take(&mut self, chunk: TableChunk, units: usize) -> Option<Table> {
+        if chunk.version < self.version {
+            return None;
+        }
+        if chunk.version > self.version {
+            *self = Self { version: chunk.version, chunks: BTreeMap::new() };
+        }
+        let start = usize::from(chunk.chunk) * CHUNK_ENTRIES;
+        if chunk.entries.len() != CHUNK_ENTRIES.min(units.saturating_sub(start)) || chunk.entries.is_empty() {
+            return None;
+        }
+        self.chunks.insert(chunk.chunk, chunk.entries);
+        (self.chunks.values().map(Vec::len).sum::<usize>() == units)
+            .then(|| Table::from_entries(self.version, self.chunks.values().flatten().copied().collect()))
+    }
+}
+
+/// A table, cut to datagrams.
+pub(super) fn chunks(table: &Table, reign: Reign) -> Vec<Message> {
+    let chunk = |(number, entries): (usize, &[Entry])| {
+        let chunk = TableChunk { reign, version: table.version, chunk: number as u8, entries: entries.to_vec() };
+        Message::TableChunk(chunk)
+    };
+    table.entries().chunks(CHUNK_ENTRIES).enumerate().map(chunk).collect()
+}
+
+impl Follow {
+    fn new(reign: Reign, losses: u8, now: Time) -> Self {
+        Self {
+            reign,
+            master_alive: now,
+            master_heard: now,
+            heard: 0,
+            told: 0,
+            losses,
+            keepalive_at: now,
+            incoming: Incoming::default(),
+            applying: None,
+            taken: BTreeMap::new(),
+            abdicated: false,
+        }
+    }
+
+    pub(super) fn holds_own(&self, unit: Unit) -> bool {
+        self.taken.contains_key(&unit)
+    }
+
+    pub(super) fn losses(&self) -> u8 {
+        self.losses
+    }
+
+    pub(super) fn deadlines(&self, settings: &Settings) -> Option<(Time, &'static str)> {
+        let watch = (self.master_alive + settings.watch(self.losses), "master watchdog");
+        let taken = self.taken.values().map(|(until, _)| (*until, "hold after takeover")).min();
+        // A period later the next in the order of succession may be due: look again then.
+        let watch = if watch.0 <= self.keepalive_at { (self.keepalive_at, "succession") } else { watch };
+        [Some((self.keepalive_at, "keepalive")), Some(watch), taken].into_iter().flatten().min()
+    }
+}
+
+impl Core {
+    /// Let in: a member from now on, owning nothing.
+    pub(super) fn start_follow(&mut self, now: Time, reign: Reign, incarnation: u64) {
+        self.stop_work(now);
+        self.term_max = self.term_max.max(reign.term);
+        self.incarnation = incarnation;
+        self.members = vec![Member { id: self.id(), incarnation }];
+        self.outputs.push_back(Output::Persist { incarnation, members: vec![self.id(), reign.master] });
+        self.role = Role::Follow(Follow::new(reign, self.settings.losses_min, now));
+        self.event(ClusterEvent::Joined { reign, incarnation });
+        self.beacon_now(now);
+        self.send_member_keepalive(now);
+    }
+
+    pub(super) fn follow_timeout(&mut self, now: Time) {
+        let Role::Follow(follow) = &mut self.role else { return };
+        let (silent, watch) = (now.since(follow.master_alive), self.settings.watch(follow.losses));
+        let released: Vec<Unit> =
+            follow.taken.iter().filter(|(_, (until, _))| *until <= now).map(|(unit, _)| *unit).collect();
+        let due = follow.keepalive_at <= now;
+        if silent >= watch {
+            let rank = self.rank_in_succession(now, watch);
+            if silent >= Span(watch.0 + rank * self.settings.period.0) {
+                return self.take_over(now, false);
+            }
+        }
+        self.release_taken(&released);
+        if due {
+            self.send_member_keepalive(now);
+        }
+        self.side_timeout(now);
+        if self.linger_until.is_some_and(|until| until <= now) {
+            self.linger_until = None;
+        }
+    }
+
+    /// How many members before this one in the order of succession seem alive.
+    fn rank_in_succession(&self, now: Time, watch: Span) -> u64 {
+        let Some(master) = self.reign().map(|reign| reign.master) else { return 0 };
+        let heard = |id: MemberId| self.peers.get(&id).is_some_and(|peer| now.since(peer.heard_at) < watch);
+        let before = self.members.iter().take_while(|member| member.id != self.id());
+        before.filter(|member| member.id != master && heard(member.id)).count() as u64
+    }
+
+    /// Patent Figure 8G.
+    pub(super) fn follow_hears_master(&mut self, now: Time, keepalive: &MasterKeepalive) {
+        let me = self.id();
+        let Role::Follow(follow) = &mut self.role else { return };
+        let listed = keepalive.members.iter().find(|member| member.id == me && member.incarnation == self.incarnation);
+        if keepalive.reign != follow.reign {
+            let loyal = !follow.abdicated
+                && now.since(follow.master_alive)
+                    < Span(self.settings.watch(follow.losses).0.saturating_sub(self.settings.period.0));
+            if keepalive.reign <= follow.reign || loyal {
+                return;
+            }
+            if listed.is_none() {
+                return self.rejoin(now, RejoinReason::MasterLost, Some(keepalive.reign.master));
+            }
+            self.change_master(now, keepalive.reign);
+        } else if keepalive.seq <= follow.heard {
+            return;
+        }
+        let Some(listed) = listed.copied() else {
+            return self.rejoin(now, RejoinReason::NotListed, Some(keepalive.reign.master));
+        };
+        let Role::Follow(follow) = &mut self.role else { return };
+        follow.master_alive = now;
+        follow.master_heard = now;
+        follow.heard = keepalive.seq;
+        follow.told = follow.told.max(keepalive.seq);
+        follow.losses = keepalive.losses;
+        self.update_members(&keepalive.members);
+        if keepalive.quorate
+            && let Some(sent_at) = self.sent_at(listed.echo)
+        {
+            self.renew_lease(now, sent_at + self.settings.lease(keepalive.losses));
+        }
+        self.send_member_keepalive(now);
+    }
+
+    /// Goes over to a new master, with table, units and lease as they are.
+    fn change_master(&mut self, now: Time, reign: Reign) {
+        let Role::Follow(follow) = &mut self.role else { return };
+        let mut next = Follow::new(reign, follow.losses, now);
+        next.taken = std::mem::take(&mut follow.taken);
+        next.applying = follow.applying.take();
+        self.role = Role::Follow(next);
+        self.event(ClusterEvent::Following(reign));
+    }
+
+    /// Tells apps who came and who went.
+    fn update_members(&mut self, listed: &[Listed]) {
+        let next: Vec<Member> =
+            listed.iter().map(|member| Member { id: member.id, incarnation: member.incarnation }).collect();
+        if next == self.members {
+            return;
+        }
+        let before = std::mem::replace(&mut self.members, next.clone());
+        let me = self.id();
+        let went = before.iter().filter(|member| !next.contains(member) && member.id != me).map(|m| (m.id, false));
+        let came = next.iter().filter(|member| !before.contains(member) && member.id != me).map(|m| (m.id, true));
+        self.outputs.extend(went.chain(came).map(|(id, came)| Output::TellApps(id, came)));
+        self.outputs.push_back(Output::Persist { incarnation: self.incarnation, members: self.member_ids() });
+    }
+
+    /// Another member's word that the master lives counts for the watchdog, never for the lease.
+    pub(super) fn follow_hears_member(&mut self, now: Time, keepalive: &MemberKeepalive) {
+        let Role::Follow(follow) = &mut self.role else { return };
+        if keepalive.reign == follow.reign && keepalive.heard > follow.told {
+            follow.told = keepalive.heard;
+            follow.master_alive = now;
+        }
+    }
+
+    /// Patent Figure 8H.
+    pub(super) fn send_member_keepalive(&mut self, now: Time) {
+        let seq = self.next_seq(now);
+        let Role::Follow(follow) = &mut self.role else { return };
+        // The master's keepalive is answered at once; without it, speak a quarter period late.
+        follow.keepalive_at = now + self.settings.period.quarters(5);
+        let (reign, heard, losses) = (follow.reign, follow.heard, follow.losses);
+        let keepalive = MemberKeepalive {
+            reign,
+            seq,
+            heard,
+            applied: self.applied,
+            holds: self.table.version,
+            draining: self.draining,
+            hears: self.hears(now, self.settings.give_away(losses)),
+            contact: self.settings.contact.clone(),
+        };
+        self.send(To::All, Message::MemberKeepalive(keepalive));
+    }
+
+    pub(super) fn handle_chunk(&mut self, now: Time, from: MemberId, chunk: TableChunk) {
+        let units = self.settings.units;
+        match &mut self.role {
+            Role::Follow(follow) if chunk.reign == follow.reign && from == follow.reign.master => {
+                if chunk.version > self.table.version
+                    && let Some(table) = follow.incoming.take(chunk, units)
+                {
+                    self.adopt_table(now, table);
+                }
+            }
+            Role::Lead(_) => self.gather_chunk(now, from, chunk),
+            _ => {}
+        }
+    }
+
+    /// A new table comes into force: units that moved here are released as their move says, units of a dead owner
+    /// wait for what the master holds.
+    fn adopt_table(&mut self, now: Time, table: Table) {
+        let me = self.id();
+        let Role::Follow(follow) = &mut self.role else { return };
+        let (generation, until) = (table.version.generation, now + self.settings.period.quarters(8));
+        let gained: Vec<Unit> = table.units_of(me).filter(|unit| !self.table.owns(me, *unit)).collect();
+        follow.taken.retain(|unit, _| table.owns(me, *unit));
+        let moved = self.side.as_ref().map(|side| side.units.clone()).unwrap_or_default();
+        if self.settings.delivery == Delivery::Shared {
+            let taken = gained.iter().filter(|unit| !moved.contains(unit));
+            follow.taken.extend(taken.map(|unit| (*unit, (until, generation))));
+        }
+        let version = table.version;
+        self.end_side(&table);
+        self.table = table;
+        let view = self.refresh_view();
+        let Role::Follow(follow) = &mut self.role else { return };
+        follow.applying = Some((view, version));
+        if view <= self.views.applied() {
+            self.table_applied(now);
+        }
+    }
+
+    /// The workers obey: acknowledge (the master releases what it holds), at once.
+    pub(super) fn table_applied(&mut self, now: Time) {
+        let applied = self.views.applied();
+        let Role::Follow(follow) = &mut self.role else { return };
+        if let Some((_, version)) = follow.applying.take_if(|(view, _)| *view <= applied) {
+            self.applied = version;
+            self.send_member_keepalive(now);
+        }
+    }
+
+    /// The master's marker: what it held for this member is all here.
+    pub(super) fn handle_marker(&mut self, _now: Time, from: MemberId, token: u64) {
+        let Role::Follow(follow) = &self.role else { return };
+        if from == follow.reign.master {
+            let released: Vec<Unit> = follow
+                .taken
+                .iter()
+                .filter(|(_, (_, generation))| *generation <= token)
+                .map(|(unit, _)| *unit)
+                .collect();
+            self.release_taken(&released);
+        }
+    }
+
+    fn release_taken(&mut self, units: &[Unit]) {
+        for unit in units {
+            if let Role::Follow(follow) = &mut self.role {
+                follow.taken.remove(unit);
+            }
+            self.release(*unit, ReleaseTo::Here, Vec::new());
+        }
+    }
+
+    pub(super) fn release(&mut self, unit: Unit, to: ReleaseTo, except: Vec<u32>) {
+        let to = if self.settings.hold_dropped() { ReleaseTo::Nowhere } else { to };
+        self.outputs.push_back(Output::Order(Order::Release { unit, to, except }));
+    }
+
+    pub(super) fn answer_table_request(&mut self, from: MemberId, reign: Reign) {
+        if self.reign() == Some(reign) && reign.master == from {
+            for chunk in chunks(&self.table, reign) {
+                self.send(To::Member(from), chunk);
+            }
+        }
+    }
+
+    pub(super) fn handle_abdication(&mut self, now: Time, from: MemberId, reign: Reign, to: MemberId) {
+        let me = self.id();
+        let Role::Follow(follow) = &mut self.role else { return };
+        if reign != follow.reign || from != reign.master {
+            return;
+        }
+        follow.abdicated = true;
+        if to == me {
+            self.take_over(now, true);
+        }
+    }
+
+    /// Becomes a follower of the member that it handed its role to.
+    pub(super) fn follow_successor(&mut self, now: Time, reign: Reign, losses: u8) {
+        self.role = Role::Follow(Follow::new(reign, losses, now));
+        self.linger_until = Some(now + self.settings.period.quarters(4 * 10));
+        self.event(ClusterEvent::Following(reign));
+    }
+
+    /// Whether this member may take over under its quorum rule at all: `none` always, `majority` finds out by asking.
+    pub(super) fn quorum_is_none(&self) -> bool {
+        self.settings.quorum == Quorum::None
+    }
+}

@@ -1,0 +1,493 @@
+//! Patent Figures 8A to 8E: the master. It judges who is alive, and renews leases by echoing what it heard.
+//!
+//! A follower counts as heard at the moment when *this master sent* the keepalive that the follower says it heard last.
+//! Counting from our own sending, as the follower counts its lease from its own, makes the two comparable without a
+//! common clock: the follower's last echo is older than the keepalive that carried it, so its lease lapses before
+//! [`Settings::give_away`] has passed here. It also makes a member that speaks but does not hear as good as dead.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use phalanx_dataplane::unit::{MemberId, Unit};
+
+use super::assign::Pending;
+use super::balance::Loading;
+use super::core::{Core, Member, Role};
+use super::event::{ClusterEvent, RejoinReason};
+use super::handover::{ActiveMove, PlannedMove};
+use super::loss::Loss;
+use super::message::{Listed, MasterKeepalive, MemberKeepalive, Message, Reign};
+use super::output::{Output, To};
+use super::settings::{LOSSES_MAX, Quorum, Settings};
+use super::table::Version;
+use super::time::{Span, Time};
+
+/// What the master knows of a follower.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Follower {
+    pub(super) seq: u64,
+    pub(super) loss: Loss,
+    /// When this master sent the last keepalive that the follower is known to have heard.
+    pub(super) fresh_at: Time,
+    pub(super) applied: Version,
+    pub(super) holds: Version,
+    pub(super) draining: bool,
+    pub(super) hears: Vec<(MemberId, u8)>,
+    pub(super) joined_at: Time,
+    /// Its last word, to be told after its death.
+    pub(super) spoke_at: Time,
+}
+
+impl Follower {
+    pub(super) fn new(now: Time) -> Self {
+        Self {
+            seq: 0,
+            loss: Loss::default(),
+            fresh_at: now,
+            applied: Version::default(),
+            holds: Version::default(),
+            draining: false,
+            hears: Vec::new(),
+            joined_at: now,
+            spoke_at: now,
+        }
+    }
+}
+
+/// The state of a master.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Lead {
+    pub(super) reign: Reign,
+    pub(super) followers: BTreeMap<MemberId, Follower>,
+    pub(super) keepalive_at: Time,
+    last_sent: Time,
+    /// The adaptive n, the one before, and when it changed: while members may still go by either, the judge goes by the
+    /// larger and the master's own lease by the smaller.
+    losses: u8,
+    losses_before: u8,
+    losses_changed_at: Time,
+    /// The last agreed membership, for `majority`.
+    pub(super) basis: Vec<MemberId>,
+    quorate: bool,
+    /// A new master first hears from these what table they hold.
+    pub(super) gather: Option<BTreeSet<MemberId>>,
+    pub(super) gathered: BTreeMap<u8, Vec<super::table::Entry>>,
+    pub(super) candidates: BTreeMap<MemberId, super::message::JoinRequest>,
+    pub(super) pending: BTreeMap<Unit, Pending>,
+    pub(super) table_said_at: Time,
+    pub(super) active: Option<ActiveMove>,
+    pub(super) plan: VecDeque<PlannedMove>,
+    pub(super) moves: u64,
+    pub(super) loading: Loading,
+    pub(super) unfit: BTreeSet<MemberId>,
+    pub(super) abdicating: Option<MemberId>,
+    since: Time,
+    announce: Announce,
+    other_master_told: Option<Time>,
+}
+
+/// Gratuitous ARP and ND: at once, then a few times more at growing distance (DESIGN section 4: paced and repeated).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Announce {
+    at: Option<Time>,
+    pause: Span,
+}
+
+const ANNOUNCE_PAUSE_MAX: Span = Span::from_ms(2000);
+
+impl Lead {
+    pub(super) fn new(settings: &Settings, term: u64, basis: Vec<MemberId>, losses: u8, now: Time) -> Self {
+        Self {
+            reign: Reign { term, master: settings.id },
+            followers: BTreeMap::new(),
+            keepalive_at: now,
+            last_sent: now,
+            losses,
+            losses_before: losses,
+            losses_changed_at: now,
+            basis,
+            quorate: true,
+            gather: None,
+            gathered: BTreeMap::new(),
+            candidates: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            table_said_at: now,
+            active: None,
+            plan: VecDeque::new(),
+            moves: 0,
+            loading: Loading::new(settings.units, now + settings.balance_interval),
+            unfit: BTreeSet::new(),
+            abdicating: None,
+            since: now,
+            announce: Announce { at: Some(now), pause: settings.period },
+            other_master_told: None,
+        }
+    }
+
+    pub(super) fn gathering(&self) -> bool {
+        self.gather.is_some()
+    }
+
+    pub(super) fn pending(&self, unit: Unit) -> bool {
+        self.pending.contains_key(&unit)
+    }
+
+    fn losses_low(&self) -> u8 {
+        self.losses.min(self.losses_before)
+    }
+
+    pub(super) fn losses_high(&self) -> u8 {
+        self.losses.max(self.losses_before)
+    }
+
+    pub(super) fn deadlines(&self, settings: &Settings) -> Option<(Time, &'static str)> {
+        let mut due = vec![(self.keepalive_at, "keepalive"), (self.loading.balance_at, "balance")];
+        let silence = settings.give_away(self.losses_high());
+        due.extend(self.followers.values().map(|follower| (follower.fresh_at + silence, "member watchdog")));
+        due.extend(self.announce.at.map(|at| (at, "announce")));
+        due.extend(self.active.as_ref().map(|active| (active.deadline(settings), "move unanswered")));
+        // What is overdue and still waits (no majority) is looked at once a period, not in a loop.
+        due.into_iter().map(|(at, why)| (at.max(self.last_sent), why)).min()
+    }
+}
+
+impl Core {
+    /// Figure 6, 619 to 623: nobody answered the offer.
+    pub(super) fn found_cluster(&mut self, now: Time) {
+        self.incarnation += 1;
+        self.term_max += 1;
+        let me = Member { id: self.id(), incarnation: self.incarnation };
+        let mut basis = self.settings.last_membership.clone();
+        if !basis.contains(&me.id) {
+            basis.push(me.id);
+        }
+        self.members = vec![me];
+        self.outputs.push_back(Output::Persist { incarnation: me.incarnation, members: basis.clone() });
+        let lead = Lead::new(&self.settings, self.term_max, basis, self.settings.losses_min, now);
+        let reign = lead.reign;
+        self.role = Role::Lead(Box::new(lead));
+        self.event(ClusterEvent::BecameMaster { reign, members: 1, succeeded: None });
+        self.beacon_now(now);
+        self.lead_timeout(now);
+        let table = self.table.clone();
+        self.publish(now, table);
+    }
+
+    /// The master is dead, or (`asked`) handed its role to this member: take over with everyone else who is left.
+    pub(super) fn take_over(&mut self, now: Time, asked: bool) {
+        let Role::Follow(follow) = &self.role else { return };
+        let (old, losses, silent) = (follow.reign.master, follow.losses(), now.since(follow.master_alive));
+        let basis = self.member_ids();
+        let me = self.members.iter().copied().find(|member| member.id == self.id());
+        let Some(me) = me else { return self.rejoin(now, RejoinReason::MasterLost, None) };
+        let keeps = |member: &&Member| member.id != me.id && (asked || member.id != old);
+        let others: Vec<Member> = self.members.iter().filter(keeps).copied().collect();
+        let mut lead = Lead::new(&self.settings, self.term_max + 1, basis, losses, now);
+        lead.followers = others.iter().map(|member| (member.id, Follower::new(now))).collect();
+        lead.gather = Some(others.iter().map(|member| member.id).collect());
+        self.term_max += 1;
+        self.members = std::iter::once(me).chain(others).collect();
+        if !asked {
+            self.outputs.push_back(Output::TellApps(old, false));
+        }
+        let (reign, members) = (lead.reign, self.members.len());
+        self.role = Role::Lead(Box::new(lead));
+        self.linger_until = None;
+        let succeeded = (!asked).then_some((old, silent));
+        self.event(ClusterEvent::BecameMaster { reign, members, succeeded });
+        self.set_probation(members == 1);
+        self.lead_timeout(now);
+    }
+
+    pub(super) fn lead_timeout(&mut self, now: Time) {
+        let Role::Lead(lead) = &self.role else { return };
+        let slept = now.since(lead.last_sent) >= self.settings.watch(lead.losses_low());
+        if slept && !lead.followers.is_empty() {
+            return self.rejoin(now, RejoinReason::Slept, None);
+        }
+        self.bury_the_dead(now);
+        self.send_due_keepalive(now);
+        self.finish_gathering(now);
+        self.table_timeout(now);
+        self.move_timeout(now);
+        self.side_timeout(now);
+        self.balance_timeout(now);
+        self.announce_timeout(now);
+    }
+
+    /// Patent Figure 8C.
+    fn send_due_keepalive(&mut self, now: Time) {
+        let Role::Lead(lead) = &self.role else { return };
+        if now < lead.keepalive_at {
+            return;
+        }
+        self.adapt(now);
+        self.judge_fitness(now);
+        self.send_master_keepalive(now);
+        self.hand_on(now);
+    }
+
+    pub(super) fn send_master_keepalive(&mut self, now: Time) {
+        let seq = self.next_seq(now);
+        self.judge_quorum(now);
+        let silence = self.settings.give_away(LOSSES_MAX).min(Span::from_ms(1000));
+        let hears = self.hears(now, silence);
+        let Role::Lead(lead) = &mut self.role else { return };
+        lead.last_sent = now;
+        lead.keepalive_at = now + self.settings.period;
+        let echo = |member: &Member| Listed {
+            id: member.id,
+            incarnation: member.incarnation,
+            echo: lead.followers.get(&member.id).map_or(0, |follower| follower.seq),
+        };
+        let keepalive = MasterKeepalive {
+            reign: lead.reign,
+            seq,
+            version: self.table.version,
+            digest: self.table.digest(),
+            losses: lead.losses,
+            quorate: lead.quorate,
+            members: self.members.iter().map(echo).collect(),
+            hears,
+            contact: self.settings.contact.clone(),
+        };
+        self.send(To::All, Message::MasterKeepalive(keepalive));
+        self.renew_own_lease(now);
+    }
+
+    /// A master may own units while those who would take over from it have heard from it, or (`none`) should have.
+    fn renew_own_lease(&mut self, now: Time) {
+        let Role::Lead(lead) = &self.role else { return };
+        let lease = self.settings.self_lease(lead.losses_low());
+        let anchor = match self.settings.quorum {
+            Quorum::None => Some(lead.last_sent),
+            Quorum::Majority => {
+                let mut heard: Vec<Time> = lead
+                    .followers
+                    .iter()
+                    .filter(|(id, follower)| lead.basis.contains(id) && follower.seq != 0)
+                    .map(|(_, follower)| follower.fresh_at)
+                    .chain([lead.last_sent])
+                    .collect();
+                heard.sort_unstable_by(|a, b| b.cmp(a));
+                heard.get(lead.basis.len() / 2).copied()
+            }
+        };
+        if let Some(anchor) = anchor {
+            self.renew_lease(now, anchor + lease);
+        }
+    }
+
+    fn judge_quorum(&mut self, now: Time) {
+        let quorum_is_none = self.quorum_is_none();
+        let Role::Lead(lead) = &mut self.role else { return };
+        let watch = self.settings.watch(lead.losses.max(lead.losses_before));
+        let follows = |(id, follower): &(&MemberId, &Follower)| {
+            lead.basis.contains(id) && follower.seq != 0 && now.since(follower.fresh_at) < watch
+        };
+        let with_me = 1 + lead.followers.iter().filter(follows).count();
+        let quorate = quorum_is_none || with_me * 2 > lead.basis.len();
+        if std::mem::replace(&mut lead.quorate, quorate) != quorate {
+            self.event(ClusterEvent::Quorate(quorate));
+        }
+    }
+
+    /// Patent Figure 8B.
+    pub(super) fn lead_hears_member(&mut self, now: Time, from: MemberId, keepalive: &MemberKeepalive) {
+        let Role::Lead(lead) = &mut self.role else { return };
+        if keepalive.reign != lead.reign {
+            return;
+        }
+        let reign = lead.reign;
+        if !lead.followers.contains_key(&from) {
+            return self.send(To::Member(from), Message::ExitRequest(reign));
+        }
+        let heard_at = self.sent_at(keepalive.heard);
+        let Role::Lead(lead) = &mut self.role else { return };
+        let Some(follower) = lead.followers.get_mut(&from) else { return };
+        if keepalive.seq <= follower.seq {
+            return;
+        }
+        if follower.seq != 0 {
+            follower.loss.take(keepalive.seq - follower.seq - 1);
+        }
+        follower.seq = keepalive.seq;
+        follower.spoke_at = now;
+        follower.fresh_at = follower.fresh_at.max(heard_at.unwrap_or_default());
+        follower.applied = keepalive.applied;
+        follower.holds = keepalive.holds;
+        follower.hears.clone_from(&keepalive.hears);
+        let asks_to_leave = keepalive.draining && !std::mem::replace(&mut follower.draining, keepalive.draining);
+        if asks_to_leave {
+            self.plan_moves(now);
+        }
+        self.gather_from(now, from);
+        self.takeover_acknowledged(now, from);
+        if !self.quorum_is_none() {
+            self.judge_quorum(now);
+            self.renew_own_lease(now);
+        }
+    }
+
+    /// Patent Figure 8E: whoever was silent for too long is dead, and its units are reassigned at once.
+    fn bury_the_dead(&mut self, now: Time) {
+        let Role::Lead(lead) = &self.role else { return };
+        let silence = if self.settings.two_owners() {
+            self.settings.watch(1)
+        } else {
+            self.settings.give_away(lead.losses_high())
+        };
+        let dead: Vec<(MemberId, Span)> = lead
+            .followers
+            .iter()
+            .filter(|(_, follower)| now.since(follower.fresh_at) >= silence)
+            .map(|(id, follower)| (*id, now.since(follower.spoke_at)))
+            .collect();
+        if dead.is_empty() {
+            return;
+        }
+        let left = lead.basis.iter().filter(|id| !dead.iter().any(|(dead, _)| dead == *id)).count();
+        if !self.quorum_is_none() && left * 2 <= lead.basis.len() {
+            return;
+        }
+        for (id, silent) in &dead {
+            self.event(ClusterEvent::MemberDead(*id, *silent));
+        }
+        self.members_gone(now, &dead.iter().map(|(id, _)| *id).collect::<Vec<_>>(), true);
+    }
+
+    /// Takes members off the list; their units go to those who are left.
+    pub(super) fn members_gone(&mut self, now: Time, gone: &[MemberId], dead: bool) {
+        self.members.retain(|member| !gone.contains(&member.id));
+        let alone = self.members.len() == 1;
+        let Role::Lead(lead) = &mut self.role else { return };
+        for id in gone {
+            lead.followers.remove(id);
+            lead.basis.retain(|member| member != id);
+            lead.unfit.remove(id);
+            if let Some(gather) = &mut lead.gather {
+                gather.remove(id);
+            }
+            self.outputs.push_back(Output::TellApps(*id, false));
+        }
+        if lead.abdicating.is_some_and(|to| gone.contains(&to)) {
+            lead.abdicating = None;
+        }
+        let gathering = lead.gathering();
+        if dead && alone {
+            self.set_probation(true);
+        }
+        self.outputs.push_back(Output::Persist { incarnation: self.incarnation, members: self.member_ids() });
+        if !gathering {
+            self.reassign_orphans(now, dead);
+        }
+        self.send_master_keepalive(now);
+    }
+
+    pub(super) fn handle_exit(&mut self, now: Time, from: MemberId, reign: Reign) {
+        let Role::Lead(lead) = &self.role else { return };
+        if lead.reign == reign && lead.followers.contains_key(&from) {
+            self.event(ClusterEvent::MemberLeft(from));
+            self.members_gone(now, &[from], false);
+        }
+    }
+
+    /// Chooses n for the member whose keepalives are lost most.
+    fn adapt(&mut self, now: Time) {
+        let (period, false_alarm) = (self.settings.period, self.settings.false_alarm);
+        let least = self.settings.losses_min;
+        let Role::Lead(lead) = &mut self.role else { return };
+        // Until nobody can go by the number before any more, it stays.
+        if now.since(lead.losses_changed_at) < period.quarters(4 * (u64::from(LOSSES_MAX) + 2)) {
+            return;
+        }
+        let needed = lead.followers.values().map(|f| f.loss.losses_allowed(least, period, false_alarm)).max();
+        let needed = needed.unwrap_or(least);
+        let next = if needed < lead.losses { lead.losses - 1 } else { needed };
+        lead.losses_before = std::mem::replace(&mut lead.losses, next);
+        if lead.losses_before != next {
+            lead.losses_changed_at = now;
+            self.event(ClusterEvent::LossesAllowed(next));
+        }
+    }
+
+    /// Patent Figure 8A: another master. More members wins, then the lower address; members that both claim belong to
+    /// the newer term.
+    pub(super) fn lead_hears_master(&mut self, now: Time, other: &MasterKeepalive) {
+        let Role::Lead(lead) = &mut self.role else { return };
+        let mine = lead.reign;
+        let he_is_newer = other.reign.term > mine.term;
+        if lead.abdicating == Some(other.reign.master) && he_is_newer {
+            return self.follow_successor(now, other.reign, other.losses);
+        }
+        let claimed_by_him = |id: &MemberId| other.members.iter().any(|listed| listed.id == *id);
+        let claimed_by_me = |id: &MemberId| self.members.iter().any(|member| member.id == *id);
+        let shared = self.members.iter().filter(|member| claimed_by_him(&member.id)).count();
+        let (mut ours, mut theirs) = (self.members.len(), other.members.len());
+        if he_is_newer {
+            ours -= shared;
+            // He cannot be one of mine, nor I one of his: each counts for himself.
+            ours += usize::from(claimed_by_him(&mine.master));
+        } else if other.reign.term < mine.term {
+            theirs -= shared;
+            theirs += usize::from(claimed_by_me(&other.reign.master));
+        }
+        let win = match ours.cmp(&theirs) {
+            std::cmp::Ordering::Equal => self.settings.contact.address < other.contact.address,
+            unequal => unequal.is_gt(),
+        };
+        if !win {
+            return self.rejoin(now, RejoinReason::TieLost, Some(other.reign.master));
+        }
+        let paced = lead.other_master_told.is_none_or(|told| now.since(told) >= Span::from_ms(100));
+        if paced {
+            lead.other_master_told = Some(now);
+            lead.announce = Announce { at: Some(now), pause: self.settings.period };
+            self.send(To::Member(other.reign.master), Message::OtherMasterExists(mine));
+            self.beacon_soon(now);
+        }
+    }
+
+    fn announce_timeout(&mut self, now: Time) {
+        let Role::Lead(lead) = &mut self.role else { return };
+        if lead.announce.at.is_some_and(|at| at <= now) {
+            let pause = lead.announce.pause.quarters(4 * 4);
+            let more = lead.announce.pause <= ANNOUNCE_PAUSE_MAX;
+            lead.announce = Announce { at: more.then(|| now + lead.announce.pause), pause };
+            self.outputs.push_back(Output::Announce);
+        }
+    }
+
+    /// A master that leaves, or that the LAN does not reach, hands its role on once it owns nothing.
+    fn hand_on(&mut self, now: Time) {
+        let me = self.id();
+        let Role::Lead(lead) = &mut self.role else { return };
+        let wants = self.draining || lead.unfit.contains(&me);
+        if !wants || lead.gathering() || lead.active.is_some() || self.table.units_of(me).next().is_some() {
+            lead.abdicating = None;
+            if self.draining && self.members.len() == 1 {
+                self.leave();
+            }
+            return;
+        }
+        let fit = |id: &MemberId| lead.followers.get(id).is_some_and(|f| !f.draining) && !lead.unfit.contains(id);
+        let successor = self.members.iter().map(|member| member.id).find(fit);
+        let Some(successor) = successor else {
+            if self.draining {
+                self.leave();
+            }
+            return;
+        };
+        lead.abdicating = Some(successor);
+        let reign = lead.reign;
+        self.event(ClusterEvent::Abdicated(successor));
+        self.send(To::All, Message::Abdicate(reign, successor));
+        let _ = now;
+    }
+
+    /// Whether members have been heard long enough for a verdict on their ports.
+    pub(super) fn settled(&self, now: Time, id: MemberId) -> bool {
+        let Role::Lead(lead) = &self.role else { return false };
+        let since = lead.followers.get(&id).map_or(lead.since, |follower| follower.joined_at.max(lead.since));
+        now.since(since) >= Span(2 * self.settings.give_away(lead.losses_high()).0)
+    }
+}

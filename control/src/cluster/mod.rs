@@ -1,0 +1,31 @@
+//! The cluster core (patent Figures 6 and 8A to 8I): membership, succession, leases, assignment, planned moves.
+//!
+//! Pure: no clock, socket, thread or randomness. `core` says how to drive it; the other files are its parts.
+
+mod admit;
+mod assign;
+mod balance;
+mod core;
+mod event;
+mod follow;
+mod handover;
+mod lead;
+mod loss;
+mod message;
+mod output;
+mod search;
+mod settings;
+mod table;
+mod time;
+mod view;
+
+pub use self::core::{Core, Member, PORTS_MAX, Path};
+pub use event::{ClusterEvent, RejoinReason};
+pub use loss::Loss;
+pub use message::*;
+pub use output::{Output, To};
+#[cfg(feature = "planted-faults")]
+pub use settings::Fault;
+pub use settings::{Contact, Delivery, LOSSES_MAX, PROTOCOL_VERSION, Quorum, Settings};
+pub use table::{Entry, Owner, Table, Version};
+pub use time::{Span, Time};

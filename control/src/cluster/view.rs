@@ -1,0 +1,142 @@
+//! From what the core knows to what each worker does with each unit: the one place where Figure 9's branches are
+//! decided. See `phalanx_dataplane::steer` for what the modes mean.
+
+use phalanx_dataplane::steer::{Mode, Order, View};
+use phalanx_dataplane::unit::{MEMBER_NUMBER_MAX, MemberId, Unit};
+
+use super::core::{Core, Role};
+use super::follow::Follow;
+use super::handover::Part;
+use super::lead::Lead;
+use super::output::Output;
+use super::settings::Delivery;
+use super::table::Owner;
+use super::time::Time;
+
+/// The view that the workers were told of last, and the one that they obey.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Views {
+    told: View,
+    applied: u64,
+}
+
+impl Views {
+    pub(super) fn new(units: usize) -> Self {
+        let told = View { version: 0, modes: vec![Mode::Drop; units], answers: false, peers: no_peers() };
+        Self { told, applied: 0 }
+    }
+
+    /// The version of the view that the workers obey.
+    pub(super) fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    pub(super) fn told(&self) -> &View {
+        &self.told
+    }
+}
+
+fn no_peers() -> Vec<Option<Vec<[u8; 6]>>> {
+    vec![None; usize::from(MEMBER_NUMBER_MAX)]
+}
+
+impl Core {
+    /// Tells the workers what changed, if anything did. Returns the version of the view that they then were told of.
+    pub(super) fn refresh_view(&mut self) -> u64 {
+        let units = Unit::all().take(self.settings.units);
+        let mut view = View {
+            version: self.views.told.version,
+            modes: units.map(|unit| self.mode_of(unit)).collect(),
+            answers: matches!(self.role, Role::Lead(_)),
+            peers: no_peers(),
+        };
+        for member in &self.members {
+            if let Some(peer) = self.peers.get(&member.id) {
+                view.peers[member.id.index()] = peer.contact.as_ref().map(|contact| contact.macs.clone());
+            }
+        }
+        if view != self.views.told {
+            view.version += 1;
+            self.views.told = view.clone();
+            self.outputs.push_back(Output::Order(Order::View(view)));
+        }
+        self.views.told.version
+    }
+
+    pub(super) fn handle_applied(&mut self, now: Time, version: u64, logs: Vec<(Unit, Option<Vec<u32>>)>) {
+        self.views.applied = self.views.applied.max(version);
+        self.side_applied(now, logs);
+        match self.role {
+            Role::Follow(_) => self.table_applied(now),
+            Role::Lead(_) => self.move_applied(now),
+            Role::Search(_) | Role::Left => {}
+        }
+    }
+
+    fn mode_of(&self, unit: Unit) -> Mode {
+        match &self.role {
+            Role::Search(_) | Role::Left => Mode::Drop,
+            Role::Follow(follow) => self.follower_mode(follow, unit),
+            Role::Lead(lead) => self.master_mode(lead, unit),
+        }
+    }
+
+    fn follower_mode(&self, follow: &Follow, unit: Unit) -> Mode {
+        match self.table.owner(unit) {
+            Owner::Quarantined => Mode::Quarantined,
+            Owner::Member(owner) if owner == self.id() => match self.part_in(unit) {
+                Some(part) => owner_mode(part),
+                None if follow.holds_own(unit) => Mode::HoldOwn,
+                None => Mode::Mine,
+            },
+            _ if matches!(self.part_in(unit), Some(Part::To { .. })) => Mode::Hold,
+            Owner::Member(owner) if self.linger_until.is_some() && self.forwards() => Mode::Relay(owner),
+            Owner::Member(_) | Owner::Unassigned => Mode::Drop,
+        }
+    }
+
+    fn master_mode(&self, lead: &Lead, unit: Unit) -> Mode {
+        if self.forwards()
+            && let Some((from, to)) = lead.doubled(unit)
+        {
+            let stopped = matches!(self.part_in(unit), Some(part) if from == self.id() && part.has_stopped());
+            return if stopped { Mode::Relay(to) } else { Mode::RelayBoth { from, to } };
+        }
+        match self.table.owner(unit) {
+            Owner::Quarantined => Mode::Quarantined,
+            Owner::Unassigned => Mode::Unassigned,
+            Owner::Member(owner) if owner == self.id() => self.part_in(unit).map_or(Mode::Mine, owner_mode),
+            Owner::Member(owner) if lead.pending(unit) || !self.is_member(owner) => Mode::Hold,
+            Owner::Member(owner) if self.forwards() => Mode::Relay(owner),
+            Owner::Member(_) if matches!(self.part_in(unit), Some(Part::To { .. })) => Mode::Hold,
+            Owner::Member(_) => Mode::Drop,
+        }
+    }
+
+    pub(super) fn forwards(&self) -> bool {
+        self.settings.delivery == Delivery::Forward
+    }
+
+    fn part_in(&self, unit: Unit) -> Option<&Part> {
+        self.side.as_ref().filter(|side| side.units.contains(&unit)).map(|side| &side.part)
+    }
+
+    /// The modes that the workers were told of, for checkers and status.
+    pub fn modes(&self) -> &[Mode] {
+        &self.views.told().modes
+    }
+
+    /// Where the members' data ports are, as the workers were told.
+    pub fn reaches(&self, member: MemberId) -> bool {
+        self.views.told().peers.get(member.index()).is_some_and(Option::is_some)
+    }
+}
+
+/// What an owner does with a unit that is on its way elsewhere.
+fn owner_mode(part: &Part) -> Mode {
+    match part {
+        Part::From { .. } if part.has_stopped() => Mode::Drop,
+        Part::From { .. } => Mode::MineLogged,
+        Part::To { .. } => Mode::Mine,
+    }
+}
