@@ -162,5 +162,9 @@ fn link_addresses(problems: &mut Problems<'_>, address: &At<SocketAddr>, group: 
             refuse(at, Kind::OutOfRange, "[link]: port number 0 cannot be used".to_owned(), "choose one, like 7400");
         }
     }
+    if address.value.port() == u16::MAX {
+        let what = "[link] `address`: port number 65535 leaves no room for the next one, which QUIC uses".to_owned();
+        refuse(address, Kind::OutOfRange, what, "choose one, like 7400");
+    }
     sound
 }
