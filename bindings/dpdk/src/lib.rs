@@ -13,15 +13,22 @@
 //! Threads that use pools, queues or rings register first ([`eal::Eal::register_thread`]): pools keep a cache per
 //! registered thread, without which each allocation goes to the shared ring.
 
+pub mod alloc_count;
 pub mod burst;
 pub mod clock;
 pub mod eal;
 pub mod error;
+pub mod fib;
+pub mod fragment;
 pub mod mbuf;
 pub mod mempool;
 pub mod port;
+pub mod process;
 pub mod queue;
+pub mod reassembly;
+pub mod ring;
 pub mod sched;
+pub mod wait;
 
 pub use burst::Burst;
 pub use eal::Eal;

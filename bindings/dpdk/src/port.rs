@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::eal::Eal;
 use crate::error::{self, Error, Result};
 use crate::mempool::{Mempool, socket_id};
-use crate::queue::{RxQueue, TxQueue};
+use crate::queue::{RxQueue, Siblings, TxQueue};
 
 /// Which ports are open: a port has one [`Device`] at a time.
 static OPEN: [AtomicBool; dpdk_sys::RTE_MAX_ETHPORTS as usize] =
@@ -235,8 +235,10 @@ impl Port {
         self.set_up_queues(config, pool)?;
         // SAFETY: the port is configured.
         error::check("rte_eth_dev_start", unsafe { dpdk_sys::rte_eth_dev_start(self.id()) })?;
+        let interface_index = (info.if_index != 0).then_some(info.if_index);
+        let siblings = Siblings { rx_queues: config.rx_queues, interface_index };
         Ok(Queues {
-            rx: (0..config.rx_queues).map(|queue| RxQueue::new(&self.device, queue)).collect(),
+            rx: (0..config.rx_queues).map(|queue| RxQueue::new(&self.device, queue, siblings)).collect(),
             tx: (0..config.tx_queues).map(|queue| TxQueue::new(&self.device, queue)).collect(),
         })
     }

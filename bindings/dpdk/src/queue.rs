@@ -20,12 +20,26 @@ pub struct RxQueue {
     device: Arc<Device>,
     port: u16,
     queue: u16,
+    siblings: Siblings,
     _not_sync: NotSync,
 }
 
+/// What finding a queue's packet socket takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Siblings {
+    /// How many receive queues the port has.
+    pub(crate) rx_queues: u16,
+    /// The kernel interface behind the port.
+    pub(crate) interface_index: Option<u32>,
+}
+
 impl RxQueue {
-    pub(crate) fn new(device: &Arc<Device>, queue: u16) -> Self {
-        Self { device: Arc::clone(device), port: device.id(), queue, _not_sync: PhantomData }
+    pub(crate) fn new(device: &Arc<Device>, queue: u16, siblings: Siblings) -> Self {
+        Self { device: Arc::clone(device), port: device.id(), queue, siblings, _not_sync: PhantomData }
+    }
+
+    pub(crate) fn siblings(&self) -> Siblings {
+        self.siblings
     }
 
     /// Adds what was received to `burst`, as much as it has room for; says how much.
