@@ -22,6 +22,7 @@
 //!
 //! Pure: no clock, no socket, no entropy of its own.
 
+pub mod beacon;
 mod boots;
 mod bucket;
 mod keys;

@@ -48,9 +48,6 @@ pub enum OpenError {
     /// More beacons than are worth looking at.
     #[error("over the rate limit")]
     RateLimited,
-    /// The certificate in a beacon is not accepted.
-    #[error("the certificate is not accepted")]
-    NotAdmitted,
 }
 
 impl From<KeyRefusal> for OpenError {
