@@ -97,14 +97,21 @@ def parser():
 
 def up_command(lab, arguments):
     """Builds everything; whatever interrupts it, nothing is left behind."""
+    stop_like_ctrl_c()
+    holder = bring_up(lab, arguments)
+    holder.stdin.write(b"keep\n")
+    holder.stdin.close()
+    say(f"lab '{lab.name}': {arguments.members} members, {arguments.mode}, up; files in {lab.dir}")
+
+
+def bring_up(lab, arguments):
+    """Builds the lab and starts its members. It ends with this process, unless `keep` is written to the holder."""
     members.check_count(arguments.members)
-    binary = product.find_binary() if not arguments.no_start else os.environ.get("PHALANX_BIN", product.target_file("phalanx"))
+    binary = product.find_binary(must_exist=not arguments.no_start)
     overrides = config.read_overrides(arguments.config) if arguments.config else {}
     if lab.holder_pid():
         raise LabError(f"lab '{lab.name}' is up already: `scripts/lab down --name {lab.name}` ends it")
     lab.destroy()  # files of a lab that died
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupted)
     holder = lab.start_holder()
     try:
         facts = {
@@ -115,16 +122,20 @@ def up_command(lab, arguments):
         build(lab, facts)
         if not arguments.no_start:
             start_all(lab, facts, arguments.timeout)
-        holder.stdin.write(b"keep\n")
-        holder.stdin.close()
     except BaseException:
         lab.destroy()
         raise
-    say(f"lab '{lab.name}': {arguments.members} members, {arguments.mode}, up; files in {lab.dir}")
+    return holder
+
+
+def stop_like_ctrl_c():
+    """Signals that end a command end it the way Ctrl-C does, so that it can clear up."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)
 
 
 def interrupted(_number, _frame):
-    """A signal that ends `up` ends it the way Ctrl-C does."""
+    """See stop_like_ctrl_c."""
     raise KeyboardInterrupt
 
 

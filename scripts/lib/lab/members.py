@@ -89,7 +89,7 @@ def survey(lab, facts):
         })
     running = [row for row in rows if row["process"] == "running"]
     with concurrent.futures.ThreadPoolExecutor(max_workers=4) as pool:
-        for row, report in zip(running, pool.map(lambda r: product.status(facts["binary"], r["socket"]), running)):
+        for row, report in zip(running, pool.map(lambda row: product.status(row["socket"]), running)):
             row["phalanx"] = report
     translate_pids(lab, rows)
     return rows
@@ -142,7 +142,7 @@ def wait_healthy(lab, facts, seconds, expected=None):
         last["problem"] = (f"{ended[0]['name']} ended with {ended[0]['exit']}" if ended else problem_of(rows))
         return ended or last["problem"] is None
 
-    await_true(settled, seconds)
+    await_true(settled, seconds, interval=0.1)
     if last["problem"]:
         tails = "".join(f"  {row['name']} ({row['process']}):\n{log_tail(row['log'])}" for row in last["rows"])
         raise LabError(f"the cluster is not healthy after {seconds} s: {last['problem']}\n{tails.rstrip()}")

@@ -1,7 +1,9 @@
 """All that the lab knows of the command line and the status of the binary `phalanx`."""
 
+import http.client
 import json
 import os
+import socket
 import subprocess
 
 from .state import LabError
@@ -15,10 +17,10 @@ def target_file(name):
     return os.path.join(target, "release", name)
 
 
-def find_binary():
+def find_binary(must_exist=True):
     """The binary under test: $PHALANX_BIN, or this checkout's release build."""
     path = os.path.abspath(os.environ.get("PHALANX_BIN") or target_file("phalanx"))
-    if not os.access(path, os.X_OK):
+    if must_exist and not os.access(path, os.X_OK):
         raise LabError(f"{path} does not exist: run scripts/setup (or set PHALANX_BIN)")
     return path
 
@@ -52,16 +54,46 @@ def run_argv(binary, config):
     return [binary, "run", "--config", config]
 
 
-def status(binary, socket, timeout=2):
-    """A running member's own word, or None if it does not answer in time (it may be starting, or frozen)."""
-    if not os.path.exists(socket):
-        return None
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a member's control socket."""
+
+    def __init__(self, path, timeout):
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self):
+        """Overrides the TCP connection."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+def status(path, timeout=1.0):
+    """A running member's own word, or None if it does not answer in time (it may be starting, or frozen).
+
+    This is what `phalanx status --json` prints; asked directly, for the lab asks often and processors are few.
+    """
+    connection = UnixConnection(path, timeout)
     try:
-        done = subprocess.run([binary, "status", "--json", "--socket", socket], capture_output=True, text=True,
-                              timeout=timeout, check=False)
-        return json.loads(done.stdout) if done.returncode == 0 else None
-    except (subprocess.TimeoutExpired, ValueError):
+        connection.request("GET", "/status", headers={"Connection": "close"})
+        answer = connection.getresponse()
+        return json.loads(answer.read()) if answer.status == 200 else None
+    except (OSError, ValueError, http.client.HTTPException):
         return None
+    finally:
+        connection.close()
+
+
+def drain(binary, path, seconds=20):
+    """`phalanx drain`: returns when all units are gone."""
+    call([binary, "drain", "--socket", path, "--timeout", str(seconds)], "phalanx drain", timeout=seconds + 5)
+
+
+def unit(binary, config, path, source, destination):
+    """The unit of forwarded traffic between two addresses, and its owner's number (None: nobody's)."""
+    answer = json.loads(call([binary, "unit", "--forwarding", "--json", "--config", config, "--socket", path,
+                              "icmp", source, destination], "phalanx unit"))
+    return answer["unit"], answer.get("owner")
 
 
 def disagreement(number, expected, report):

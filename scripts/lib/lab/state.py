@@ -152,14 +152,14 @@ def is_zombie(pid):
         return True
 
 
-def await_true(condition, seconds):
+def await_true(condition, seconds, interval=0.02):
     """Looks again and again, up to a bound, whether something is so."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
         if value or time.monotonic() > deadline:
             return value
-        time.sleep(0.02)
+        time.sleep(interval)
 
 
 def await_or_fail(condition, seconds, complaint):

@@ -1,0 +1,72 @@
+"""scripts/demo: plays the story once or several times, tells it, writes target/demo/report.json."""
+
+import argparse
+import json
+import os
+import sys
+
+from lab import cli, product
+from lab.state import LabError
+
+from .story import Story
+from .verdict import BLACKOUTS, run_report, whole_report
+
+
+def main():
+    """Exit 0 only if nothing was lost that must not be."""
+    parser = argparse.ArgumentParser(prog="demo", description="Three members, real traffic, real deaths.")
+    parser.add_argument("--mode", choices=["forward", "unicast", "multicast"], default="forward")
+    parser.add_argument("--family", type=int, choices=[4, 6], default=4)
+    parser.add_argument("--runs", type=int, default=1, metavar="N", help="so many times, each with a new cluster")
+    arguments = parser.parse_args()
+    cli.stop_like_ctrl_c()
+    runs = []
+    try:
+        for number in range(1, max(arguments.runs, 1) + 1):
+            if arguments.runs > 1:
+                tell(f"--- run {number} of {arguments.runs}")
+            runs.append(play(arguments))
+    except LabError as problem:
+        tell(f"FAILED: {problem}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    report = whole_report(runs)
+    path = write(report)
+    for problem in report["problems"]:
+        tell(f"FAILED: {problem}")
+    if not report["problems"]:
+        tell(f"Nothing was lost. ({path})")
+    return 1 if report["problems"] else 0
+
+
+def play(arguments):
+    """One run, with its figures told."""
+    story = Story(arguments.mode, arguments.family, tell)
+    report = run_report(story, story.play())
+    figures = ", ".join(f"{what.replace('_', ' ')} {report['blackout_ms'].get(what, '?')} ms" for what in BLACKOUTS)
+    tell(f"longest time without a ping's answer: {figures} (detection takes {report['detection_ms']:g} ms)")
+    tell(f"TCP: {report['tcp_connections']} connections, {report['tcp_failed']} failed; download: "
+         f"{report['download_bytes'] / 1e6:.0f} MB, {'every byte right' if report['download_intact'] else 'BROKEN'}; "
+         f"answers given twice: {report['duplicates']}")
+    return report
+
+
+def write(report):
+    """target/demo/report.json; its path."""
+    target = os.environ.get("CARGO_TARGET_DIR") or os.path.join(product.CHECKOUT, "target")
+    path = os.path.join(target, "demo", "report.json")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(report, file, indent=1)
+        file.write("\n")
+    return path
+
+
+def tell(line):
+    """One line of the story."""
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
