@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod cluster;
+pub mod codec;
 pub mod envelope;
 pub mod pki;
 pub mod status;
