@@ -9,7 +9,7 @@
 //! | L2TP (UDP 1701) | low ten bits of our tunnel ID; if zero, as any UDP |
 //! | enhanced GRE (PPTP) | low ten bits of our call ID |
 //! | other TCP, UDP | hash of the 4-tuple |
-//! | a fragment | hash(source, destination, protocol, id): who reassembles it |
+//! | a fragment | hash(source, destination, protocol (IPv4), id): who reassembles it |
 //! | anything else, ICMP echo too | symmetric hash of the addresses |
 //!
 //! Who allocates such an identifier (SPI, tunnel ID, call ID) therefore chooses it with the session's unit in its low
@@ -59,7 +59,10 @@ pub(super) fn symmetric(key: &Key, summary: &Summary) -> Unit {
 #[inline]
 pub(super) fn to_cluster(key: &Key, summary: &Summary, payload: &[u8]) -> Unit {
     if summary.is_fragment() {
-        return directed(key, summary, u64::from(summary.id) | u64::from(summary.proto) << 32 | 1 << 63);
+        // IPv6: the first fragment may show a later header than the others name, and the id is for the pair of
+        // addresses anyway (RFC 8200 section 4.5).
+        let proto = if summary.family == Family::V4 { summary.proto } else { 0 };
+        return directed(key, summary, u64::from(summary.id) | u64::from(proto) << 32 | 1 << 63);
     }
     let carried = match summary.proto {
         proto::UDP => of_udp(key, summary, bytes::tail(payload, 8)),

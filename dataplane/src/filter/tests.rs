@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::parse::{flag, summarise_l3};
-use crate::wire::{icmpv4, icmpv6, ipv4, ipv6, proto};
+use crate::wire::{icmpv4, icmpv6, ipv4, ipv6, ipv6_ext, proto};
 use proptest::prelude::*;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
@@ -189,6 +189,34 @@ fn fragments_to_the_cluster_meet() {
         last.id = 4711;
         assert_eq!(filter.unit(&first, true, &[9; 64]), filter.unit(&last, true, &[7; 64]));
         assert_eq!(filter.unit(&first, false, &[9; 64]), filter.unit(&last, false, &[7; 64]));
+    }
+}
+
+#[test]
+fn ipv6_fragments_meet_whatever_header_the_first_one_shows() {
+    // Both name destination options (60) behind the fragment header; only the first lets UDP be seen behind those.
+    let packet = |offset: u16, more: bool, data: &[u8]| {
+        let header = ipv6::Repr {
+            traffic_class: 0,
+            next_header: proto::FRAGMENT,
+            hop_limit: 9,
+            source: "fd00:1::5".parse().unwrap(),
+            destination: "fd00:2::10".parse().unwrap(),
+            payload_len: 8 + data.len() as u16,
+        };
+        let mut packet = vec![0; 48];
+        header.emit(&mut packet).unwrap();
+        ipv6_ext::Fragment { offset, more, id: 99 }.emit(proto::DESTINATION_OPTIONS, &mut packet[40..]).unwrap();
+        packet.extend(data);
+        packet
+    };
+    let first = packet(0, true, &[17, 0, 1, 4, 0, 0, 0, 0, 0, 1, 0x11, 0x94, 0, 99, 0, 0]);
+    let last = packet(16, false, &[7; 16]);
+    let (one, other) = (summarise_l3(&first).unwrap(), summarise_l3(&last).unwrap());
+    assert_ne!(one.proto, other.proto);
+    for filter in [classic(), steered()] {
+        assert_eq!(filter.unit_of_frame(&one, true, &first), filter.unit_of_frame(&other, true, &last));
+        assert_eq!(filter.unit_of_frame(&one, false, &first), filter.unit_of_frame(&other, false, &last));
     }
 }
 

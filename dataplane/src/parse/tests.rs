@@ -156,12 +156,11 @@ proptest! {
             frame[14] = if kind == 0 { 0x40 | frame[14] & 0x0f } else { 0x60 };
             frame[16] = 0;
         }
-        for result in [summarise(&frame, vlan), summarise_trusted(&frame, vlan), summarise_l3(&frame)] {
-            if let Ok(summary) = result {
-                prop_assert!(summary.l3_offset <= summary.l4_offset && summary.l4_offset <= summary.l3_end);
-                prop_assert!(usize::from(summary.l3_end) <= frame.len());
-                let _ = (summary.l3(&frame), summary.l4(&frame), summary.src_ip());
-            }
+        let results = [summarise(&frame, vlan), summarise_trusted(&frame, vlan), summarise_l3(&frame)];
+        for summary in results.into_iter().flatten() {
+            prop_assert!(summary.l3_offset <= summary.l4_offset && summary.l4_offset <= summary.l3_end);
+            prop_assert!(usize::from(summary.l3_end) <= frame.len());
+            let _ = (summary.l3(&frame), summary.l4(&frame), summary.src_ip());
         }
     }
 }

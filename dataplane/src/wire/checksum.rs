@@ -55,13 +55,9 @@ impl Sum {
     /// The sum folded to 16 bits; 0xffff over data that includes a correct checksum.
     #[inline]
     pub const fn fold(self) -> u16 {
-        let mut sum = self.0;
-        sum = (sum & 0xffff_ffff) + (sum >> 32);
-        sum = (sum & 0xffff_ffff) + (sum >> 32);
-        sum = (sum & 0xffff) + (sum >> 16);
-        sum = (sum & 0xffff) + (sum >> 16);
-        sum = (sum & 0xffff) + (sum >> 16);
-        sum as u16
+        // Each number plus itself with the halves exchanged: the high half then is the halves' sum with its carry.
+        let wide = (self.0.wrapping_add(self.0.rotate_left(32)) >> 32) as u32;
+        (wide.wrapping_add(wide.rotate_left(16)) >> 16) as u16
     }
 
     /// The checksum: the folded sum's complement.
