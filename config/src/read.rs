@@ -168,10 +168,13 @@ impl<'a> Reading<'_, '_, 'a> {
     /// A text that goes into certificates, metrics and log lines.
     pub(crate) fn name(&mut self) -> Option<String> {
         let text = self.text()?;
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if text.is_empty() || text.len() > crate::defaults::NAME_LENGTH_MAX || !text.chars().all(allowed) {
-            let fix =
-                format!("use 1 to {} letters, digits, dots, hyphens or underscores", crate::defaults::NAME_LENGTH_MAX);
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if !starts_well || text.len() > crate::defaults::NAME_LENGTH_MAX || !text.chars().all(allowed) {
+            let fix = format!(
+                "use 1 to {} letters, digits, hyphens or underscores, the first a letter or digit",
+                crate::defaults::NAME_LENGTH_MAX
+            );
             return self.wrong(Kind::BadValue, format!("{text:?} is not a name"), fix);
         }
         Some(text)

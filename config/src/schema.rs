@@ -92,7 +92,7 @@ impl Timing {
 /// `[cluster]`: what all members must agree on. Its digest is compared at the join.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cluster {
-    /// The cluster's name: 1 to 63 letters, digits, dots, hyphens or underscores.
+    /// The cluster's name: 1 to 63 letters, digits, hyphens or underscores.
     pub name: String,
     /// The cluster's number: the last byte of the shared hardware addresses.
     pub number: NonZeroU8,
@@ -130,7 +130,7 @@ impl Cluster {
 /// `[member]`: who this member is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Member {
-    /// This member's name: 1 to 63 letters, digits, dots, hyphens or underscores.
+    /// This member's name: 1 to 63 letters, digits, hyphens or underscores.
     pub name: String,
     /// This member's number, 1 to [`crate::defaults::MEMBER_ID_MAX`]; must match its certificate.
     pub id: NonZeroU8,
