@@ -25,7 +25,7 @@ impl Core {
         }
         // Our ACK was lost: say it again.
         if let Some(follower) = lead.followers.get(&from)
-            && follower.seq == 0
+            && !follower.spoke
             && let Some(member) = self.members.iter().find(|member| member.id == from)
         {
             let ack = JoinAnswer::Ack { reign: lead.reign, incarnation: member.incarnation };
@@ -68,7 +68,7 @@ impl Core {
         let highest = self.members.iter().map(|member| member.incarnation).max().unwrap_or(0);
         let incarnation = highest.max(request.incarnation) + 1;
         let Role::Lead(lead) = &mut self.role else { return };
-        lead.followers.insert(id, Follower::new(now));
+        lead.followers.insert(id, Follower::new(0, now));
         if !lead.basis.contains(&id) {
             lead.basis.push(id);
         }

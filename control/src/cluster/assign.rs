@@ -235,7 +235,7 @@ impl Core {
         let mut agreed = self.members.iter().map(|member| member.id).collect::<Vec<_>>();
         if !self.quorum_is_none() {
             let Role::Lead(lead) = &self.role else { return };
-            let with_me = 1 + lead.followers.iter().filter(|(id, f)| f.seq != 0 && lead.basis.contains(id)).count();
+            let with_me = 1 + lead.followers.iter().filter(|(id, f)| f.spoke && lead.basis.contains(id)).count();
             if with_me * 2 <= lead.basis.len() {
                 return;
             }

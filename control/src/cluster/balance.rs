@@ -177,7 +177,7 @@ impl Core {
         let Role::Lead(lead) = &self.role else { return false };
         let leaves = if id == self.id() { self.draining } else { lead.followers.get(&id).is_none_or(|f| f.draining) };
         // A member that has not spoken yet cannot acknowledge.
-        let spoke = id == self.id() || lead.gathering() || lead.followers.get(&id).is_some_and(|f| f.seq != 0);
+        let spoke = id == self.id() || lead.gathering() || lead.followers.get(&id).is_some_and(|f| f.spoke);
         !leaves && spoke && !lead.unfit.contains(&id)
     }
 

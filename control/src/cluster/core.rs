@@ -55,6 +55,8 @@ pub(super) struct Peer {
     pub(super) heard_at: Time,
     pub(super) ports: [Option<Time>; PORTS_MAX],
     pub(super) contact: Option<Contact>,
+    /// Its last keepalive, whomever it follows: what a new master echoes first.
+    pub(super) seq: u64,
 }
 
 /// A member of the cluster: who, and which life of it.
@@ -93,7 +95,9 @@ pub struct Core {
     pub(super) linger_until: Option<Time>,
     pub(super) draining: bool,
     pub(super) probation: bool,
-    ran_at: Time,
+    /// When this member last looked at its timers, and when it should look next.
+    looked_at: Time,
+    due_at: Option<Time>,
     beacon_at: Time,
     beacon_due: bool,
     loopback: VecDeque<Message>,
@@ -121,7 +125,8 @@ impl Core {
             linger_until: None,
             draining: false,
             probation: false,
-            ran_at: now,
+            looked_at: now,
+            due_at: None,
             beacon_at: now,
             beacon_due: false,
             loopback: VecDeque::new(),
@@ -219,6 +224,7 @@ impl Core {
         }
         self.note_lease(now);
         self.beacon(now);
+        self.looked_at = now;
         self.finish(now);
     }
 
@@ -234,7 +240,10 @@ impl Core {
         let linger = self.linger_until.map(|until| (until, "former master stops passing on"));
         let beacon = Some((self.beacon_at, "beacon"));
         let side = self.side.as_ref().and_then(|side| side.deadline(&self.settings));
-        [role, lease, linger, beacon, side].into_iter().flatten().min()
+        let (at, why) = [role, lease, linger, beacon, side].into_iter().flatten().min()?;
+        // What is overdue and was left as it is (no majority, not our turn) is looked at again soon, not in a loop.
+        let again = self.looked_at + self.settings.period.quarters(1);
+        Some((if at <= self.looked_at { again } else { at }, why))
     }
 
     fn dispatch(&mut self, now: Time, from: MemberId, message: Message) {
@@ -255,6 +264,7 @@ impl Core {
             }
             Message::MemberKeepalive(keepalive) => {
                 self.note_contact(from, &keepalive.contact);
+                self.note_seq(from, keepalive.seq);
                 match self.role {
                     Role::Follow(_) => self.follow_hears_member(now, &keepalive),
                     Role::Lead(_) => self.lead_hears_member(now, from, &keepalive),
@@ -308,12 +318,10 @@ impl Core {
 
     /// A judge that was itself late does not condemn others for it: all clocks on others move along.
     fn wake(&mut self, now: Time) {
-        let gap = now.since(self.ran_at);
-        self.ran_at = self.ran_at.max(now);
-        if gap <= self.settings.period {
+        let late = self.due_at.map_or(Span(0), |due| now.since(due));
+        if late <= self.settings.period.quarters(1) {
             return;
         }
-        let late = Span(gap.0 - self.settings.period.0);
         for peer in self.peers.values_mut() {
             peer.heard_at = (peer.heard_at + late).min(now);
         }
@@ -334,6 +342,8 @@ impl Core {
             self.dispatch(now, self.id(), message);
         }
         self.refresh_view();
+        // At the earliest now: one lateness is counted once, however many messages are taken in before the timers.
+        self.due_at = self.poll_timeout().map(|(at, _)| at.max(now));
     }
 
     pub(super) fn send(&mut self, to: To, message: Message) {
@@ -379,6 +389,11 @@ impl Core {
         if peer.contact.as_ref() != Some(contact) {
             peer.contact = Some(contact.clone());
         }
+    }
+
+    fn note_seq(&mut self, from: MemberId, seq: u64) {
+        let peer = self.peers.entry(from).or_default();
+        peer.seq = peer.seq.max(seq);
     }
 
     /// On which of this member's data ports it lately heard whom.

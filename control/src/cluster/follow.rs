@@ -106,8 +106,6 @@ impl Follow {
     pub(super) fn deadlines(&self, settings: &Settings) -> Option<(Time, &'static str)> {
         let watch = (self.master_alive + settings.watch(self.losses), "master watchdog");
         let taken = self.taken.values().map(|(until, _)| (*until, "hold after takeover")).min();
-        // A period later the next in the order of succession may be due: look again then.
-        let watch = if watch.0 <= self.keepalive_at { (self.keepalive_at, "succession") } else { watch };
         [Some((self.keepalive_at, "keepalive")), Some(watch), taken].into_iter().flatten().min()
     }
 }
@@ -145,6 +143,20 @@ impl Core {
         self.side_timeout(now);
         if self.linger_until.is_some_and(|until| until <= now) {
             self.linger_until = None;
+        }
+        self.leave_if_drained();
+    }
+
+    /// A member that was relieved of everything says so and is gone.
+    fn leave_if_drained(&mut self) {
+        let busy =
+            self.linger_until.is_some() || self.side.is_some() || self.table.units_of(self.id()).next().is_some();
+        if self.draining
+            && !busy
+            && let Some(reign) = self.reign()
+        {
+            self.send(To::All, Message::Exit(reign));
+            self.leave();
         }
     }
 

@@ -24,7 +24,10 @@ use super::time::{Span, Time};
 /// What the master knows of a follower.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Follower {
+    /// Its last keepalive, echoed to renew its lease.
     pub(super) seq: u64,
+    /// Whether it has spoken under this reign.
+    pub(super) spoke: bool,
     pub(super) loss: Loss,
     /// When this master sent the last keepalive that the follower is known to have heard.
     pub(super) fresh_at: Time,
@@ -38,9 +41,10 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    pub(super) fn new(now: Time) -> Self {
+    pub(super) fn new(seq: u64, now: Time) -> Self {
         Self {
-            seq: 0,
+            seq,
+            spoke: false,
             loss: Loss::default(),
             fresh_at: now,
             applied: Version::default(),
@@ -145,8 +149,7 @@ impl Lead {
         due.extend(self.followers.values().map(|follower| (follower.fresh_at + silence, "member watchdog")));
         due.extend(self.announce.at.map(|at| (at, "announce")));
         due.extend(self.active.as_ref().map(|active| (active.deadline(settings), "move unanswered")));
-        // What is overdue and still waits (no majority) is looked at once a period, not in a loop.
-        due.into_iter().map(|(at, why)| (at.max(self.last_sent), why)).min()
+        due.into_iter().min()
     }
 }
 
@@ -182,7 +185,8 @@ impl Core {
         let keeps = |member: &&Member| member.id != me.id && (asked || member.id != old);
         let others: Vec<Member> = self.members.iter().filter(keeps).copied().collect();
         let mut lead = Lead::new(&self.settings, self.term_max + 1, basis, losses, now);
-        lead.followers = others.iter().map(|member| (member.id, Follower::new(now))).collect();
+        lead.followers =
+            others.iter().map(|member| (member.id, Follower::new(self.last_seq(member.id), now))).collect();
         lead.gather = Some(others.iter().map(|member| member.id).collect());
         self.term_max += 1;
         self.members = std::iter::once(me).chain(others).collect();
@@ -212,6 +216,10 @@ impl Core {
         self.side_timeout(now);
         self.balance_timeout(now);
         self.announce_timeout(now);
+    }
+
+    fn last_seq(&self, id: MemberId) -> u64 {
+        self.peers.get(&id).map_or(0, |peer| peer.seq)
     }
 
     /// Patent Figure 8C.
@@ -264,7 +272,7 @@ impl Core {
                 let mut heard: Vec<Time> = lead
                     .followers
                     .iter()
-                    .filter(|(id, follower)| lead.basis.contains(id) && follower.seq != 0)
+                    .filter(|(id, follower)| lead.basis.contains(id) && follower.spoke)
                     .map(|(_, follower)| follower.fresh_at)
                     .chain([lead.last_sent])
                     .collect();
@@ -277,18 +285,21 @@ impl Core {
         }
     }
 
-    fn judge_quorum(&mut self, now: Time) {
+    /// Whether a majority follows, if that is asked for. True if it does again.
+    fn judge_quorum(&mut self, now: Time) -> bool {
         let quorum_is_none = self.quorum_is_none();
-        let Role::Lead(lead) = &mut self.role else { return };
+        let Role::Lead(lead) = &mut self.role else { return false };
         let watch = self.settings.watch(lead.losses.max(lead.losses_before));
         let follows = |(id, follower): &(&MemberId, &Follower)| {
-            lead.basis.contains(id) && follower.seq != 0 && now.since(follower.fresh_at) < watch
+            lead.basis.contains(id) && follower.spoke && now.since(follower.fresh_at) < watch
         };
         let with_me = 1 + lead.followers.iter().filter(follows).count();
         let quorate = quorum_is_none || with_me * 2 > lead.basis.len();
-        if std::mem::replace(&mut lead.quorate, quorate) != quorate {
+        let changed = std::mem::replace(&mut lead.quorate, quorate) != quorate;
+        if changed {
             self.event(ClusterEvent::Quorate(quorate));
         }
+        changed && quorate
     }
 
     /// Patent Figure 8B.
@@ -307,9 +318,10 @@ impl Core {
         if keepalive.seq <= follower.seq {
             return;
         }
-        if follower.seq != 0 {
+        if follower.spoke {
             follower.loss.take(keepalive.seq - follower.seq - 1);
         }
+        follower.spoke = true;
         follower.seq = keepalive.seq;
         follower.spoke_at = now;
         follower.fresh_at = follower.fresh_at.max(heard_at.unwrap_or_default());
@@ -322,8 +334,10 @@ impl Core {
         }
         self.gather_from(now, from);
         self.takeover_acknowledged(now, from);
-        if !self.quorum_is_none() {
-            self.judge_quorum(now);
+        if self.judge_quorum(now) {
+            // Followers wait for this to renew their leases.
+            self.send_master_keepalive(now);
+        } else if !self.quorum_is_none() {
             self.renew_own_lease(now);
         }
     }

@@ -29,3 +29,6 @@ pub use settings::Fault;
 pub use settings::{Contact, Delivery, LOSSES_MAX, PROTOCOL_VERSION, Quorum, Settings};
 pub use table::{Entry, Owner, Table, Version};
 pub use time::{Span, Time};
+
+#[cfg(test)]
+mod tests;

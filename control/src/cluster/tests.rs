@@ -1,0 +1,254 @@
+//! The state machine by example: three members on a perfect network with instant workers, one figure after the other.
+//! What happens on imperfect ones is the simulator's business.
+
+use std::collections::BTreeMap;
+
+use phalanx_dataplane::steer::{Mode, Notice, Order};
+use phalanx_dataplane::unit::{MemberId, Unit};
+
+use super::*;
+
+const UNITS: usize = 64;
+const STEP: Span = Span(500_000);
+
+struct Net {
+    now: Time,
+    cores: BTreeMap<u8, Core>,
+    leases: BTreeMap<u8, Time>,
+    modes: BTreeMap<u8, Vec<Mode>>,
+    events: Vec<(u8, ClusterEvent)>,
+    refuse: Option<NakReason>,
+    left: Vec<u8>,
+}
+
+fn member(number: u8) -> MemberId {
+    MemberId::new(number).unwrap()
+}
+
+fn settings(number: u8) -> Settings {
+    let contact =
+        Contact { address: format!("10.9.0.{number}:7400").parse().unwrap(), macs: vec![[2, 0, 0, 0, 0, number]; 2] };
+    Settings { units: UNITS, ..Settings::new(member(number), contact) }
+}
+
+impl Net {
+    fn new(numbers: &[u8]) -> Self {
+        let mut net = Self {
+            now: Time(1_000_000_000),
+            cores: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            modes: BTreeMap::new(),
+            events: Vec::new(),
+            refuse: None,
+            left: Vec::new(),
+        };
+        for number in numbers {
+            net.start(settings(*number));
+        }
+        net
+    }
+
+    fn start(&mut self, settings: Settings) {
+        let number = settings.id.number();
+        self.cores.insert(number, Core::new(settings, self.now));
+        self.deliver();
+    }
+
+    fn deliver(&mut self) {
+        loop {
+            let mut outputs = Vec::new();
+            for (number, core) in &mut self.cores {
+                while let Some(output) = core.poll_output() {
+                    outputs.push((*number, output));
+                }
+            }
+            if outputs.is_empty() {
+                return;
+            }
+            for (number, output) in outputs {
+                self.carry_out(number, output);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, number: u8, output: Output) {
+        let now = self.now;
+        match output {
+            Output::Send(to, message) => {
+                for (other, core) in &mut self.cores {
+                    let meant = match &to {
+                        To::All | To::Strangers => true,
+                        To::Member(id) | To::Reliably(id, _) => id.number() == *other,
+                    };
+                    if meant && *other != number {
+                        for port in 0..2 {
+                            core.handle_heard(now, member(number), Path::Port(port));
+                        }
+                        core.handle_message(now, member(number), Path::Link, message.clone());
+                    }
+                }
+            }
+            Output::Order(Order::View(view)) => {
+                self.modes.insert(number, view.modes);
+                let notice = Notice::Applied { version: view.version, logs: Vec::new() };
+                if let Some(core) = self.cores.get_mut(&number) {
+                    core.handle_notice(now, notice);
+                }
+            }
+            Output::Lease(until) => {
+                self.leases.insert(number, until);
+            }
+            Output::AskApps(candidate, _) => {
+                let verdict = self.refuse.map_or(Ok(()), Err);
+                if let Some(core) = self.cores.get_mut(&number) {
+                    core.handle_verdict(now, candidate, verdict);
+                }
+            }
+            Output::Event(event) => self.events.push((number, event)),
+            Output::Left => {
+                self.left.push(number);
+                self.cores.remove(&number);
+            }
+            _ => {}
+        }
+    }
+
+    fn run(&mut self, span: Span) {
+        let end = self.now + span;
+        while self.now < end {
+            self.now = self.now + STEP;
+            for core in self.cores.values_mut() {
+                if core.poll_timeout().is_some_and(|(at, _)| at <= self.now) {
+                    core.handle_timeout(self.now);
+                }
+            }
+            self.deliver();
+        }
+    }
+
+    fn master(&self) -> u8 {
+        let masters: Vec<u8> = self
+            .cores
+            .iter()
+            .filter(|(n, c)| c.reign().is_some_and(|r| r.master.number() == **n))
+            .map(|(n, _)| *n)
+            .collect();
+        assert_eq!(masters.len(), 1, "masters: {masters:?}; events: {:#?}", self.events);
+        masters[0]
+    }
+
+    fn owners(&self) -> Vec<Option<u8>> {
+        let mine = |number: &u8, unit: Unit| {
+            let leased = self.leases.get(number).is_some_and(|until| self.now < *until);
+            leased && matches!(self.modes[number][unit.index()], Mode::Mine | Mode::MineLogged | Mode::HoldOwn)
+        };
+        Unit::all()
+            .take(UNITS)
+            .map(|unit| {
+                let owners: Vec<u8> = self.cores.keys().filter(|number| mine(number, unit)).copied().collect();
+                assert!(owners.len() < 2, "{unit:?} has owners {owners:?}");
+                owners.first().copied()
+            })
+            .collect()
+    }
+
+    fn share(&self, number: u8) -> usize {
+        self.owners().iter().filter(|owner| **owner == Some(number)).count()
+    }
+
+    fn formed() -> Self {
+        let mut net = Self::new(&[1, 2, 3]);
+        net.run(Span::from_ms(2000));
+        net
+    }
+}
+
+#[test]
+fn three_members_form_one_cluster_and_share_the_units() {
+    let net = Net::formed();
+    assert_eq!(net.master(), 1, "the lowest address wins the auction");
+    for number in 1..=3 {
+        assert!((19..=24).contains(&net.share(number)), "member {number} owns {}", net.share(number));
+    }
+}
+
+#[test]
+fn a_dead_members_units_go_to_the_others_within_the_detection_time() {
+    let mut net = Net::formed();
+    net.cores.remove(&3);
+    net.run(Span::from_ms(30 + 15 + 11));
+    assert!(net.owners().iter().all(|owner| matches!(owner, Some(1 | 2))), "{:?} {:#?}", net.owners(), net.events);
+}
+
+#[test]
+fn a_dead_master_is_succeeded_by_the_next_in_the_list_and_nobody_falls_silent() {
+    let mut net = Net::formed();
+    net.cores.remove(&1);
+    for _ in 0..20 {
+        net.run(Span::from_ms(3));
+        assert!(net.share(2) >= 19 && net.share(3) >= 19, "{:#?}", net.events);
+    }
+    assert_eq!(net.master(), 2);
+    assert!(net.owners().iter().all(Option::is_some), "{:?} {:#?}", net.owners(), net.events);
+}
+
+#[test]
+fn a_drained_member_leaves_owning_nothing_and_a_drained_master_hands_on_its_role() {
+    for drained in [3, 1] {
+        let mut net = Net::formed();
+        net.cores.get_mut(&drained).unwrap().handle_drain(net.now);
+        for _ in 0..100 {
+            net.run(Span::from_ms(5));
+            assert!(net.owners().iter().all(Option::is_some), "drained {drained}: {:#?}", net.events);
+        }
+        assert_eq!(net.left, [drained], "{:#?}", net.events);
+        net.master();
+    }
+}
+
+#[test]
+fn an_app_that_refuses_keeps_a_candidate_out() {
+    let mut net = Net::new(&[1]);
+    net.run(Span::from_ms(500));
+    net.refuse = Some(NakReason::AppRefusal);
+    net.start(settings(2));
+    net.run(Span::from_ms(500));
+    assert!(net.events.contains(&(2, ClusterEvent::JoinRefused(NakReason::AppRefusal))));
+    assert_eq!(net.share(1), UNITS);
+}
+
+#[test]
+fn another_configuration_is_refused() {
+    let mut net = Net::new(&[1]);
+    net.run(Span::from_ms(500));
+    net.start(Settings { config_digest: [1; 32], ..settings(2) });
+    net.run(Span::from_ms(500));
+    assert!(net.events.contains(&(2, ClusterEvent::JoinRefused(NakReason::ConfigurationVersion))));
+}
+
+#[test]
+fn a_master_that_slept_assumes_that_it_was_replaced() {
+    let mut net = Net::formed();
+    let mut asleep = net.cores.remove(&1).unwrap();
+    net.run(Span::from_ms(200));
+    asleep.handle_timeout(net.now);
+    net.cores.insert(1, asleep);
+    net.run(Span::from_ms(1500));
+    assert!(net.events.contains(&(1, ClusterEvent::Rejoining(RejoinReason::Slept))), "{:#?}", net.events);
+    assert_eq!(net.master(), 2);
+    assert!(net.share(1) >= 19, "it is let in again and gets its share");
+}
+
+#[test]
+fn two_masters_become_one() {
+    let mut net = Net::new(&[1]);
+    net.run(Span::from_ms(500));
+    let mut alone = Net::new(&[2]);
+    alone.run(Span::from_ms(500));
+    net.cores.append(&mut alone.cores);
+    net.leases.append(&mut alone.leases);
+    net.modes.append(&mut alone.modes);
+    net.run(Span::from_ms(1000));
+    assert_eq!(net.master(), 1, "as many members each: the lower address wins");
+    assert!(net.share(2) > 0, "{:#?}", net.events);
+}
