@@ -9,6 +9,10 @@ use clap::Args;
 use phalanx_config::{Cluster, Config, DeliveryMode, Port};
 
 use super::WRONG_USAGE;
+use crate::pki::{Identity, WallTime};
+
+// The configuration knows no dataplane, so it has its own copy of this bound.
+const _: () = assert!(phalanx_config::defaults::MEMBER_ID_MAX == phalanx_dataplane::unit::MEMBER_NUMBER_MAX);
 
 const EXAMPLES: &str = "\
 EXAMPLES
@@ -31,7 +35,15 @@ pub(super) fn run(command: &CheckCommand) -> ExitCode {
     for file in &command.files {
         match Config::load(file) {
             Ok(config) => {
+                let identity = identity(&config);
+                if let Identified::Other(what) = &identity {
+                    eprintln!("{}: {what}", file.display());
+                    continue;
+                }
                 print!("{}", report(file, &config));
+                if let Identified::Unknown(what) = identity {
+                    println!("{}: warning: {what}", file.display());
+                }
                 sound.push((file, config));
             }
             Err(errors) => {
@@ -83,12 +95,39 @@ fn report(file: &Path, config: &Config) -> String {
     for warning in &config.warnings {
         let _ = writeln!(text, "{warning}");
     }
-    if !member.identity.exists() {
-        let identity = member.identity.display();
-        let _ =
-            writeln!(text, "{}: warning: there is no {identity} yet; make it with `phalanx ca issue`", file.display());
-    }
     text
+}
+
+/// How the member's certificate and its configuration go together.
+enum Identified {
+    /// They name the same member.
+    Same,
+    /// The certificate cannot be judged here and now: it is not made yet, or not readable for this user.
+    Unknown(String),
+    /// They name different members: `phalanx run` would refuse.
+    Other(String),
+}
+
+fn identity(config: &Config) -> Identified {
+    let (member, path) = (&config.member, config.member.identity.display());
+    if !member.identity.exists() {
+        return Identified::Unknown(format!("there is no {path} yet; make it with `phalanx ca issue`"));
+    }
+    let identity = match Identity::load(&member.identity, WallTime::read_clock()) {
+        Ok(identity) => identity,
+        Err(error) => return Identified::Unknown(format!("{path}: {error}")),
+    };
+    let certified = (identity.member().number(), identity.name().to_string(), identity.cluster().to_string());
+    let configured = (member.id.get(), member.name.clone(), config.cluster.name.clone());
+    if certified == configured {
+        return Identified::Same;
+    }
+    let tell = |(id, name, cluster): (u8, String, String)| format!("{name} (number {id}) of cluster {cluster}");
+    Identified::Other(format!(
+        "this is {}, but {path} was issued to {}; correct one of them",
+        tell(configured),
+        tell(certified)
+    ))
 }
 
 fn delivery(cluster: &Cluster) -> String {
@@ -165,7 +204,10 @@ fn disagreements(configs: &[(&PathBuf, Config)]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use phalanx_dataplane::unit::MemberId;
+
     use super::*;
+    use crate::pki::{Authority, write_secret};
 
     const EXAMPLE: &str = include_str!("../../../config/examples/unicast.toml");
 
@@ -182,10 +224,27 @@ mod tests {
             "noticed after 9 ms",
             "lapses after 12.75 ms",
             "0.0.0.0/0 via 192.0.2.254 by outside0",
-            "no /etc/phalanx/m1.pem yet",
         ] {
             assert!(text.contains(part), "{part:?} is not in {text}");
         }
+    }
+
+    #[test]
+    fn a_certificate_is_for_one_member() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = WallTime::read_clock();
+        let cluster = "edge".parse().unwrap();
+        let mut ca = Authority::init(&folder.path().join("ca"), &cluster, now).unwrap();
+        let issued = ca.issue(&"m1".parse().unwrap(), MemberId::new(1).unwrap(), 10, now).unwrap();
+        write_secret(&folder.path().join("m1.pem"), issued.bundle.as_bytes()).unwrap();
+        let read = |text: &str| {
+            let path = folder.path().join("m1.toml").display().to_string();
+            identity(&Config::from_str(&text.replace("/etc/phalanx/m1.pem", "m1.pem"), &path).unwrap())
+        };
+        assert!(matches!(read(EXAMPLE), Identified::Same));
+        let Identified::Other(what) = read(&EXAMPLE.replace("id = 1", "id = 2")) else { panic!("accepted") };
+        assert!(what.contains("m1 (number 2)") && what.contains("issued to m1 (number 1) of cluster edge"), "{what}");
+        assert!(matches!(read(&EXAMPLE.replace("m1.pem", "m9.pem")), Identified::Unknown(_)));
     }
 
     #[test]

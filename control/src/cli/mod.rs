@@ -5,6 +5,7 @@
 //! and people the other.
 
 mod bench;
+mod ca;
 mod check;
 mod client;
 mod drain;
@@ -29,6 +30,7 @@ EXAMPLES
   phalanx run --config /etc/phalanx/m1.toml  be a member
   phalanx status --watch                     watch the cluster
   phalanx drain                              give all work away, then leave
+  phalanx ca issue /root/ca --name m1 --id 1
   phalanx unit tcp 192.0.2.7:4711 10.3.0.100:443 --forwarding
 
 EXIT STATUS
@@ -52,6 +54,7 @@ enum Command {
     Status(status::StatusCommand),
     Drain(drain::DrainCommand),
     Unit(unit::UnitCommand),
+    Ca(ca::CaCommand),
     Bench(bench::BenchCommand),
 }
 
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Status(command) => status::run(&command),
         Command::Drain(command) => drain::run(&command),
         Command::Unit(command) => unit::run(&command),
+        Command::Ca(command) => ca::run(&command),
         Command::Bench(command) => bench::run(&command),
     }
 }

@@ -12,6 +12,8 @@ use phalanx_dataplane::filter::{Filter, Flow, Scheme};
 use phalanx_dataplane::unit::Unit;
 use serde::Serialize;
 
+use crate::envelope::steered_key;
+use crate::pki::{Identity, WallTime};
 use crate::status::Status;
 
 use super::target::{self, Target, TargetError};
@@ -112,7 +114,7 @@ fn filter(scheme: Option<SchemeName>, config: Option<&Config>) -> Result<Filter,
     };
     let key = match (scheme, config) {
         (Scheme::Classic, _) => [0; 16],
-        (Scheme::Steered, Some(config)) => steered_key(config)?,
+        (Scheme::Steered, Some(config)) => key_of(config)?,
         (Scheme::Steered, None) => {
             eprintln!(
                 "phalanx: note: without --config the steered filter's key is all zeroes; the cluster's own units differ"
@@ -124,9 +126,12 @@ fn filter(scheme: Option<SchemeName>, config: Option<&Config>) -> Result<Filter,
 }
 
 /// The key that the cluster of this configuration filters with.
-fn steered_key(config: &Config) -> Result<[u8; 16], String> {
-    let identity = config.member.identity.display();
-    Err(format!("{identity}: this build cannot read the cluster's secret; use --scheme classic, or leave out --config"))
+fn key_of(config: &Config) -> Result<[u8; 16], String> {
+    let path = &config.member.identity;
+    match Identity::load(path, WallTime::read_clock()) {
+        Ok(identity) => Ok(steered_key(identity.secret())),
+        Err(error) => Err(format!("{}: {error}; without --config, an all-zero key is used", path.display())),
+    }
 }
 
 /// The running cluster's status, if the command line names a member to ask.
