@@ -12,6 +12,7 @@ mod tests;
 
 pub use announce::{arp_announcement, arp_request, nd_announcement, nd_request};
 
+use crate::neighbour::Evidence;
 use crate::parse::{Family, Summary};
 use crate::wire::checksum;
 use crate::wire::ethernet::{self, EtherType};
@@ -71,6 +72,18 @@ pub struct Advertisement {
     pub solicited: bool,
     /// It may replace what is known.
     pub override_known: bool,
+}
+
+impl Advertisement {
+    /// What it is worth to the neighbour table; nothing, if it is neither asked for nor meant to replace anything.
+    pub fn evidence(&self) -> Option<Evidence> {
+        match (self.solicited, self.override_known) {
+            (true, true) => Some(Evidence::Reply),
+            (true, false) => Some(Evidence::WeakReply),
+            (false, true) => Some(Evidence::Gratuitous),
+            (false, false) => None,
+        }
+    }
 }
 
 /// A Neighbor Discovery message.

@@ -116,6 +116,17 @@ fn discovery_from_behind_a_router_is_refused() {
     assert_eq!(discovery(&summary, &buffer[..len]), Some(Err(WireError::Kind)));
 }
 
+#[test]
+fn advertisements_weigh_by_their_flags() {
+    let evidence = |solicited, override_known| {
+        Advertisement { target: v6("fd00:2::10"), mac: PEER, solicited, override_known }.evidence()
+    };
+    assert_eq!(evidence(true, true), Some(Evidence::Reply));
+    assert_eq!(evidence(true, false), Some(Evidence::WeakReply));
+    assert_eq!(evidence(false, true), Some(Evidence::Gratuitous));
+    assert_eq!(evidence(false, false), None);
+}
+
 /// An echo request in a frame.
 fn echo_request(v6_frame: bool, data: &[u8]) -> Vec<u8> {
     let ethertype = if v6_frame { EtherType::IPV6 } else { EtherType::IPV4 };

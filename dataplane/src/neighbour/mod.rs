@@ -126,6 +126,9 @@ pub enum Refusal {
 pub enum Evidence {
     /// An ARP reply to one of our addresses, or a solicited advertisement.
     Reply,
+    /// A solicited advertisement without the override flag (RFC 4861 section 7.2.5): confirms or fills in, but does
+    /// not replace an address that is known.
+    WeakReply,
     /// An ARP request or solicitation for one of our own addresses.
     RequestForUs,
     /// Anything unasked: gratuitous ARP, an unsolicited advertisement.
@@ -330,11 +333,12 @@ impl<P> Table<P> {
         let learned = match entry.state {
             State::Incomplete { .. } => Learned::New,
             _ if entry.mac == mac => Learned::Confirmed,
+            _ if evidence == Evidence::WeakReply => return Learned::Ignored,
             _ => Learned::Moved,
         };
         entry.mac = mac;
         entry.state = match (evidence, learned) {
-            (Evidence::Reply, _) => reachable,
+            (Evidence::Reply | Evidence::WeakReply, _) => reachable,
             // Unasked news with nothing new in it proves nothing about both directions: the state stays.
             (_, Learned::Confirmed) => entry.state,
             _ => State::Stale,

@@ -98,6 +98,8 @@ fn strangers_are_not_believed() {
     assert_eq!(learn(1, MacAddr::ZERO, Evidence::Gratuitous), Learned::Ignored);
     assert_eq!(learn(2, MAC, Evidence::RequestForUs), Learned::New);
     assert_eq!(learn(1, MAC, Evidence::Gratuitous), Learned::Confirmed);
+    assert_eq!(learn(1, MAC, Evidence::WeakReply), Learned::Confirmed);
+    assert_eq!(learn(1, OTHER, Evidence::WeakReply), Learned::Ignored);
     assert_eq!(learn(1, OTHER, Evidence::Gratuitous), Learned::Moved);
     // A neighbour that moved unasked is used at once, and asked.
     let (mac, actions) = during(|mut sink| table.resolve(hop(1), 2, &mut sink));

@@ -174,7 +174,7 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Packet<T> {
             return false;
         }
         let word = bytes::u16_at(self.data(), field::TTL);
-        let fixed = checksum::update(self.checksum(), word, word - 0x100);
+        let fixed = checksum::update(self.checksum(), word, word.wrapping_sub(0x100));
         bytes::put(self.buffer.as_mut(), field::TTL, [ttl - 1]);
         bytes::put_u16(self.buffer.as_mut(), field::CHECKSUM, fixed);
         true
@@ -254,7 +254,7 @@ impl Repr {
             protocol: packet.protocol(),
             source: packet.source(),
             destination: packet.destination(),
-            payload_len: packet.total_len() - packet.header_len() as u16,
+            payload_len: packet.total_len().saturating_sub(packet.header_len() as u16),
         })
     }
 

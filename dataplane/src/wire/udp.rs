@@ -103,7 +103,7 @@ impl Repr {
         Ok(Self {
             source_port: packet.source_port(),
             destination_port: packet.destination_port(),
-            payload_len: packet.length() - HEADER_LEN as u16,
+            payload_len: packet.length().saturating_sub(HEADER_LEN as u16),
         })
     }
 
