@@ -14,7 +14,6 @@ const FUNCTIONS: &[&str] = &[
     "rte_thread_(un)?register",
     "rte_dev_probe",
     "rte_get_tsc_hz",
-    "rte_strerror",
     "rte_log_set_global_level",
     "rte_pktmbuf_pool_create",
     "rte_pktmbuf_copy",
@@ -27,8 +26,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_promiscuous_(enable|disable)",
     "rte_eth_allmulticast_(enable|disable)",
     "rte_eth_macaddr_get",
-    "rte_eth_stats_(get|reset)",
-    "rte_eth_xstats_(get|get_names)",
+    "rte_eth_stats_get",
     "rte_fib_(create|free|add|delete|lookup_bulk)",
     "rte_fib6_(create|free)",
     "rte_ip_frag_table_(create|destroy|del_expired_entries)",
@@ -36,9 +34,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_ipv4_fragment_copy_nonseg_packet",
 ];
 
-const TYPES: &[&str] = &["rte_eth_xstat.*"];
-
-const CONSTANTS: &[&str] = &["SYS_.*", "RTE_MAX_ETHPORTS", "RTE_LIBRTE_IP_FRAG_MAX_FRAG", "RING_F_S[PC]_.*"];
+const CONSTANTS: &[&str] = &["SYS_.*", "RTE_MAX_ETHPORTS", "RING_F_S[PC]_.*"];
 
 const OPAQUE: &[&str] =
     &["rte_mbuf", "rte_mempool", "rte_ring", "rte_fib", "rte_fib6", "rte_ip_frag_tbl", "rte_device"];
@@ -87,9 +83,6 @@ fn generate(flags: &[String]) {
         .parse_callbacks(Box::new(bindgen::CargoCallbacks::new()));
     for name in FUNCTIONS {
         builder = builder.allowlist_function(name);
-    }
-    for name in TYPES {
-        builder = builder.allowlist_type(name);
     }
     for name in CONSTANTS {
         builder = builder.allowlist_var(name);

@@ -35,6 +35,12 @@ impl MempoolConfig {
     pub fn new(name: impl Into<String>, mbufs: u32) -> Self {
         Self { name: name.into(), mbufs, cache: 256.min(mbufs / 4), data_room: DATA_ROOM, socket: None }
     }
+
+    /// Refuses what DPDK would refuse only with a puzzling number.
+    pub fn check(&self) -> Result<()> {
+        let fits = self.name.len() <= 25 && self.cache <= 512 && u64::from(self.cache) * 3 <= u64::from(self.mbufs) * 2;
+        if fits && self.data_room >= HEADROOM { Ok(()) } else { Err(Error::Invalid { what: "mempool configuration" }) }
+    }
 }
 
 /// A pool of mbufs; lives as long as the process.
@@ -50,6 +56,7 @@ impl Mempool {
     /// Makes a pool.
     pub fn create(_eal: &Eal, config: &MempoolConfig) -> Result<Self> {
         const WHAT: &str = "rte_pktmbuf_pool_create";
+        config.check()?;
         let name = error::c_string(WHAT, &config.name)?;
         let socket = socket_id(config.socket);
         // SAFETY: a C string, which DPDK copies, and plain numbers, which it checks.
@@ -124,12 +131,4 @@ pub(crate) fn socket_id(socket: Option<u32>) -> i32 {
 #[inline]
 pub(crate) fn pointers(mbufs: &mut [MaybeUninit<Mbuf>]) -> *mut *mut dpdk_sys::rte_mbuf {
     mbufs.as_mut_ptr().cast()
-}
-
-impl MempoolConfig {
-    /// Refuses what DPDK would refuse only with a puzzling number.
-    pub fn check(&self) -> Result<()> {
-        let fits = self.name.len() <= 25 && self.cache <= 512 && self.cache as u64 * 3 <= u64::from(self.mbufs) * 2;
-        if fits && self.data_room >= HEADROOM { Ok(()) } else { Err(Error::Invalid { what: "mempool configuration" }) }
-    }
 }

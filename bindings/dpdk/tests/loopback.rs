@@ -11,6 +11,8 @@ fn loopback_without_hugepages() {
     assert_eq!(Eal::init(["--no-pci"]).unwrap_err(), Error::Busy { what: "rte_eal_init" });
     let pool = Mempool::create(&eal, &MempoolConfig::new("frames", MBUFS)).unwrap();
     assert_eq!(pool.available(), MBUFS);
+    let cache = MempoolConfig { cache: 513, ..MempoolConfig::new("refused", MBUFS) };
+    assert!(matches!(Mempool::create(&eal, &cache), Err(Error::Invalid { .. })));
     mbuf_bounds(pool);
     bursts(pool);
     ring_port(&eal, pool);
