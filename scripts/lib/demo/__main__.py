@@ -25,9 +25,9 @@ def main():
         for number in range(1, max(arguments.runs, 1) + 1):
             if arguments.runs > 1:
                 tell(f"--- run {number} of {arguments.runs}")
-            runs.append(play(arguments))
+            runs.append(play(arguments, number))
     except LabError as problem:
-        tell(f"FAILED: {problem}")
+        tell(f"FAILED: {problem}\n(logs: {directory()})")
         return 1
     except KeyboardInterrupt:
         return 130
@@ -40,10 +40,10 @@ def main():
     return 1 if report["problems"] else 0
 
 
-def play(arguments):
+def play(arguments, number):
     """One run, with its figures told."""
     story = Story(arguments.mode, arguments.family, tell)
-    report = run_report(story, story.play())
+    report = run_report(story, story.play(os.path.join(directory(), f"run-{number}")))
     figures = ", ".join(f"{what.replace('_', ' ')} {report['blackout_ms'].get(what, '?')} ms" for what in BLACKOUTS)
     tell(f"longest time without a ping's answer: {figures} (detection takes {report['detection_ms']:g} ms)")
     tell(f"TCP: {report['tcp_connections']} connections, {report['tcp_failed']} failed; download: "
@@ -52,11 +52,16 @@ def play(arguments):
     return report
 
 
+def directory():
+    """target/demo"""
+    target = os.environ.get("CARGO_TARGET_DIR") or os.path.join(product.CHECKOUT, "target")
+    return os.path.join(target, "demo")
+
+
 def write(report):
     """target/demo/report.json; its path."""
-    target = os.environ.get("CARGO_TARGET_DIR") or os.path.join(product.CHECKOUT, "target")
-    path = os.path.join(target, "demo", "report.json")
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    path = os.path.join(directory(), "report.json")
+    os.makedirs(directory(), exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
         json.dump(report, file, indent=1)
         file.write("\n")

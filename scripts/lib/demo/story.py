@@ -34,8 +34,8 @@ class Story:
         self.detection_ms = LOSSES_MIN * PERIOD_MS
         self.healthy = False
 
-    def play(self):
-        """All of it; the traffic generator's report."""
+    def play(self, logs):
+        """All of it; the traffic generator's report. Members' logs are left in the directory `logs`."""
         stage = SimpleNamespace(members=MEMBERS, mode=self.mode, quorum="none", period_ms=PERIOD_MS,
                                 losses_min=LOSSES_MIN, config=None, no_start=False, timeout=30)
         began = time.monotonic()
@@ -56,6 +56,7 @@ class Story:
         finally:
             if self.traffic:
                 self.traffic.kill()
+            cli.save_files(self.lab, logs)
             self.lab.destroy()
             holder.wait()
 

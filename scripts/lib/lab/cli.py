@@ -169,15 +169,25 @@ def start_all(lab, facts, timeout):
 
 def down_command(lab, arguments):
     """Ends a lab. One that is not there is no error: the wish is fulfilled."""
-    if arguments.save and os.path.isdir(lab.dir):
-        shutil.copytree(lab.dir, arguments.save, dirs_exist_ok=True, ignore=private_files)
+    if arguments.save:
+        save_files(lab, arguments.save)
     lab.destroy()
 
 
+def save_files(lab, directory):
+    """Copies logs, configurations and reports of a lab."""
+    if os.path.isdir(lab.dir):
+        shutil.copytree(lab.dir, directory, dirs_exist_ok=True, ignore=private_files)
+
+
 def private_files(directory, names):
-    """What `down --save` leaves out: keys and sockets."""
-    return [name for name in names
-            if name.endswith((".pem", ".sock", ".key")) or (os.path.basename(directory) == "ca")]
+    """What is not copied: keys and sockets."""
+    return [name for name in names if name == "ca" or not is_plain(os.path.join(directory, name))]
+
+
+def is_plain(path):
+    """Whether it is a file or directory that can be copied and shown around."""
+    return (os.path.isfile(path) or os.path.isdir(path)) and not path.endswith((".pem", ".key"))
 
 
 # -- looking --------------------------------------------------------------------------------------------------------------

@@ -38,14 +38,14 @@ def call(argv, what, timeout=20):
 
 def make_certificates(binary, directory, cluster, members):
     """A cluster's authority, and an identity NAME.pem a member."""
-    call([binary, "ca", "init", "--dir", directory, "--cluster", cluster], "phalanx ca init")
+    call([binary, "ca", "init", directory, "--cluster", cluster], "phalanx ca init")
     for name, number in members:
         issue(binary, directory, name, number)
 
 
 def issue(binary, directory, name, number):
     """One member's identity."""
-    call([binary, "ca", "issue", "--dir", directory, "--name", name, "--id", str(number),
+    call([binary, "ca", "issue", directory, "--name", name, "--id", str(number),
           "--out", os.path.join(directory, f"{name}.pem")], f"phalanx ca issue {name}")
 
 

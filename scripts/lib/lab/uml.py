@@ -18,6 +18,7 @@ mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm; mount -t devpts devpts /dev/pts; mount -t tmpfs shm /dev/shm
 mount -t hostfs -o {work} none /mnt || exec sh -c 'echo o > /proc/sysrq-trigger'
 mount -t tmpfs run /run
+mount --bind /usr/lib/uml/modules /lib/modules; modprobe ipv6
 mkdir /run/ov /run/lab; mount --move /mnt /run/lab; mount -t tmpfs ov /run/ov; modprobe overlay
 for d in etc var; do
   mkdir -p /run/ov/$d.u /run/ov/$d.w
