@@ -9,6 +9,8 @@ pub mod icmp_error;
 pub mod local;
 pub mod neighbour;
 pub mod parse;
+pub mod port;
 pub mod steer;
 pub mod unit;
 pub mod wire;
+pub mod worker;

@@ -1,0 +1,166 @@
+//! Which addresses are this cluster's: a question asked of every packet, so a filter of 256 bits answers "none" for
+//! nearly all of them; only the rest is looked up.
+
+use std::net::IpAddr;
+
+use crate::parse::{Family, Summary, address_number};
+use crate::port::{Interface, PortIndex, PortSpec};
+
+/// Whose an address is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Owner {
+    /// This member's alone.
+    Unit,
+    /// The cluster's: all members share it.
+    Cluster,
+    /// Everyone's on that network: its broadcast address (or, of old, its first address).
+    Everyone,
+}
+
+/// One of our addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Address {
+    family: Family,
+    number: u128,
+    /// Whose it is.
+    pub owner: Owner,
+    /// The port whose network it is on.
+    pub port: PortIndex,
+}
+
+/// All addresses of all ports.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses {
+    filter: [u64; 4],
+    all: Vec<Address>,
+    ports: Vec<PortSpec>,
+}
+
+#[inline]
+fn filter_bit(number: u128) -> (usize, u64) {
+    let folded = number as u32 ^ (number >> 32) as u32 ^ (number >> 64) as u32 ^ (number >> 96) as u32;
+    let hash = folded.wrapping_mul(0x9e37_79b1) >> 24;
+    ((hash >> 6) as usize, 1 << (hash & 63))
+}
+
+impl Addresses {
+    /// The addresses of these ports; a port's index is its place.
+    pub fn new(ports: &[PortSpec]) -> Self {
+        let mut addresses = Self { filter: [0; 4], all: Vec::new(), ports: ports.to_vec() };
+        for (port, spec) in ports.iter().enumerate() {
+            let port = port as PortIndex;
+            spec.cluster_addresses.iter().for_each(|i| addresses.add(i, Owner::Cluster, port));
+            spec.unit_addresses.iter().for_each(|i| addresses.add(i, Owner::Unit, port));
+        }
+        addresses
+    }
+
+    fn add(&mut self, interface: &Interface, owner: Owner, port: PortIndex) {
+        let (family, number) = address_number(interface.address);
+        self.insert(Address { family, number, owner, port });
+        // A network of four addresses or more has a broadcast address and an all-zeroes address (RFC 1812 5.3.5).
+        if family == Family::V4 && interface.prefix_len <= 30 {
+            let network = interface.network();
+            let broadcast = network | (u128::from(u32::MAX) >> interface.prefix_len.min(32));
+            for number in [network, broadcast] {
+                self.insert(Address { family, number, owner: Owner::Everyone, port });
+            }
+        }
+    }
+
+    fn insert(&mut self, address: Address) {
+        let (word, bit) = filter_bit(address.number);
+        self.filter[word] |= bit;
+        if !self.all.iter().any(|a| a.family == address.family && a.number == address.number) {
+            self.all.push(address);
+        }
+    }
+
+    /// Whether an address might be one of ours; "no" is certain.
+    #[inline]
+    pub fn may_be_ours(&self, number: u128) -> bool {
+        let (word, bit) = filter_bit(number);
+        self.filter[word] & bit != 0
+    }
+
+    /// Our address with this number, if it is one.
+    pub fn find(&self, family: Family, number: u128) -> Option<&Address> {
+        if !self.may_be_ours(number) {
+            return None;
+        }
+        self.all.iter().find(|a| a.family == family && a.number == number)
+    }
+
+    /// Our address that a packet is for.
+    pub fn destination_of(&self, summary: &Summary) -> Option<&Address> {
+        self.find(summary.family, summary.dst)
+    }
+
+    /// This port's description.
+    pub fn port(&self, port: PortIndex) -> Option<&PortSpec> {
+        self.ports.get(usize::from(port))
+    }
+
+    /// Our own address from which a neighbour on this port's link is asked: one of its network, else any.
+    pub fn asking(&self, port: PortIndex, target: IpAddr) -> Option<IpAddr> {
+        let unit = &self.port(port)?.unit_addresses;
+        let same = unit.iter().filter(|i| i.address.is_ipv4() == target.is_ipv4());
+        let on_link = same.clone().find(|i| i.contains(target));
+        on_link.or_else(|| same.clone().next()).map(|i| i.address)
+    }
+
+    /// The address from which errors are reported to hosts on this port's side: the one that they know as their router.
+    pub fn reporting(&self, port: PortIndex, family: Family) -> Option<IpAddr> {
+        let spec = self.port(port)?;
+        let mut all = spec.cluster_addresses.iter().chain(&spec.unit_addresses);
+        all.find(|i| i.address.is_ipv4() == (family == Family::V4)).map(|i| i.address)
+    }
+
+    /// Whether an address is on this port's own network.
+    pub fn on_link(&self, port: PortIndex, address: IpAddr) -> bool {
+        let link_local = matches!(address, IpAddr::V6(a) if a.is_unicast_link_local());
+        let Some(spec) = self.port(port) else { return false };
+        link_local || spec.unit_addresses.iter().chain(&spec.cluster_addresses).any(|i| i.contains(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port::Role;
+
+    pub(crate) fn interface(text: &str, prefix_len: u8) -> Interface {
+        Interface { address: text.parse().expect("an address"), prefix_len }
+    }
+
+    #[test]
+    fn finds_addresses_and_broadcasts_and_nothing_else() {
+        let port = PortSpec {
+            name: "outside0".into(),
+            device: "net_null0".into(),
+            role: Role::Outside,
+            vlan: None,
+            mtu: 1500,
+            queues: 1,
+            cluster_addresses: vec![interface("10.2.0.10", 24), interface("fd00:2::10", 64)],
+            unit_addresses: vec![interface("10.2.0.1", 24), interface("fd00:2::1", 64)],
+        };
+        let addresses = Addresses::new(&[port]);
+        let owner = |text: &str| {
+            let (family, number) = address_number(text.parse().expect("an address"));
+            addresses.find(family, number).map(|a| a.owner)
+        };
+        assert_eq!(owner("10.2.0.10"), Some(Owner::Cluster));
+        assert_eq!(owner("10.2.0.1"), Some(Owner::Unit));
+        assert_eq!(owner("10.2.0.255"), Some(Owner::Everyone));
+        assert_eq!(owner("10.2.0.0"), Some(Owner::Everyone));
+        assert_eq!(owner("fd00:2::1"), Some(Owner::Unit));
+        assert_eq!(owner("10.2.0.2"), None);
+        let asking = |text: &str| addresses.asking(0, text.parse().expect("an address"));
+        assert_eq!(asking("10.2.0.99"), "10.2.0.1".parse().ok());
+        assert_eq!(asking("fd00:2::99"), "fd00:2::1".parse().ok());
+        assert_eq!(addresses.reporting(0, Family::V4), "10.2.0.10".parse().ok());
+        assert!(addresses.on_link(0, "10.2.0.77".parse().expect("an address")));
+        assert!(!addresses.on_link(0, "10.3.0.77".parse().expect("an address")));
+    }
+}

@@ -1,0 +1,272 @@
+//! Routing: a packet of ours that is not for us finds its port, its next hop and its way out.
+//!
+//! Two ways. [`Path::forward_cached`] is the ordinary packet's: one look into the cache of destinations, twelve bytes
+//! written, the TTL and its checksum adjusted. [`Path::route`] does everything: it reports what cannot be forwarded
+//! (RFC 1812 section 5.3, RFC 8200), cuts IPv4 packets that may be cut, asks for neighbours, and fills the cache.
+
+use dpdk::{Burst, Mbuf};
+
+use super::path::Path;
+use super::routes::Hop;
+use super::transmit::Kind;
+use crate::drop_reason::DropReason;
+use crate::icmp_error::{self, Complaint};
+use crate::neighbour::Action;
+use crate::parse::{Family, Summary, flag, summarise};
+use crate::port::PortIndex;
+use crate::unit::Unit;
+use crate::wire::ethernet::{EtherType, HEADER_LEN, Repr, TAGGED_HEADER_LEN};
+use crate::wire::{MacAddr, VlanId, ipv4, ipv6};
+
+/// The most fragments that a packet is cut into: 64 KiB over the least sensible MTU would be more, and is refused.
+const FRAGMENTS_MAX: usize = 64;
+
+impl Path {
+    /// Forwards an ordinary packet (see [`super::fast`]) to a destination that the cache knows; gives it back if the
+    /// cache does not, or if something about it needs care.
+    #[inline]
+    pub(super) fn forward_cached(&mut self, mut mbuf: Mbuf, destination: u32, unit: Unit) -> Result<(), Mbuf> {
+        let Some(cached) = self.cache.get(destination) else { return Err(mbuf) };
+        let Some(head) = mbuf.data_mut().first_chunk_mut::<34>() else { return Err(mbuf) };
+        let total_len = u16::from_be_bytes([head[16], head[17]]);
+        let ttl = head[22];
+        if ttl <= 1 || total_len > cached.mtu {
+            return Err(mbuf);
+        }
+        head[..12].copy_from_slice(&cached.header);
+        head[22] = ttl - 1;
+        // RFC 1141: the TTL's word falls by 0x0100, so the checksum rises by as much, with end-around carry.
+        let sum = u32::from(u16::from_be_bytes([head[24], head[25]])) + 0x0100;
+        let sum = (sum + (sum >> 16)) as u16;
+        head[24..26].copy_from_slice(&sum.to_be_bytes());
+        let port = usize::from(cached.port);
+        self.load(unit, mbuf.pkt_len());
+        let Some(path) = self.ports.get_mut(port) else { return Err(mbuf) };
+        if path.tx.is_full() {
+            path.tx.flush(self.lease_ok, &self.counters);
+        }
+        path.tx.push(mbuf, Kind::Forwarded);
+        self.counters.forwarded.add(1);
+        Ok(())
+    }
+
+    /// Forwards any packet of ours that is not for us.
+    pub(super) fn route(&mut self, mut mbuf: Mbuf, summary: &Summary) {
+        if summary.is_link_local() || summary.is_to_group() {
+            return self.drop_packet(mbuf, DropReason::NotForwardable);
+        }
+        if summary.ttl <= 1 {
+            return self.complain(mbuf, summary, Complaint::TimeExceeded, DropReason::TtlExceeded);
+        }
+        let Some(hop) = self.routes.lookup(summary.family, summary.dst) else {
+            return self.complain(mbuf, summary, Complaint::NoRoute, DropReason::NoRoute);
+        };
+        let Some((mtu, link_up)) = self.ports.get(usize::from(hop.port)).map(|p| (p.mtu, p.link_up)) else {
+            return self.drop_packet(mbuf, DropReason::NoRoute);
+        };
+        if !link_up {
+            return self.drop_packet(mbuf, DropReason::PortDown);
+        }
+        let too_long = summary.l3_len() > mtu;
+        if too_long && summary.has(flag::DONT_FRAGMENT) {
+            return self.complain(mbuf, summary, Complaint::TooBig { mtu }, DropReason::TooBig);
+        }
+        if !decrement(&mut mbuf, summary) {
+            return self.drop_packet(mbuf, DropReason::Malformed);
+        }
+        if too_long {
+            return self.fragment(mbuf, summary.l3_offset, summary.dst, hop, mtu, Kind::Forwarded);
+        }
+        self.dispatch(mbuf, summary.l3_offset, summary.family, summary.dst, hop, Kind::Forwarded);
+    }
+
+    /// Sends an IP packet of this member's making, which starts `l3_offset` bytes into the buffer, where the routes say.
+    pub(super) fn originate(&mut self, mbuf: Mbuf, l3_offset: u16, family: Family, destination: u128) {
+        self.counters.originated.add(1);
+        let hop = self.routes.lookup(family, destination);
+        let mtu = hop.and_then(|hop| self.ports.get(usize::from(hop.port))).map(|p| p.mtu);
+        let (Some(hop), Some(mtu)) = (hop, mtu) else {
+            return self.counters.originated_lost.add(1);
+        };
+        if mbuf.pkt_len() <= u32::from(mtu) + u32::from(l3_offset) {
+            self.dispatch(mbuf, l3_offset, family, destination, hop, Kind::Originated);
+        } else if family == Family::V4 {
+            self.fragment(mbuf, l3_offset, destination, hop, mtu, Kind::Originated);
+        } else {
+            self.counters.originated_lost.add(1);
+        }
+    }
+
+    fn fragment(&mut self, mut mbuf: Mbuf, l3_offset: u16, destination: u128, hop: Hop, mtu: u16, kind: Kind) {
+        let mut fragments = Burst::<FRAGMENTS_MAX>::new();
+        // The longest that fits both the link and a buffer of ours; offsets count in units of eight bytes.
+        let buffer = self.pool.data_room().saturating_sub(dpdk::mempool::HEADROOM);
+        let mtu = mtu.min(buffer);
+        if dpdk::fragment::ipv4(&mut mbuf, l3_offset as u8, mtu, self.pool, &mut fragments).is_err() {
+            return match kind {
+                Kind::Originated => self.counters.originated_lost.add(1),
+                _ => self.drop_packet(mbuf, DropReason::FragmentFailed),
+            };
+        }
+        if kind != Kind::Originated {
+            self.counters.fragmented.add(fragments.len().saturating_sub(1) as u64);
+        }
+        for fragment in fragments.drain() {
+            self.dispatch(fragment, l3_offset, Family::V4, destination, hop, kind);
+        }
+    }
+
+    /// Writes the Ethernet header and sends the packet, or lets it wait for the next hop's hardware address.
+    fn dispatch(&mut self, mut mbuf: Mbuf, l3_offset: u16, family: Family, destination: u128, hop: Hop, kind: Kind) {
+        mbuf.set_tag(kind as u32);
+        if self.write_link(&mut mbuf, l3_offset, family, hop.port).is_none() {
+            return self.lose(mbuf, DropReason::NoBuffers);
+        }
+        let neighbour = hop.neighbour(family, destination);
+        let actions = &mut self.actions;
+        match self.neighbours.resolve(neighbour, self.now_ns, &mut |action| actions.push(action)) {
+            Some(mac) => {
+                self.remember(family, destination, hop.port, mac);
+                self.send_to(mbuf, mac, hop.port, kind);
+            }
+            None => {
+                let actions = &mut self.actions;
+                let waits = self.neighbours.enqueue(neighbour, mbuf, self.now_ns, &mut |action| actions.push(action));
+                match waits {
+                    Ok(()) if kind == Kind::Forwarded => self.counters.waiting.add(1),
+                    Ok(()) => {}
+                    Err((mbuf, _)) => self.lose(mbuf, DropReason::NeighbourPending),
+                }
+            }
+        }
+        self.act();
+    }
+
+    /// Drops a packet on its way out, which is a drop only if it came in.
+    fn lose(&mut self, mbuf: Mbuf, reason: DropReason) {
+        if mbuf.tag() == Kind::Originated as u32 {
+            self.counters.originated_lost.add(1);
+        } else {
+            self.drop_packet(mbuf, reason);
+        }
+    }
+
+    /// Puts the egress port's header before the IP packet, all but the destination.
+    fn write_link(&self, mbuf: &mut Mbuf, l3_offset: u16, family: Family, port: PortIndex) -> Option<()> {
+        let path = self.ports.get(usize::from(port))?;
+        let wanted = if path.vlan.is_some() { TAGGED_HEADER_LEN } else { HEADER_LEN } as u16;
+        if l3_offset > wanted {
+            mbuf.adj(l3_offset - wanted)?;
+        } else if l3_offset < wanted {
+            mbuf.prepend(wanted - l3_offset)?;
+        }
+        let ethertype = if family == Family::V4 { EtherType::IPV4 } else { EtherType::IPV6 };
+        let vlan = path.vlan.and_then(VlanId::new);
+        let header = Repr { destination: MacAddr::ZERO, source: path.origin.mac, vlan, ethertype };
+        header.emit(mbuf.data_mut()).ok().map(drop)
+    }
+
+    fn remember(&mut self, family: Family, destination: u128, port: PortIndex, mac: MacAddr) {
+        let Some(path) = self.ports.get(usize::from(port)) else { return };
+        if family == Family::V4 && path.vlan.is_none() {
+            let mut header = [0; 12];
+            header[..6].copy_from_slice(&mac.0);
+            header[6..].copy_from_slice(&path.origin.mac.0);
+            self.cache.put(destination as u32, header, path.mtu, port);
+        }
+    }
+
+    fn send_to(&mut self, mut mbuf: Mbuf, mac: MacAddr, port: PortIndex, kind: Kind) {
+        let Some(path) = self.ports.get_mut(usize::from(port)) else {
+            return self.lose(mbuf, DropReason::NoRoute);
+        };
+        if let Some(place) = mbuf.data_mut().first_chunk_mut::<6>() {
+            *place = mac.0;
+        }
+        if path.tx.is_full() {
+            path.tx.flush(self.lease_ok, &self.counters);
+        }
+        path.tx.push(mbuf, kind);
+        if kind == Kind::Forwarded {
+            self.counters.forwarded.add(1);
+        }
+    }
+
+    /// Does what the neighbour table wants done.
+    pub(super) fn act(&mut self) {
+        if self.actions.is_empty() {
+            return;
+        }
+        let mut actions = std::mem::take(&mut self.actions);
+        for action in actions.drain(..) {
+            match action {
+                Action::SendRequest { hop, unicast_to } => self.ask(hop, unicast_to),
+                Action::Deliver { packet, hop, mac } => self.stop_waiting(packet, hop.port as PortIndex, Some(mac)),
+                Action::Unreachable { packet, hop } => self.stop_waiting(packet, hop.port as PortIndex, None),
+            }
+        }
+        if self.actions.is_empty() {
+            self.actions = actions;
+        } else {
+            // A packet that could not be delivered was complained of, and the complaint's own next hop must be asked for.
+            self.act();
+        }
+    }
+
+    fn stop_waiting(&mut self, mbuf: Mbuf, port: PortIndex, mac: Option<MacAddr>) {
+        let originated = mbuf.tag() == Kind::Originated as u32;
+        let kind = if originated { Kind::Originated } else { Kind::Forwarded };
+        if !originated {
+            self.counters.waiting.add(u64::MAX);
+        }
+        match mac {
+            Some(mac) => self.send_to(mbuf, mac, port, kind),
+            None if originated => self.counters.originated_lost.add(1),
+            None => {
+                let vlan = self.ports.get(usize::from(port)).and_then(|p| p.vlan);
+                match summarise(mbuf.data(), vlan) {
+                    Ok(summary) => {
+                        self.complain(mbuf, &summary, Complaint::HostUnreachable, DropReason::NeighbourFailed);
+                    }
+                    Err(_) => self.drop_packet(mbuf, DropReason::NeighbourFailed),
+                }
+            }
+        }
+    }
+
+    /// Drops a packet and tells its sender why, if that is called for and not too often.
+    pub(super) fn complain(&mut self, mbuf: Mbuf, summary: &Summary, complaint: Complaint, reason: DropReason) {
+        if self.lease_ok && self.errors.allow(self.now_ns) {
+            self.send_error(&mbuf, summary, complaint);
+        }
+        self.drop_packet(mbuf, reason);
+    }
+
+    fn send_error(&mut self, mbuf: &Mbuf, summary: &Summary, complaint: Complaint) {
+        let Some(back) = self.routes.lookup(summary.family, summary.src) else { return };
+        let Some(from) = self.addresses.reporting(back.port, summary.family) else { return };
+        let frame = mbuf.data();
+        let destination = MacAddr(frame.first_chunk().copied().unwrap_or_default());
+        let link_group = destination.is_group() && Some(destination.0) != self.delivery.shared_mac();
+        let room = icmp_error::LEN_MAX_V6.max(icmp_error::LEN_MAX_V4) as u16;
+        let Some(mut error) = self.pool.alloc() else { return };
+        let packet = summary.l3(frame);
+        let len = error
+            .append(room)
+            .and_then(|out| icmp_error::build(complaint, summary, packet, from, link_group, out).ok());
+        if let Some(len) = len
+            && error.trim(room.saturating_sub(len as u16)).is_some()
+        {
+            self.originate(error, 0, summary.family, summary.src);
+        }
+    }
+}
+
+/// Takes one off the TTL or hop limit.
+fn decrement(mbuf: &mut Mbuf, summary: &Summary) -> bool {
+    let Some(packet) = mbuf.data_mut().get_mut(usize::from(summary.l3_offset)..) else { return false };
+    match summary.family {
+        Family::V4 => ipv4::Packet::new_header_checked(packet).is_ok_and(|mut p| p.decrement_ttl()),
+        Family::V6 => ipv6::Packet::new_checked(packet).is_ok_and(|mut p| p.decrement_hop_limit()),
+    }
+}

@@ -1,0 +1,94 @@
+//! A worker: one thread that polls ports and does with each packet what DESIGN section 5 (patent Figure 9) says.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `run` | the loop: poll, obey, timers, send, sleep |
+//! | `fast`, `receive` | a burst's first look; one packet's careful look |
+//! | `path`, `forward`, `ask`, `cluster` | acting on packets: deliver, route, answer, the members' own frames |
+//! | `routes`, `addresses`, `transmit` | tables and buffers of those |
+//! | `link`, `shared`, `counter`, `clock` | what other threads see and say |
+//! | `handover` | rings between the workers of a member |
+//! | `setup` | making all of it from plain descriptions |
+//!
+//! Nothing here allocates, locks or calls the system per packet. (A clock is read and a burst is sent once per burst; a
+//! frame of the members' own wakes the cluster thread.)
+
+mod addresses;
+mod ask;
+mod clock;
+pub mod cluster;
+mod counter;
+mod fast;
+mod forward;
+mod handover;
+mod link;
+mod packet;
+mod path;
+mod receive;
+mod routes;
+mod run;
+mod setup;
+mod shared;
+mod transmit;
+
+pub use addresses::{Address, Addresses, Owner};
+pub use clock::Clock;
+pub use counter::{Counter, Histogram};
+pub use fast::{BURST, Gate, Look};
+pub use handover::worker_of;
+pub use link::{CLUSTER_FRAME_LEN_MAX, ClusterFrame, Stuck, Wake, WorkerHandle, WorkerLink, WorkerOrder, link};
+pub use packet::{Packet, digest};
+pub use routes::{Hop, RouteError, Routes};
+pub use setup::{Dataplane, DataplaneConfig, Idle, SetupError};
+pub use shared::{DropCounters, Loads, PortCounters, PortShared, ProbationTimes, Shared, UnitLoad, WorkerShared};
+
+use dpdk::RxQueue;
+use dpdk::wait::WaitSet;
+
+use crate::filter::Filter;
+use crate::icmp_error::TokenBucket;
+use crate::port::PortIndex;
+use crate::steer::Steering;
+use crate::unit::MemberId;
+
+/// A worker. Move it to its thread and call [`Worker::run`].
+pub struct Worker {
+    me: MemberId,
+    index: usize,
+    workers: usize,
+    clock: Clock,
+    filter: Filter,
+    steering: Steering<Packet>,
+    look: Look,
+    path: path::Path,
+    rx: Vec<Receive>,
+    link: WorkerLink,
+    handover: handover::Handover,
+    cluster_frames: TokenBucket,
+    probation: ProbationTimes,
+    idle: Idle,
+    wait: WaitSet,
+    /// Whether the wait set hears of packets on every queue; if not, sleeps are short.
+    hears_all: bool,
+    /// When the cache of destinations is next to be forgotten.
+    epoch_ns: u64,
+    stopping: bool,
+}
+
+/// A receive queue that this worker polls.
+struct Receive {
+    queue: RxQueue,
+    port: PortIndex,
+}
+
+impl Worker {
+    /// Its number.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// How many packets it holds for units on their way.
+    pub fn held(&self) -> usize {
+        self.steering.held()
+    }
+}

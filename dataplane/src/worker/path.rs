@@ -1,0 +1,293 @@
+//! The half of a worker that acts on packets: routes them, answers them, passes them on, drops them, and counts each.
+//!
+//! The other half ([`super::Worker`]) polls and asks the steering engine; it calls in here with the verdict, and the
+//! engine itself does (as its [`Sink`]) when it lets go of held packets. Every packet that comes in here leaves by one
+//! of `transmit`, `drop`, `deliver`, or into the neighbour table's queue.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use dpdk::{Burst, Mbuf, Mempool};
+
+use super::addresses::{Addresses, Owner};
+use super::fast::Gate;
+use super::packet::Packet;
+use super::routes::{Cache, Routes};
+use super::shared::{Shared, WorkerShared};
+use super::transmit::{Kind, Transmitter};
+use crate::drop_reason::DropReason;
+use crate::icmp_error::TokenBucket;
+use crate::local::{self, Origin};
+use crate::neighbour::{Action, Table};
+use crate::parse::{Summary, summarise};
+use crate::port::{Delivery, PortIndex};
+use crate::steer::{Sink, View};
+use crate::unit::{MemberId, UNITS, Unit};
+use crate::wire::{EtherType, MacAddr};
+
+/// What a worker knows of a port.
+pub(super) struct PortPath {
+    pub(super) origin: Origin,
+    pub(super) vlan: Option<u16>,
+    pub(super) mtu: u16,
+    pub(super) gate: Gate,
+    pub(super) tx: Transmitter,
+    pub(super) link_up: bool,
+}
+
+pub(super) struct Path {
+    pub(super) me: MemberId,
+    pub(super) now_ns: u64,
+    pub(super) lease_ok: bool,
+    pub(super) delivery: Delivery,
+    pub(super) shared: Arc<Shared>,
+    pub(super) counters: Arc<WorkerShared>,
+    pub(super) pool: Mempool,
+    /// Large buffers, for packets put together from fragments.
+    pub(super) large: Mempool,
+    pub(super) addresses: Addresses,
+    pub(super) ports: Vec<PortPath>,
+    pub(super) routes: Routes,
+    pub(super) cache: Cache,
+    pub(super) neighbours: Table<Mbuf>,
+    /// What the neighbour table wants done; empty between two packets.
+    pub(super) actions: Vec<Action<Mbuf>>,
+    pub(super) reassembler: dpdk::reassembly::Reassembler,
+    pub(super) errors: TokenBucket,
+    pub(super) answers: bool,
+    pub(super) peers: Vec<Option<Vec<[u8; 6]>>>,
+    /// Units that became ours with the last views and have not had a packet yet.
+    pub(super) fresh: Fresh,
+    /// What a packet costs, from the last bursts.
+    pub(super) cycles_per_packet: u64,
+}
+
+/// Watches for the first packet of units that were just taken over.
+pub(super) struct Fresh {
+    units: [u64; UNITS / 64],
+    pub(super) any: bool,
+}
+
+impl Fresh {
+    pub(super) const NONE: Self = Self { units: [0; UNITS / 64], any: false };
+
+    pub(super) fn add(&mut self, unit: Unit) {
+        self.units[unit.index() / 64] |= 1 << (unit.index() % 64);
+        self.any = true;
+    }
+
+    fn take(&mut self, unit: Unit) -> bool {
+        let (word, bit) = (&mut self.units[unit.index() / 64], 1 << (unit.index() % 64));
+        let was = *word & bit != 0;
+        *word &= !bit;
+        was
+    }
+}
+
+impl Path {
+    /// The member whose port has this hardware address.
+    pub(super) fn member_at(&self, mac: MacAddr, port: PortIndex) -> Option<MemberId> {
+        let is_there =
+            |macs: &Option<Vec<[u8; 6]>>| macs.as_ref().is_some_and(|macs| macs.get(usize::from(port)) == Some(&mac.0));
+        let index = self.peers.iter().position(is_there)?;
+        MemberId::new(u8::try_from(index + 1).ok()?)
+    }
+
+    /// Takes over what a view says beside the modes.
+    pub(super) fn set_view(&mut self, view: &View) {
+        self.answers = view.answers;
+        self.peers.clone_from(&view.peers);
+    }
+
+    pub(super) fn drop_packet(&mut self, mbuf: Mbuf, reason: DropReason) {
+        self.counters.drops.add(reason, 1);
+        drop(mbuf);
+    }
+
+    /// Notes what a packet of ours costs.
+    #[inline]
+    pub(super) fn load(&mut self, unit: Unit, bytes: u32) {
+        let load = self.counters.loads.of(unit);
+        load.packets.add(1);
+        load.bytes.add(bytes.into());
+        load.cycles.add(self.cycles_per_packet);
+        if self.fresh.any {
+            self.note_first(unit);
+        }
+    }
+
+    #[cold]
+    fn note_first(&mut self, unit: Unit) {
+        if self.fresh.take(unit) {
+            let now_ns = self.now_ns;
+            let first = self.shared.first_packet_ns.compare_exchange(0, now_ns, Relaxed, Relaxed);
+            self.fresh.any = first.is_err() && self.fresh.units.iter().any(|w| *w != 0);
+        }
+    }
+
+    /// Processes a packet of a unit of ours.
+    pub(super) fn process_packet(&mut self, unit: Unit, packet: Packet) {
+        self.load(unit, packet.mbuf.pkt_len());
+        let Packet { mbuf, port } = packet;
+        let vlan = self.ports.get(usize::from(port)).and_then(|p| p.vlan);
+        // It was parsed before it was steered; parsing it again is simpler than carrying the summary along.
+        let Ok(summary) = summarise(mbuf.data(), vlan) else {
+            return self.drop_packet(mbuf, DropReason::Malformed);
+        };
+        match self.addresses.destination_of(&summary).map(|a| a.owner) {
+            Some(Owner::Cluster) if summary.is_fragment() => self.reassemble(unit, mbuf, &summary, port),
+            Some(Owner::Cluster) => self.deliver_to_cluster(mbuf, &summary, port),
+            Some(Owner::Unit) => self.deliver_to_unit(mbuf, &summary, port),
+            Some(Owner::Everyone) => self.drop_packet(mbuf, DropReason::NotForwardable),
+            None => self.route(mbuf, &summary),
+        }
+    }
+
+    /// A packet to a cluster address, of a unit of ours: apps would claim it here; the router itself answers echoes.
+    fn deliver_to_cluster(&mut self, mut mbuf: Mbuf, summary: &Summary, port: PortIndex) {
+        let Some(origin) = self.ports.get(usize::from(port)).map(|p| p.origin) else {
+            return self.drop_packet(mbuf, DropReason::Malformed);
+        };
+        if !local::echo_reply_in_place(&origin, summary, mbuf.data_mut()) {
+            return self.drop_packet(mbuf, DropReason::NoApp);
+        }
+        self.counters.delivered.add(1);
+        // Not simply back to where the frame came from: that may be the member that passed it on.
+        self.originate(mbuf, summary.l3_offset, summary.family, summary.src);
+    }
+
+    /// A packet to this member's own address.
+    pub(super) fn deliver_to_unit(&mut self, mut mbuf: Mbuf, summary: &Summary, port: PortIndex) {
+        let Some(path) = self.ports.get_mut(usize::from(port)) else {
+            return self.drop_packet(mbuf, DropReason::Malformed);
+        };
+        if local::echo_reply_in_place(&path.origin, summary, mbuf.data_mut()) {
+            self.counters.delivered.add(1);
+            self.counters.originated.add(1);
+            path.tx.push_own(mbuf, &self.counters);
+        } else {
+            self.drop_packet(mbuf, DropReason::NoService);
+        }
+    }
+
+    fn reassemble(&mut self, unit: Unit, mbuf: Mbuf, summary: &Summary, port: PortIndex) {
+        use dpdk::reassembly::Outcome;
+        let (now, l2_len) = (dpdk::clock::cycles(), summary.l3_offset as u8);
+        let outcome = match summary.family {
+            crate::parse::Family::V4 => self.reassembler.ipv4(mbuf, l2_len, now),
+            crate::parse::Family::V6 => self.reassembler.ipv6(mbuf, l2_len, now),
+        };
+        match outcome {
+            Outcome::Refused(mbuf) => self.drop_packet(mbuf, DropReason::Malformed),
+            Outcome::Taken => self.counters.delivered.add(1),
+            Outcome::Whole(chain) => {
+                self.counters.delivered.add(1);
+                self.counters.reassembled.add(1);
+                match chain.copy(self.large) {
+                    Some(whole) if whole.is_contiguous() => self.process_whole(unit, whole, port),
+                    _ => self.drop_packet(chain, DropReason::NoBuffers),
+                }
+            }
+        }
+    }
+
+    /// A packet put together again, which no app claims: what the router itself does with it (answer an echo) needs no
+    /// state, so the member that the filter named for its fragments does it.
+    fn process_whole(&mut self, _unit: Unit, mbuf: Mbuf, port: PortIndex) {
+        let vlan = self.ports.get(usize::from(port)).and_then(|p| p.vlan);
+        match summarise(mbuf.data(), vlan) {
+            Ok(summary) if !summary.is_fragment() => self.deliver_to_cluster(mbuf, &summary, port),
+            _ => self.drop_packet(mbuf, DropReason::Malformed),
+        }
+    }
+
+    /// Passes a packet on to a member: the frame as it is, but for the two hardware addresses.
+    pub(super) fn pass_on_packet(&mut self, packet: Packet, to: MemberId) {
+        let Packet { mut mbuf, port } = packet;
+        let mac = self.peers.get(to.index()).and_then(|macs| macs.as_ref()?.get(usize::from(port)).copied());
+        let (Some(mac), Some(path)) = (mac, self.ports.get_mut(usize::from(port))) else {
+            return self.drop_packet(mbuf, DropReason::NoPeer);
+        };
+        if let Some(head) = mbuf.data_mut().first_chunk_mut::<12>() {
+            head[..6].copy_from_slice(&mac);
+            head[6..].copy_from_slice(&path.origin.mac.0);
+        }
+        if path.tx.is_full() {
+            path.tx.flush(self.lease_ok, &self.counters);
+        }
+        path.tx.push(mbuf, Kind::PassedOn);
+        self.counters.passed_on.add(1);
+    }
+
+    /// Sends a frame in this member's own name, lease or not. `write` fills the frame and answers its length.
+    pub(super) fn say<E>(&mut self, port: PortIndex, write: impl FnOnce(&Origin, &mut [u8]) -> Result<usize, E>) {
+        const ROOM: u16 = 1600;
+        let Some(path) = self.ports.get_mut(usize::from(port)) else { return };
+        self.counters.originated.add(1);
+        let frame = self.pool.alloc().and_then(|mut mbuf| {
+            let room = mbuf.append(mbuf.tailroom().min(ROOM))?;
+            let len = write(&path.origin, room).ok()?;
+            let excess = mbuf.data_len().checked_sub(u16::try_from(len).ok()?)?;
+            mbuf.trim(excess)?;
+            Some(mbuf)
+        });
+        match frame {
+            Some(mbuf) => path.tx.push_own(mbuf, &self.counters),
+            None => self.counters.originated_lost.add(1),
+        }
+    }
+
+    /// Sends a cluster frame on one port.
+    pub(super) fn say_to_members(&mut self, port: PortIndex, destination: MacAddr, payload: &[u8]) {
+        self.say(port, |origin, buffer| {
+            let (source, vlan) = (origin.mac, origin.vlan);
+            let header = crate::wire::ethernet::Repr { destination, source, vlan, ethertype: EtherType::CLUSTER };
+            let at = header.emit(buffer).map_err(drop)?;
+            let end = at + payload.len();
+            buffer.get_mut(at..end).ok_or(())?.copy_from_slice(payload);
+            Ok::<usize, ()>(end)
+        });
+    }
+
+    /// Sends what waits on every port. The lease is looked at once more, on a clock that the caller has just read.
+    pub(super) fn flush(&mut self, lease_ok: bool) {
+        for port in &mut self.ports {
+            port.tx.flush(lease_ok, &self.counters);
+        }
+    }
+
+    pub(super) fn is_sending(&self) -> bool {
+        self.ports.iter().any(|p| p.tx.is_waiting())
+    }
+
+    /// Frees a burst, all for one reason.
+    pub(super) fn drop_burst<const N: usize>(&mut self, burst: &mut Burst<N>, reason: DropReason) {
+        let count = burst.clear() as u64;
+        self.counters.drops.add(reason, count);
+    }
+}
+
+impl Sink<Packet> for Path {
+    fn process(&mut self, unit: Unit, packet: Packet) {
+        self.process_packet(unit, packet);
+    }
+
+    fn pass_on(&mut self, _: Unit, packet: Packet, to: MemberId) {
+        self.pass_on_packet(packet, to);
+    }
+
+    fn drop(&mut self, packet: Packet, reason: DropReason) {
+        self.drop_packet(packet.mbuf, reason);
+    }
+
+    fn marker(&mut self, to: MemberId, token: u64) {
+        let Some(Some(macs)) = self.peers.get(to.index()).cloned() else { return };
+        for (port, mac) in macs.into_iter().enumerate() {
+            if let Some(path) = self.ports.get_mut(port) {
+                // Whatever was passed on goes first.
+                path.tx.flush(self.lease_ok, &self.counters);
+                self.say_to_members(port as PortIndex, MacAddr(mac), &super::cluster::marker(token, self.me));
+            }
+        }
+    }
+}

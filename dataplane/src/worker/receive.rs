@@ -1,0 +1,190 @@
+//! Figure 9 for one burst, and for one packet that needs care.
+//!
+//! own unit address → local services · neither ours nor routable → counted drop · else the filter names the unit, the
+//! steering engine says what becomes of it. The whole burst is looked at first ([`super::fast`]); only what is not
+//! ordinary comes through [`Worker::receive_one`].
+
+use dpdk::{Burst, Mbuf};
+
+use super::addresses::Owner;
+use super::cluster::{self, Content};
+use super::fast::BURST;
+use super::packet::{Packet, digest};
+use super::{Worker, handover};
+use crate::drop_reason::DropReason;
+use crate::parse::{Family, ParseDrop, Summary, summarise};
+use crate::port::PortIndex;
+use crate::steer::{Source, Verdict, code};
+use crate::unit::Unit;
+use crate::wire::{EtherType, MacAddr, bytes, icmpv6, proto};
+
+impl Worker {
+    /// Handles a burst that came in by a port; the burst is empty afterwards.
+    #[inline]
+    pub(super) fn handle(&mut self, burst: &mut Burst<BURST>, port: PortIndex, careful: bool) {
+        let Some(gate) = self.path.ports.get(usize::from(port)).map(|p| p.gate) else {
+            return self.path.drop_burst(burst, DropReason::Malformed);
+        };
+        let drops = self.look.at(burst, &gate, &self.path.addresses, &self.filter, self.steering.codes());
+        if drops == burst.len() && !careful {
+            return self.path.drop_burst(burst, DropReason::NotOwner);
+        }
+        let fast = self.path.lease_ok && !careful;
+        let mut not_ours = Burst::<BURST>::new();
+        for (i, mbuf) in burst.drain().enumerate() {
+            match self.look.codes[i] {
+                code::DROP if !careful => drop(not_ours.push(mbuf)),
+                code::MINE if fast && handover::worker_of(self.look.units[i], self.workers) == self.index => {
+                    let (destination, unit) = (self.look.dst[i], self.look.units[i]);
+                    if let Err(mbuf) = self.path.forward_cached(mbuf, destination, unit) {
+                        self.path.process_packet(unit, Packet { mbuf, port });
+                    }
+                }
+                _ => self.receive_one(mbuf, port, careful),
+            }
+        }
+        self.path.drop_burst(&mut not_ours, DropReason::NotOwner);
+    }
+
+    /// Handles one packet, with every check. `probation`: only the members' own frames count.
+    pub(super) fn receive_one(&mut self, mbuf: Mbuf, port: PortIndex, probation: bool) {
+        let Some(path) = self.path.ports.get(usize::from(port)) else {
+            return self.path.drop_packet(mbuf, DropReason::Malformed);
+        };
+        let (own, vlan) = (path.origin.mac, path.vlan);
+        let frame = mbuf.data();
+        let to = MacAddr(bytes::array(frame, 0).unwrap_or_default());
+        let from = MacAddr(bytes::array(frame, 6).unwrap_or_default());
+        let for_us = to == own || to.is_group() || Some(to.0) == self.path.delivery.shared_mac();
+        if from == own || !for_us {
+            let reason = if from == own { DropReason::OwnEcho } else { DropReason::OtherMac };
+            return self.path.drop_packet(mbuf, reason);
+        }
+        match summarise(frame, vlan) {
+            Err(ParseDrop::NotIp { ethertype: EtherType::CLUSTER, offset }) => {
+                self.receive_cluster(mbuf, offset, port, from);
+            }
+            _ if probation => self.path.drop_packet(mbuf, DropReason::Probation),
+            Err(ParseDrop::NotIp { ethertype: EtherType::ARP, offset }) => self.path.receive_arp(mbuf, offset, port),
+            Err(refused) => self.path.drop_packet(mbuf, reason_of(refused)),
+            Ok(summary) => self.receive_ip(mbuf, &summary, port, from, to),
+        }
+    }
+
+    fn receive_ip(&mut self, mbuf: Mbuf, summary: &Summary, port: PortIndex, from: MacAddr, to: MacAddr) {
+        let owner = self.path.addresses.destination_of(summary).map(|a| a.owner);
+        let mbuf = match self.path.receive_discovery_of(mbuf, summary, port) {
+            Some(mbuf) => mbuf,
+            None => return,
+        };
+        let to_cluster = match owner {
+            Some(Owner::Unit) => return self.path.deliver_to_unit(mbuf, summary, port),
+            Some(Owner::Everyone) => return self.path.drop_packet(mbuf, DropReason::NotForwardable),
+            Some(Owner::Cluster) => true,
+            None => false,
+        };
+        let shared = Some(to.0) == self.path.delivery.shared_mac();
+        if !to_cluster && (summary.is_to_group() || summary.is_link_local() || (to.is_group() && !shared)) {
+            return self.path.drop_packet(mbuf, DropReason::NotForwardable);
+        }
+        if self.path.addresses.find(summary.family, summary.src).is_some() || summary.src == 0 {
+            return self.path.drop_packet(mbuf, DropReason::BadSource);
+        }
+        let unit = self.filter.unit(summary, to_cluster, summary.l4(mbuf.data()));
+        let source = self.path.member_at(from, port).map_or(Source::Direct, Source::Member);
+        let worker = handover::worker_of(unit, self.workers);
+        if worker == self.index {
+            self.steer(unit, source, summary, Packet { mbuf, port });
+        } else {
+            self.handover.give(worker, Packet { mbuf, port }, &self.path.counters);
+        }
+    }
+
+    /// Asks the steering engine about a packet, and does what it says.
+    fn steer(&mut self, unit: Unit, source: Source, summary: &Summary, packet: Packet) {
+        let (now_ns, lease_ok) = (self.path.now_ns, self.path.lease_ok);
+        // Only units on the move ask for the digest; it must be taken while the frame is still ours to read.
+        let wanted = self.steering.codes()[unit.index()] == code::SLOW;
+        let digest = if wanted { digest(summary.l3(packet.mbuf.data())) } else { 0 };
+        match self.steering.steer(now_ns, lease_ok, unit, source, || digest, packet) {
+            Verdict::Process(packet) => self.path.process_packet(unit, packet),
+            Verdict::PassOn(packet, to) => self.path.pass_on_packet(packet, to),
+            Verdict::Drop(packet, reason) => self.path.drop_packet(packet.mbuf, reason),
+            Verdict::Held => {}
+            Verdict::Copy { packet, from, to, digest } => {
+                if let Some(mbuf) = packet.mbuf.copy(self.path.pool) {
+                    self.path.counters.copied.add(1);
+                    let copy = Packet { mbuf, port: packet.port };
+                    if to != self.me {
+                        self.path.pass_on_packet(copy, to);
+                    } else if let Verdict::Drop(copy, reason) = self.steering.keep(now_ns, unit, source, digest, copy) {
+                        self.path.drop_packet(copy.mbuf, reason);
+                    }
+                }
+                if from == self.me {
+                    self.path.process_packet(unit, packet);
+                } else {
+                    self.path.pass_on_packet(packet, from);
+                }
+            }
+        }
+    }
+
+    fn receive_cluster(&mut self, mbuf: Mbuf, offset: u16, port: PortIndex, from: MacAddr) {
+        let payload = mbuf.data().get(usize::from(offset)..).unwrap_or(&[]);
+        let now_ns = self.path.now_ns;
+        let refused = match cluster::read(payload) {
+            None => Some(DropReason::ClusterMalformed),
+            Some(_) if !self.cluster_frames.allow(now_ns) => Some(DropReason::ClusterRateLimited),
+            Some(Content::Marker { from: member, token }) => {
+                // Only from where that member's port is: the token itself is the core's to judge.
+                let known = self.path.member_at(from, port) == Some(member);
+                if known {
+                    self.steering.marker_arrived(member, token);
+                }
+                (!known).then_some(DropReason::ClusterMalformed)
+            }
+            Some(Content::Up(payload)) => {
+                let taken = self.link.hand_up(now_ns, port, from.0, payload);
+                (!taken).then_some(DropReason::ClusterRingFull)
+            }
+        };
+        match refused {
+            Some(reason) => self.path.drop_packet(mbuf, reason),
+            None => self.path.counters.delivered.add(1),
+        }
+    }
+}
+
+impl super::path::Path {
+    /// Neighbor Discovery is each member's own business, whatever the unit; all else comes back.
+    fn receive_discovery_of(&mut self, mbuf: Mbuf, summary: &Summary, port: PortIndex) -> Option<Mbuf> {
+        if summary.family == Family::V6 && summary.proto == proto::ICMPV6 && is_for_a_link(summary, mbuf.data()) {
+            self.receive_discovery(mbuf, summary, port)
+        } else {
+            Some(mbuf)
+        }
+    }
+}
+
+/// ND messages have a hop limit of 255, which no router has touched; forwarded packets that merely look like ND are
+/// nobody's.
+fn is_for_a_link(summary: &Summary, frame: &[u8]) -> bool {
+    let kind = bytes::u8_at(summary.l4(frame), 0);
+    (icmpv6::ROUTER_SOLICITATION..=icmpv6::REDIRECT).contains(&kind)
+}
+
+fn reason_of(refused: ParseDrop) -> DropReason {
+    match refused {
+        ParseDrop::NotIp { .. } => DropReason::UnknownProtocol,
+        ParseDrop::WrongVlan => DropReason::OtherVlan,
+        ParseDrop::IpChecksum => DropReason::BadChecksum,
+        ParseDrop::Martian => DropReason::BadSource,
+        ParseDrop::FrameTruncated
+        | ParseDrop::IpTruncated
+        | ParseDrop::IpVersion
+        | ParseDrop::IpLength
+        | ParseDrop::ExtensionHeaders
+        | ParseDrop::FragmentPastEnd => DropReason::Malformed,
+    }
+}

@@ -1,0 +1,236 @@
+//! The loop of a worker.
+//!
+//! One round: poll every queue and the rings of other workers, obey what was ordered *before* the polling began, do
+//! what is due, send. Orders that came in during the round wait for the next one; so a release never overtakes a
+//! packet that another worker had already put into the ring when the order was given.
+//!
+//! The lease is looked at after each burst was received and again before packets are sent (DESIGN section 6, fencing).
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use dpdk::{Burst, Eal};
+
+use super::fast::BURST;
+use super::{Idle, Worker, WorkerOrder};
+use crate::drop_reason::DropReason;
+use crate::port::PortIndex;
+use crate::steer::{Mode, Order, View};
+use crate::unit::Unit;
+
+/// Rounds without a packet before an idle worker sleeps.
+const EMPTY_ROUNDS: u32 = 8;
+/// How long it sleeps at most: timers are looked at as often.
+const SLEEP_MAX: Duration = Duration::from_millis(50);
+/// How long it sleeps when no descriptor would wake it for a packet.
+const NAP: Duration = Duration::from_micros(100);
+/// How long a destination is cached before its neighbour is asked for again.
+const EPOCH_NS: u64 = 250_000_000;
+
+impl Worker {
+    /// Works until [`WorkerOrder::Stop`]. Registers the calling thread with DPDK; pinning and priority are the caller's.
+    pub fn run(&mut self, eal: &Eal) -> dpdk::Result<()> {
+        let _registration = eal.register_thread()?;
+        let mut empty_rounds = 0;
+        while !self.stopping {
+            if self.poll_once() > 0 {
+                empty_rounds = 0;
+                continue;
+            }
+            empty_rounds += 1;
+            if empty_rounds >= EMPTY_ROUNDS && self.idle != Idle::Spin {
+                self.sleep()?;
+                // After a sleep one look is enough to know whether there was a reason.
+                empty_rounds = EMPTY_ROUNDS - 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// One round; answers how many packets came in.
+    pub fn poll_once(&mut self) -> usize {
+        let orders = self.link.orders();
+        let begin = dpdk::clock::cycles();
+        let begin_ns = self.clock.now_ns();
+        self.look_at_lease(begin_ns);
+        let mut count = 0;
+        for queue in 0..self.rx.len() {
+            count += self.poll_queue(queue);
+        }
+        for inlet in 0..self.handover.inlets() {
+            count += self.poll_inlet(inlet);
+        }
+        for _ in 0..orders {
+            self.obey_next();
+        }
+        self.do_what_is_due();
+        self.send();
+        let counters = &self.path.counters;
+        counters.polls.add(1);
+        counters.last_poll_ns.set(begin_ns);
+        counters.held.set(self.steering.held() as u64);
+        if count > 0 {
+            let cycles = dpdk::clock::cycles().saturating_sub(begin) / count as u64;
+            self.path.cycles_per_packet = (self.path.cycles_per_packet * 7 + cycles) / 8;
+            let taken_ns = self.path.now_ns.saturating_sub(begin_ns);
+            self.path.counters.poll_ns.record(taken_ns);
+        }
+        count
+    }
+
+    fn look_at_lease(&mut self, now_ns: u64) {
+        self.path.now_ns = now_ns;
+        self.path.lease_ok = self.path.shared.lease_ok(now_ns);
+    }
+
+    #[inline]
+    fn poll_queue(&mut self, queue: usize) -> usize {
+        let mut burst = Burst::<BURST>::new();
+        let Some(receive) = self.rx.get_mut(queue) else { return 0 };
+        let count = receive.queue.receive(&mut burst);
+        if count == 0 {
+            return 0;
+        }
+        let port = receive.port;
+        self.look_at_lease(self.clock.now_ns());
+        let shared = &self.path.shared;
+        let probation = shared.probation.load(Relaxed);
+        let ports = shared.ports.get(usize::from(port));
+        let careful = ports.is_some_and(|p| p.heard(self.path.now_ns, probation, &self.probation));
+        let bytes: u64 = burst.iter().map(|m| u64::from(m.pkt_len())).sum();
+        let counters = &self.path.counters;
+        counters.received.add(count as u64);
+        if let Some(counters) = counters.ports.get(usize::from(port)) {
+            counters.rx_packets.add(count as u64);
+            counters.rx_bytes.add(bytes);
+        }
+        self.handle(&mut burst, port, careful);
+        count
+    }
+
+    fn poll_inlet(&mut self, inlet: usize) -> usize {
+        let mut burst = Burst::<BURST>::new();
+        let count = self.handover.take(inlet, &mut burst, &self.path.counters);
+        for mbuf in burst.drain() {
+            let port = mbuf.tag() as PortIndex;
+            self.receive_one(mbuf, port, false);
+        }
+        count
+    }
+
+    fn obey_next(&mut self) {
+        match self.link.next_order() {
+            None => {}
+            Some(WorkerOrder::Steer(order)) => self.obey(&order),
+            Some(WorkerOrder::Transmit { ports, destination, payload }) => {
+                for port in (0..self.path.ports.len()).filter(|port| ports >> port & 1 == 1) {
+                    self.path.say_to_members(port as PortIndex, crate::wire::MacAddr(destination), &payload);
+                }
+            }
+            Some(WorkerOrder::Announce) => self.path.announce(),
+            Some(WorkerOrder::Routes(routes)) => {
+                if let Err(error) = self.path.routes.replace(&routes) {
+                    self.link.refuse_routes(error);
+                }
+                self.path.cache.forget();
+            }
+            Some(WorkerOrder::Stop) => self.stop(),
+        }
+    }
+
+    fn obey(&mut self, order: &Order) {
+        if let Order::View(view) = order {
+            self.note_fresh(view);
+            self.path.set_view(view);
+        }
+        self.steering.obey(self.path.now_ns, self.path.lease_ok, order, &mut self.path);
+        self.path.counters.view_version.set(self.steering.version());
+    }
+
+    /// Remembers which units become ours, for the failover's timeline.
+    fn note_fresh(&mut self, view: &View) {
+        let ours = |mode: Mode| matches!(mode, Mode::Mine | Mode::MineLogged | Mode::HoldOwn);
+        for (unit, mode) in Unit::all().zip(&view.modes) {
+            if ours(*mode) && !ours(self.steering.mode(unit)) {
+                self.path.fresh.add(unit);
+            }
+        }
+    }
+
+    fn do_what_is_due(&mut self) {
+        let (now_ns, lease_ok) = (self.path.now_ns, self.path.lease_ok);
+        self.steering.poll_deadlines(now_ns, lease_ok, &mut self.path);
+        if self.path.neighbours.poll_timeout().is_some_and(|at_ns| at_ns <= now_ns) {
+            let actions = &mut self.path.actions;
+            self.path.neighbours.poll(now_ns, &mut |action| actions.push(action));
+            self.path.act();
+            self.path.cache.forget();
+        }
+        if now_ns >= self.epoch_ns {
+            self.epoch_ns = now_ns.saturating_add(EPOCH_NS);
+            self.path.cache.forget();
+            self.path.reassembler.expire(dpdk::clock::cycles());
+        }
+        self.watch_links();
+        while self.link.has_room() {
+            let Some(notice) = self.steering.poll_notice() else { break };
+            self.link.tell(notice);
+        }
+    }
+
+    fn watch_links(&mut self) {
+        for (path, shared) in self.path.ports.iter_mut().zip(&self.path.shared.ports) {
+            let up = shared.link_up.load(Relaxed);
+            if path.link_up != up {
+                path.link_up = up;
+                self.path.cache.forget();
+            }
+        }
+    }
+
+    fn send(&mut self) {
+        self.handover.flush(&self.path.counters);
+        if !self.path.is_sending() {
+            return;
+        }
+        let received_ns = self.path.now_ns;
+        self.look_at_lease(self.clock.now_ns());
+        self.path.flush(self.path.lease_ok);
+        self.path.counters.latency_ns.record(self.path.now_ns.saturating_sub(received_ns));
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.send();
+        self.steering.discard_all(DropReason::Stopping, &mut self.path);
+    }
+
+    /// Sleeps until a packet, an order or a deadline comes.
+    fn sleep(&mut self) -> dpdk::Result<()> {
+        let interrupts = self.idle == Idle::Interrupt;
+        let longest = if interrupts && self.hears_all { SLEEP_MAX } else { NAP };
+        if interrupts {
+            for receive in &mut self.rx {
+                // Drivers without a receive interrupt are heard through their sockets, or not at all (`hears_all`).
+                let _ = receive.queue.enable_interrupt();
+            }
+        }
+        // Whatever came since the last round makes the sleep end at once: orders and handed-over packets by the waker,
+        // frames by their level-triggered descriptors.
+        if !self.link.has_orders() && !self.handover.is_waiting() {
+            self.wait.wait(Some(self.until_due().min(longest)))?;
+        }
+        if interrupts {
+            for receive in &mut self.rx {
+                let _ = receive.queue.disable_interrupt();
+            }
+        }
+        Ok(())
+    }
+
+    fn until_due(&self) -> Duration {
+        let due = self.steering.poll_timeout().into_iter().chain(self.path.neighbours.poll_timeout()).min();
+        let now_ns = self.clock.now_ns();
+        due.map_or(SLEEP_MAX, |due_ns| Duration::from_nanos(due_ns.saturating_sub(now_ns)))
+    }
+}

@@ -1,0 +1,288 @@
+//! Making the data path: pools, ports, rings, and one [`Worker`] per thread, from plain descriptions.
+
+use std::sync::Arc;
+
+use dpdk::mempool::{DATA_ROOM, HEADROOM, MempoolConfig};
+use dpdk::reassembly::{Reassembler, ReassemblyConfig};
+use dpdk::wait::WaitSet;
+use dpdk::{Eal, Mempool, Port};
+
+use super::fast::Gate;
+use super::handover::Handover;
+use super::path::{Fresh, Path, PortPath};
+use super::routes::{Cache, RouteError, Routes};
+use super::transmit::Transmitter;
+use super::{Addresses, Clock, Look, ProbationTimes, Receive, Shared, Wake, Worker, WorkerHandle, WorkerLink, link};
+use crate::filter::{Filter, Scheme};
+use crate::icmp_error::TokenBucket;
+use crate::local::Origin;
+use crate::neighbour;
+use crate::port::{Delivery, OpenError, OpenPort, PortIndex, PortSpec, RouteSpec, open};
+use crate::steer::{self, Steering};
+use crate::unit::MemberId;
+use crate::wire::{MacAddr, VlanId};
+
+/// ICMP errors per second and at once, per worker.
+const ERRORS_PER_S: u32 = 1000;
+const ERRORS_BURST: u32 = 100;
+/// Cluster frames per second and at once that one worker hands up: 32 members on 4 ports every millisecond are 128,000.
+const CLUSTER_FRAMES_PER_S: u32 = 200_000;
+const CLUSTER_FRAMES_BURST: u32 = 256;
+/// Buffers for packets put together from fragments: only echoes to a cluster address need them.
+const LARGE_BUFFERS: u32 = 31;
+/// How long a fragmented packet may take to come together.
+const REASSEMBLY_S: u64 = 5;
+
+/// What a worker does when no packets come.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Idle {
+    /// Polls on.
+    Spin,
+    /// Sleeps until the port's descriptor says that there is something.
+    Interrupt,
+    /// Sleeps for a short, fixed time.
+    Sleep,
+}
+
+/// Everything that the data path needs to know.
+#[derive(Clone, Debug)]
+pub struct DataplaneConfig {
+    /// This member.
+    pub me: MemberId,
+    /// How packets come in.
+    pub delivery: Delivery,
+    /// How packets become units.
+    pub scheme: Scheme,
+    /// The steered scheme's key, from the cluster's secret.
+    pub key: [u8; 16],
+    /// The ports, in the configuration's order.
+    pub ports: Vec<PortSpec>,
+    /// Static routes.
+    pub routes: Vec<RouteSpec>,
+    /// How many workers.
+    pub workers: usize,
+    /// What they do when idle.
+    pub idle: Idle,
+    /// Packet buffers of the process.
+    pub mbufs: u32,
+    /// Whether the route tables may take 64 MiB each for speed.
+    pub large_tables: bool,
+    /// Static routes at most.
+    pub routes_max: u32,
+    /// Bounds of holding.
+    pub steering: steer::Limits,
+    /// Bounds of neighbours.
+    pub neighbours: neighbour::Limits,
+    /// Datagrams under reassembly at most, per worker.
+    pub reassembly_max: u32,
+    /// When a silent port is doubted.
+    pub probation: ProbationTimes,
+    /// A secret that keeps outsiders from choosing addresses that collide in tables.
+    pub seed: u64,
+}
+
+/// Why the data path could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// A port.
+    #[error(transparent)]
+    Port(#[from] OpenError),
+    /// A route.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// DPDK.
+    #[error("setting up the data path: {0}")]
+    Dpdk(#[from] dpdk::Error),
+    /// No ports, or more than there may be.
+    #[error("{0} data ports: there must be at least one, and at most {max}", max = crate::port::PORTS_MAX)]
+    Ports(usize),
+}
+
+/// The data path, ready to run: move each worker to a thread of its own.
+pub struct Dataplane {
+    /// The workers.
+    pub workers: Vec<Worker>,
+    /// The cluster thread's ends of their rings, in the same order.
+    pub handles: Vec<WorkerHandle>,
+    /// Counters and deadlines.
+    pub shared: Arc<Shared>,
+    /// The ports, for statistics and link state.
+    pub ports: Vec<Port>,
+    /// The ports' own hardware addresses, in order: what the other members must know.
+    pub macs: Vec<[u8; 6]>,
+    /// The pool of packet buffers, for checks of leaks.
+    pub pool: Mempool,
+}
+
+impl Dataplane {
+    /// Opens the ports and makes the workers. `wake_cluster` is called whenever a worker has something to tell.
+    pub fn open(eal: &Eal, config: &DataplaneConfig, clock: Clock, wake_cluster: Wake) -> Result<Self, SetupError> {
+        if config.ports.is_empty() || config.ports.len() > crate::port::PORTS_MAX {
+            return Err(SetupError::Ports(config.ports.len()));
+        }
+        let workers = config.workers.max(1);
+        let pools = Pools::create(eal, config)?;
+        let mut ports = Vec::new();
+        for spec in &config.ports {
+            let interrupts = config.idle == Idle::Interrupt;
+            ports.push(open(eal, spec, config.delivery, workers as u16, interrupts, pools.ordinary)?);
+        }
+        let macs: Vec<[u8; 6]> = ports.iter().map(|p| p.mac).collect();
+        let shared = Arc::new(Shared::new(workers, ports.len()));
+        let waits = (0..workers).map(|_| WaitSet::new()).collect::<dpdk::Result<Vec<_>>>()?;
+        let wakes: Vec<Wake> = waits.iter().map(wake_of).collect();
+        let handovers = Handover::mesh(eal, &wakes)?;
+        let mut made = Vec::new();
+        let mut handles = Vec::new();
+        for (index, (wait, handover)) in waits.into_iter().zip(handovers).enumerate() {
+            let (handle, link) = link(wakes[index].clone(), wake_cluster.clone());
+            let parts = Parts { eal, config, clock, index, pools: &pools, shared: &shared };
+            made.push(parts.worker(wait, handover, link, &mut ports)?);
+            handles.push(handle);
+        }
+        let ports = ports.into_iter().map(|p| p.port).collect();
+        Ok(Self { workers: made, handles, shared, ports, macs, pool: pools.ordinary })
+    }
+}
+
+fn wake_of(wait: &WaitSet) -> Wake {
+    let waker = wait.waker();
+    Arc::new(move || waker.wake())
+}
+
+struct Pools {
+    ordinary: Mempool,
+    large: Mempool,
+}
+
+impl Pools {
+    fn create(eal: &Eal, config: &DataplaneConfig) -> dpdk::Result<Self> {
+        let longest = config.ports.iter().map(|p| p.mtu).max().unwrap_or(1500);
+        // An Ethernet header with a tag, and room for a driver that rounds up.
+        let room = HEADROOM.saturating_add(longest).saturating_add(64).max(DATA_ROOM);
+        let ordinary = MempoolConfig { data_room: room, ..MempoolConfig::new("packets", config.mbufs) };
+        let large = MempoolConfig { data_room: u16::MAX, cache: 0, ..MempoolConfig::new("large", LARGE_BUFFERS) };
+        Ok(Self { ordinary: Mempool::create(eal, &ordinary)?, large: Mempool::create(eal, &large)? })
+    }
+}
+
+/// What one worker is made of.
+struct Parts<'a> {
+    eal: &'a Eal,
+    config: &'a DataplaneConfig,
+    clock: Clock,
+    index: usize,
+    pools: &'a Pools,
+    shared: &'a Arc<Shared>,
+}
+
+impl Parts<'_> {
+    fn worker(
+        &self,
+        mut wait: WaitSet,
+        handover: Handover,
+        link: WorkerLink,
+        ports: &mut [OpenPort],
+    ) -> Result<Worker, SetupError> {
+        let config = self.config;
+        let mut rx = Vec::new();
+        let mut hears_all = true;
+        for (port, open) in ports.iter_mut().enumerate() {
+            for queue in self.take_queues(open) {
+                let heard = wait.add_queue(&queue);
+                hears_all &= heard.is_ok();
+                rx.push(Receive { queue, port: port as PortIndex });
+            }
+        }
+        Ok(Worker {
+            me: config.me,
+            index: self.index,
+            workers: config.workers.max(1),
+            clock: self.clock,
+            filter: Filter::new(config.scheme, config.key),
+            steering: Steering::new(config.me, config.steering),
+            look: Look::default(),
+            path: self.path(ports)?,
+            rx,
+            link,
+            handover,
+            cluster_frames: TokenBucket::new(CLUSTER_FRAMES_PER_S, CLUSTER_FRAMES_BURST, 0),
+            probation: config.probation,
+            idle: config.idle,
+            wait,
+            hears_all,
+            epoch_ns: 0,
+            stopping: false,
+        })
+    }
+
+    /// A port's queues are dealt out to the workers in turn.
+    fn take_queues(&self, open: &mut OpenPort) -> Vec<dpdk::RxQueue> {
+        let workers = self.config.workers.max(1);
+        let all = std::mem::take(&mut open.queues.rx);
+        let (mine, others) = all.into_iter().partition(|q| usize::from(q.index()) % workers == self.index);
+        open.queues.rx = others;
+        mine
+    }
+
+    fn path(&self, ports: &mut [OpenPort]) -> Result<Path, SetupError> {
+        let config = self.config;
+        let layout = match config.large_tables {
+            true => dpdk::fib::Layout::Direct { groups: config.routes_max.clamp(256, 32_768) },
+            false => dpdk::fib::Layout::Tree,
+        };
+        let name = format!("worker{}", self.index);
+        let mut routes = Routes::new(self.eal, &name, config.routes_max, layout, &config.ports)?;
+        routes.replace(&config.routes)?;
+        let reassembly = ReassemblyConfig {
+            packets_max: config.reassembly_max,
+            timeout_cycles: dpdk::clock::Rate::of(self.eal).to_cycles(REASSEMBLY_S * 1_000_000_000),
+            socket: None,
+        };
+        let mut paths = Vec::new();
+        for (port, open) in ports.iter_mut().enumerate() {
+            paths.push(self.port_path(port, open)?);
+        }
+        Ok(Path {
+            me: config.me,
+            now_ns: 0,
+            lease_ok: false,
+            delivery: config.delivery,
+            shared: self.shared.clone(),
+            counters: self.shared.workers[self.index].clone(),
+            pool: self.pools.ordinary,
+            large: self.pools.large,
+            addresses: Addresses::new(&config.ports),
+            ports: paths,
+            routes,
+            cache: Cache::default(),
+            neighbours: neighbour::Table::new(config.neighbours, config.seed ^ self.index as u64),
+            actions: Vec::with_capacity(1024),
+            reassembler: Reassembler::create(self.eal, &reassembly)?,
+            errors: TokenBucket::new(ERRORS_PER_S, ERRORS_BURST, 0),
+            answers: false,
+            peers: Vec::new(),
+            fresh: Fresh::NONE,
+            cycles_per_packet: 0,
+        })
+    }
+
+    fn port_path(&self, port: usize, open: &mut OpenPort) -> Result<PortPath, SetupError> {
+        let spec = &self.config.ports[port];
+        if open.queues.tx.is_empty() {
+            // Fewer transmit queues than workers: the driver cannot be shared without a lock.
+            let error = dpdk::Error::NotSupported { what: "one transmit queue per worker: use fewer workers" };
+            return Err(OpenError { name: spec.name.clone(), device: spec.device.clone(), error }.into());
+        }
+        let queue = open.queues.tx.remove(0);
+        let mac = open.mac;
+        Ok(PortPath {
+            origin: Origin { mac: MacAddr(mac), vlan: spec.vlan.and_then(VlanId::new) },
+            vlan: spec.vlan,
+            mtu: spec.mtu,
+            gate: Gate::new(mac, self.config.delivery.shared_mac(), spec.vlan.is_some()),
+            tx: Transmitter::new(queue, port),
+            link_up: true,
+        })
+    }
+}
