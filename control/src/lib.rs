@@ -5,5 +5,6 @@ pub mod cli;
 pub mod cluster;
 pub mod codec;
 pub mod envelope;
+pub mod link;
 pub mod pki;
 pub mod status;

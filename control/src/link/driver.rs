@@ -1,0 +1,231 @@
+//! The link's centre: accepts connections, keeps the list of them, closes those that may no longer be.
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+
+use phalanx_dataplane::unit::{MEMBER_NUMBER_MAX, MemberId};
+use quinn::{Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
+use ring::hmac;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Instant, timeout};
+
+use super::counters::Counters;
+use super::limits::*;
+use super::writer::{Outgoing, Writer};
+use super::{LinkError, LinkEvent, reader, tls};
+use crate::envelope::TokenBucket;
+use crate::pki::{Admission, Identity};
+
+const LABEL_RESET: &[u8] = b"phalanx quic reset v1";
+const LABEL_CONNECTION_ID: &[u8] = b"phalanx quic connection id v1";
+
+/// What the peer reads when a connection is closed on purpose.
+#[derive(Clone, Copy)]
+pub(super) enum Farewell {
+    Leaving = 0,
+    NotAccepted = 1,
+    Crowded = 2,
+    Malformed = 3,
+    Stuck = 4,
+}
+
+pub(super) fn close(connection: &Connection, why: Farewell) {
+    let reason: &[u8] = match why {
+        Farewell::Leaving => b"leaving",
+        Farewell::NotAccepted => b"certificate not accepted",
+        Farewell::Crowded => b"too many connections",
+        Farewell::Malformed => b"not a message",
+        Farewell::Stuck => b"inbox full",
+    };
+    connection.close(VarInt::from_u32(why as u32), reason);
+}
+
+/// What all tasks of the link share.
+pub(super) struct Shared {
+    pub(super) endpoint: Endpoint,
+    pub(super) client: quinn::ClientConfig,
+    pub(super) admission: watch::Receiver<Arc<Admission>>,
+    pub(super) inbox: crossbeam::channel::Sender<LinkEvent>,
+    pub(super) counters: Arc<Counters>,
+    /// Connections whose handshake is done, on their way to the driver.
+    pub(super) made: mpsc::Sender<Connection>,
+}
+
+/// The connections with one member, newest last.
+struct Peer {
+    connections: Vec<Connection>,
+    /// Shows the newest one to the member's writer.
+    newest: watch::Sender<Option<Connection>>,
+}
+
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    made: mpsc::Receiver<Connection>,
+    peers: Vec<Peer>,
+    handshakes: Arc<Semaphore>,
+    rate: TokenBucket,
+    started: Instant,
+}
+
+impl Driver {
+    /// Opens the endpoint; must be called inside the runtime.
+    pub(super) fn new(
+        identity: &Identity,
+        admission: watch::Receiver<Arc<Admission>>,
+        socket: UdpSocket,
+        inbox: crossbeam::channel::Sender<LinkEvent>,
+        counters: Arc<Counters>,
+    ) -> Result<Self, LinkError> {
+        let tls = tls::configure(identity, admission.clone())?;
+        let transport = Arc::new(transport());
+        let mut server = ServerConfig::with_crypto(tls.server);
+        server.transport_config(Arc::clone(&transport)).migration(false);
+        let mut client = quinn::ClientConfig::new(tls.client);
+        client.transport_config(transport);
+        let config = endpoint_config(identity).ok_or(LinkError::Keys)?;
+        let endpoint = Endpoint::new(config, Some(server), socket, Arc::new(quinn::TokioRuntime))?;
+        let (made_to, made) = mpsc::channel(HANDSHAKES_AT_ONCE);
+        let shared = Shared { endpoint, client, admission, inbox, counters, made: made_to };
+        let peers = (0..MEMBER_NUMBER_MAX)
+            .map(|_| Peer { connections: Vec::with_capacity(CONNECTIONS_OF_MEMBER), newest: watch::channel(None).0 })
+            .collect();
+        Ok(Self {
+            shared: Arc::new(shared),
+            made,
+            peers,
+            handshakes: Arc::new(Semaphore::new(HANDSHAKES_AT_ONCE)),
+            rate: TokenBucket::new(HANDSHAKES_PER_SECOND, HANDSHAKES_BURST),
+            started: Instant::now(),
+        })
+    }
+
+    /// Runs until the handle is dropped.
+    pub(super) async fn run(mut self, outboxes: Vec<mpsc::Receiver<Outgoing>>) {
+        for ((member, peer), outbox) in members().zip(&self.peers).zip(outboxes) {
+            let writer = Writer::new(member, Arc::clone(&self.shared), peer.newest.subscribe());
+            tokio::spawn(writer.run(outbox));
+        }
+        let mut admission = self.shared.admission.clone();
+        loop {
+            tokio::select! {
+                changed = admission.changed() => match changed {
+                    Ok(()) => self.judge_all(),
+                    Err(_) => break,
+                },
+                Some(connection) = self.made.recv() => self.register(connection),
+                incoming = self.shared.endpoint.accept() => match incoming {
+                    Some(incoming) => self.greet(incoming),
+                    None => break,
+                },
+            }
+        }
+        self.shared.endpoint.close(VarInt::from_u32(Farewell::Leaving as u32), b"leaving");
+        // Peers that do not hear the farewell find out by themselves.
+        let _ = timeout(FAREWELL, self.shared.endpoint.wait_idle()).await;
+    }
+
+    /// A stranger knocks. First it must show that it receives at its address (a stateless retry: a forged source address
+    /// costs us one packet), then it needs a place and a token; only then is any public-key work done.
+    fn greet(&mut self, incoming: Incoming) {
+        if !incoming.remote_address_validated() && incoming.may_retry() {
+            if let Err(error) = incoming.retry() {
+                tracing::debug!(%error, "cannot ask a peer to prove its address");
+            }
+            return;
+        }
+        let now_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let place = Arc::clone(&self.handshakes).try_acquire_owned().ok().filter(|_| self.rate.take(now_ns));
+        let Some(place) = place else {
+            self.shared.counters.limited.add_one();
+            incoming.ignore();
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            let connecting = async { incoming.accept()?.await };
+            match timeout(HANDSHAKE_TIMEOUT, connecting).await {
+                // An error here means that the link is closing.
+                Ok(Ok(connection)) => drop(shared.made.send(connection).await),
+                Ok(Err(error)) => {
+                    shared.counters.accept_failed.add_one();
+                    tracing::debug!(%error, "a peer's connection failed");
+                }
+                Err(_) => shared.counters.accept_failed.add_one(),
+            }
+            drop(place);
+        });
+    }
+
+    /// Takes a new connection into the list and starts reading from it.
+    fn register(&mut self, connection: Connection) {
+        // Judged again: the rules may have changed since the handshake began.
+        let admission = Arc::clone(&self.shared.admission.borrow());
+        let Some(identity) = tls::peer_of(&connection, &admission) else {
+            self.shared.counters.revoked.add_one();
+            close(&connection, Farewell::NotAccepted);
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(identity.member.index()) else { return };
+        peer.connections.retain(|old| old.close_reason().is_none());
+        while peer.connections.len() >= CONNECTIONS_OF_MEMBER {
+            // The oldest goes: a member that was restarted has no use for it.
+            close(&peer.connections.remove(0), Farewell::Crowded);
+            self.shared.counters.crowded.add_one();
+        }
+        self.shared.counters.connected.add_one();
+        peer.connections.push(connection.clone());
+        peer.newest.send_replace(Some(connection.clone()));
+        tokio::spawn(reader::run(Arc::clone(&self.shared), connection, identity));
+    }
+
+    /// Closes what the present rules do not accept.
+    fn judge_all(&mut self) {
+        let admission = Arc::clone(&self.shared.admission.borrow());
+        for peer in &mut self.peers {
+            peer.connections.retain(|connection| {
+                let alive = connection.close_reason().is_none();
+                if alive && tls::peer_of(connection, &admission).is_none() {
+                    self.shared.counters.revoked.add_one();
+                    close(connection, Farewell::NotAccepted);
+                    return false;
+                }
+                alive
+            });
+        }
+    }
+}
+
+fn members() -> impl Iterator<Item = MemberId> {
+    (1..=MEMBER_NUMBER_MAX).filter_map(MemberId::new)
+}
+
+/// The same keys after a restart: the new process recognises the connection IDs of the old one (else it would ignore their
+/// packets) and can tell its peers that those connections are gone.
+fn endpoint_config(identity: &Identity) -> Option<EndpointConfig> {
+    let number = [identity.member().number()];
+    let prk = identity.secret().extract(&[]);
+    let key = |label| {
+        let info: [&[u8]; 2] = [label, &number];
+        prk.expand(&info, hmac::HMAC_SHA256).ok().map(hmac::Key::from)
+    };
+    let reset_key = key(LABEL_RESET)?;
+    let tag = hmac::sign(&key(LABEL_CONNECTION_ID)?, &[]);
+    let id_key = u64::from_be_bytes(*tag.as_ref().first_chunk()?);
+    let mut config = EndpointConfig::new(Arc::new(reset_key));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
+    Some(config)
+}
+
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_uni_streams(VarInt::from_u32(1))
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
+        .keep_alive_interval(Some(KEEPALIVE));
+    transport
+}
