@@ -18,11 +18,11 @@ mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm; mount -t devpts devpts /dev/pts; mount -t tmpfs shm /dev/shm
 mount -t hostfs -o {work} none /mnt || exec sh -c 'echo o > /proc/sysrq-trigger'
 mount -t tmpfs run /run
-mount --bind /usr/lib/uml/modules /lib/modules; modprobe ipv6
-mkdir /run/ov /run/lab; mount --move /mnt /run/lab; mount -t tmpfs ov /run/ov; modprobe overlay
+mkdir /run/ov /run/lab; mount --move /mnt /run/lab; mount -t tmpfs ov /run/ov; modprobe -a overlay ipv6
 for d in etc var; do
   mkdir -p /run/ov/$d.u /run/ov/$d.w
-  mount -t overlay -o lowerdir=/$d,upperdir=/run/ov/$d.u,workdir=/run/ov/$d.w ov$d /$d
+  # Without it the guest could change the machine's own files: better no guest.
+  mount -t overlay -o lowerdir=/$d,upperdir=/run/ov/$d.u,workdir=/run/ov/$d.w ov$d /$d || {{ echo o > /proc/sysrq-trigger; sleep 9; }}
 done
 ip link set lo up
 {network}
@@ -41,8 +41,9 @@ done
 
 def add(lab, facts, name, side):
     """Boots a guest on a tap port of the side's bridge, and waits until it takes commands."""
-    if not shutil.which("linux.uml"):
-        raise LabError("linux.uml is missing: apt-get install user-mode-linux")
+    modules = os.listdir("/usr/lib/uml/modules") if os.path.isdir("/usr/lib/uml/modules") else []
+    if not shutil.which("linux.uml") or not any(os.path.isdir(f"/lib/modules/{version}") for version in modules):
+        raise LabError("user-mode Linux is missing or does not find its modules: run scripts/setup")
     index = sum(1 for host in facts["hosts"] if host["side"] == side)
     four, six = host_addresses(side, index, 1)[0]
     work = lab.path(name)
