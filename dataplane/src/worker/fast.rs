@@ -1,7 +1,7 @@
 //! The first look at a burst: which packets are ordinary, and whose unit they are.
 //!
 //! Ordinary: IPv4 without options, untagged, addressed to this port (or to the cluster's shared address), intact, not
-//! ICMP, from a host to a host that is none of ours. For those, everything that Figure 9 asks is in the addresses; they
+//! ICMP, between hosts that are none of ours. For those, everything that Figure 9 asks is in the addresses; they
 //! are gathered into arrays, hashed together, and looked up in the table of codes. All others take the careful way,
 //! one by one. Nothing here drops a packet: what is odd is merely not ordinary.
 
@@ -99,7 +99,7 @@ impl Look {
             }
             self.bytes += u64::from(mbuf.pkt_len());
             self.codes[i] = match ordinary(mbuf.data(), gate) {
-                Some((src, dst)) if !addresses.may_be_ours(u128::from(dst)) => {
+                Some((src, dst)) if !(addresses.may_be_ours(dst.into()) | addresses.may_be_ours(src.into())) => {
                     (self.src[i], self.dst[i]) = (src, dst);
                     code::DROP
                 }

@@ -1,6 +1,7 @@
 //! Making the data path: pools, ports, rings, and one [`Worker`] per thread, from plain descriptions.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use dpdk::mempool::{DATA_ROOM, HEADROOM, MempoolConfig};
 use dpdk::reassembly::{Reassembler, ReassemblyConfig};
@@ -160,8 +161,13 @@ impl Pools {
         let longest = config.ports.iter().map(|p| p.mtu).max().unwrap_or(1500);
         // An Ethernet header with a tag, and room for a driver that rounds up.
         let room = HEADROOM.saturating_add(longest).saturating_add(64).max(DATA_ROOM);
-        let ordinary = MempoolConfig { data_room: room, ..MempoolConfig::new("packets", config.mbufs) };
-        let large = MempoolConfig { data_room: u16::MAX, cache: 0, ..MempoolConfig::new("large", LARGE_BUFFERS) };
+        // Pools live as long as the process, and their names with them.
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Relaxed);
+        let ordinary = MempoolConfig::new(format!("packets{number}"), config.mbufs);
+        let ordinary = MempoolConfig { data_room: room, ..ordinary };
+        let large = MempoolConfig::new(format!("large{number}"), LARGE_BUFFERS);
+        let large = MempoolConfig { data_room: u16::MAX, cache: 0, ..large };
         Ok(Self { ordinary: Mempool::create(eal, &ordinary)?, large: Mempool::create(eal, &large)? })
     }
 }

@@ -1,0 +1,323 @@
+//! What one member does with what the hosts send.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use dpdk::Eal;
+use phalanx_dataplane::drop_reason::DropReason;
+use phalanx_dataplane::port::Delivery;
+use phalanx_dataplane::steer::{Mode, Notice, Order, ReleaseTo};
+use phalanx_dataplane::unit::Unit;
+use phalanx_dataplane::wire::{MacAddr, arp, ipv4, proto};
+use phalanx_dataplane::worker::{WorkerOrder, cluster};
+
+use crate::frames::*;
+use crate::stage::*;
+
+type Scene = fn(&Eal);
+
+pub(crate) const ALL: &[(&str, Scene)] = &[
+    ("forwarding IPv4, with ARP", forwards_v4),
+    ("forwarding IPv6, with ND", forwards_v6),
+    ("errors of a router", reports_errors),
+    ("too long for the next link", cuts_or_complains),
+    ("echoes to our addresses", answers_echoes),
+    ("Figure 9 under forward", figure_9_forward),
+    ("Figure 9 under unicast and multicast", figure_9_shared),
+    ("frames of the members' own", cluster_frames),
+    ("no lease, no word", lease),
+    ("probation", probation),
+    ("a thousand packets, no allocation", no_allocation),
+];
+
+const UNICAST: [u8; 6] = [2, 0x50, 0x48, 0, 0, 1];
+const MULTICAST: [u8; 6] = [3, 0x50, 0x48, 0, 0, 1];
+
+/// A stage whose member owns everything and knows both hosts.
+fn ready(eal: &Eal, delivery: Delivery, inside_mtu: u16) -> Stage {
+    let mut stage = Stage::new(eal, delivery, inside_mtu);
+    stage.set_all(Mode::Mine, true);
+    introduce(&mut stage);
+    stage
+}
+
+/// Each host asks for the member's own address, which makes it known.
+fn introduce(stage: &mut Stage) {
+    for (port, mac, net) in [(OUTSIDE, CLIENT, 2), (INSIDE, SERVER, 3)] {
+        let [own, other] = [format!("10.{net}.0.100"), format!("10.{net}.0.1")];
+        let out = stage.exchange(port, &[arp_request(mac, &own, &other)]);
+        let reply = read_arp(&out[port][0]).expect("an ARP reply");
+        assert_eq!((reply.operation, reply.sender_mac), (arp::Operation::Reply, stage.mac(port)));
+        assert_eq!(macs(&out[port][0]), (mac, stage.mac(port)));
+        // Having been asked, the member would ask back before long; here it is told at once.
+        let told = arp_reply(stage.mac(port), mac, &own, &other);
+        assert_eq!(stage.exchange(port, &[told]), [const { Vec::<Vec<u8>>::new() }; 2]);
+    }
+}
+
+fn udp(stage: &Stage, len: usize) -> Ip {
+    Ip::udp(stage.mac(OUTSIDE), CLIENT, len)
+}
+
+fn forwards_v4(eal: &Eal) {
+    let mut stage = Stage::new(eal, Delivery::Forward, 1500);
+    stage.set_all(Mode::Mine, true);
+    let frames: Vec<_> = (0..3).map(|_| udp(&stage, 30).frame("10.2.0.100", "10.3.0.100")).collect();
+    let out = stage.exchange(OUTSIDE, &frames);
+    // The server is not known yet: one question, from the member's own address.
+    assert_eq!((out[OUTSIDE].len(), out[INSIDE].len()), (0, 1));
+    let asked = read_arp(&out[INSIDE][0]).expect("an ARP request");
+    assert_eq!((asked.sender_ip, asked.target_ip), (v4("10.3.0.1"), v4("10.3.0.100")));
+    stage.assert_balance();
+    let mac = stage.mac(INSIDE);
+    let out = stage.exchange(INSIDE, &[arp_reply(mac, SERVER, "10.3.0.100", "10.3.0.1")]);
+    assert_eq!(out[INSIDE].len(), 3);
+    // And by the fast way.
+    let again = stage.exchange(OUTSIDE, &frames);
+    assert_eq!(again[INSIDE].len(), 3);
+    for frame in out[INSIDE].iter().chain(&again[INSIDE]) {
+        assert_eq!(macs(frame), (SERVER, mac));
+        let summary = summary(frame);
+        assert_eq!((summary.ttl, summary.dst_ip()), (63, v4("10.3.0.100").into()));
+        assert_eq!(summary.l4(frame), &frames[0][34..]);
+    }
+    assert_eq!(stage.data.shared.workers[0].forwarded.get(), 6);
+    stage.assert_balance();
+}
+
+fn forwards_v6(eal: &Eal) {
+    let mut stage = Stage::new(eal, Delivery::Forward, 1500);
+    stage.set_all(Mode::Mine, true);
+    let frame = udp(&stage, 30).frame("fd00:2::100", "fd00:3::100");
+    let out = stage.exchange(OUTSIDE, &[frame.clone()]);
+    let asked = summary(&out[INSIDE][0]);
+    assert_eq!((asked.proto, asked.src_ip()), (proto::ICMPV6, v6("fd00:3::1").into()));
+    let mac = stage.mac(INSIDE);
+    let out = stage.exchange(INSIDE, &[advertisement(mac, SERVER, "fd00:3::100", "fd00:3::1")]);
+    let forwarded = summary(&out[INSIDE][0]);
+    assert_eq!((forwarded.ttl, forwarded.dst_ip()), (63, v6("fd00:3::100").into()));
+    assert_eq!(macs(&out[INSIDE][0]), (SERVER, mac));
+    assert_eq!(forwarded.l4(&out[INSIDE][0]), &frame[54..]);
+    stage.assert_balance();
+}
+
+fn reports_errors(eal: &Eal) {
+    let mut stage = ready(eal, Delivery::Forward, 1500);
+    let dying = Ip { ttl: 1, ..udp(&stage, 30) }.frame("10.2.0.100", "10.3.0.100");
+    let out = stage.exchange(OUTSIDE, &[dying.clone()]);
+    let error = summary(&out[OUTSIDE][0]);
+    assert_eq!((error.proto, error.src_ip()), (proto::ICMP, v4("10.2.0.10").into()));
+    assert_eq!(error.l4(&out[OUTSIDE][0])[0], 11, "time exceeded");
+    assert_eq!(macs(&out[OUTSIDE][0]), (CLIENT, stage.mac(OUTSIDE)));
+    let mut broken = dying;
+    broken[20] ^= 1;
+    let elsewhere = Ip { to: MacAddr([2, 9, 9, 9, 9, 9]), ..udp(&stage, 30) }.frame("10.2.0.100", "10.3.0.100");
+    let nowhere = udp(&stage, 30).frame("fd00:2::100", "fd00:9::1");
+    let group = udp(&stage, 30).frame("10.2.0.100", "239.1.1.1");
+    let own = udp(&stage, 30).frame("10.2.0.10", "10.3.0.100");
+    let out = stage.exchange(OUTSIDE, &[broken, elsewhere, nowhere, group, own]);
+    assert_eq!(out[INSIDE].len(), 0);
+    let wanted = ["bad_checksum", "other_mac", "no_route", "not_forwardable", "bad_source", "ttl_exceeded"];
+    for reason in wanted {
+        assert!(stage.drops().contains(&(reason, 1)), "{reason} in {:?}", stage.drops());
+    }
+    stage.assert_balance();
+}
+
+fn cuts_or_complains(eal: &Eal) {
+    let mut stage = ready(eal, Delivery::Forward, 1000);
+    let long = udp(&stage, 1400).frame("10.2.0.100", "10.3.0.100");
+    let out = stage.exchange(OUTSIDE, &[long]);
+    let lens: Vec<_> = out[INSIDE].iter().map(|f| summary(f).l3_len()).collect();
+    assert_eq!((lens.len(), lens.iter().map(|len| len - 20).sum::<u16>()), (2, 1400));
+    assert!(lens.iter().all(|len| *len <= 1000), "{lens:?}");
+    let whole = Ip { fragment: ipv4::DONT_FRAGMENT, ..udp(&stage, 1400) }.frame("10.2.0.100", "10.3.0.100");
+    let out = stage.exchange(OUTSIDE, &[whole]);
+    assert_eq!(out[INSIDE].len(), 0);
+    let error = summary(&out[OUTSIDE][0]);
+    let message = error.l4(&out[OUTSIDE][0]);
+    assert_eq!((message[0], message[1], message[6], message[7]), (3, 4, 3, 232), "next MTU 1000");
+    assert!(stage.drops().contains(&("too_big", 1)));
+    stage.assert_balance();
+}
+
+fn answers_echoes(eal: &Eal) {
+    let mut stage = ready(eal, Delivery::Forward, 1500);
+    let mac = stage.mac(OUTSIDE);
+    for target in ["10.2.0.1", "10.2.0.10"] {
+        let out = stage.exchange(OUTSIDE, &[echo_request_v4(mac, CLIENT, "10.2.0.100", target, 56)]);
+        let reply = summary(&out[OUTSIDE][0]);
+        assert_eq!((reply.src_ip(), reply.dst_ip()), (v4(target).into(), v4("10.2.0.100").into()));
+        assert_eq!(reply.l4(&out[OUTSIDE][0])[0], 0, "echo reply");
+        assert_eq!(macs(&out[OUTSIDE][0]), (CLIENT, mac));
+    }
+    // A long one in fragments: put together, answered, cut again.
+    let long = echo_request_v4(mac, CLIENT, "10.2.0.100", "10.2.0.10", 2992);
+    let message = long[34..].to_vec();
+    let piece = |from: usize, to: usize, more: bool| {
+        let fragment = (from / 8) as u16 | if more { ipv4::MORE_FRAGMENTS } else { 0 };
+        let ip = Ip { proto: proto::ICMP, payload: message[from..to].to_vec(), fragment, id: 9, ..udp(&stage, 8) };
+        ip.frame("10.2.0.100", "10.2.0.10")
+    };
+    let pieces = [piece(0, 1480, true), piece(1480, 2960, true), piece(2960, 3000, false)];
+    let out = stage.exchange(OUTSIDE, &pieces);
+    let echoed: usize = out[OUTSIDE].iter().map(|f| usize::from(summary(f).l3_len()) - 20).sum();
+    assert_eq!(echoed, 3000, "{:?}", stage.drops());
+    // Other packets to a cluster address: nobody's, and no answer.
+    let out = stage.exchange(OUTSIDE, &[udp(&stage, 30).frame("10.2.0.100", "10.2.0.10")]);
+    assert_eq!(out[OUTSIDE].len(), 0);
+    assert!(stage.drops().contains(&("no_app", 1)));
+    stage.assert_balance();
+}
+
+fn figure_9_forward(eal: &Eal) {
+    let mut stage = ready(eal, Delivery::Forward, 1500);
+    let frame = udp(&stage, 30).frame("10.2.0.100", "10.3.0.100");
+    // The master passes on what another member owns: only the hardware addresses change.
+    stage.set_all(Mode::Relay(member(2)), true);
+    let out = stage.exchange(OUTSIDE, &[frame.clone()]);
+    assert_eq!((out[OUTSIDE].len(), out[INSIDE].len()), (1, 0));
+    assert_eq!(macs(&out[OUTSIDE][0]), (MacAddr(PEER_MACS[OUTSIDE]), stage.mac(OUTSIDE)));
+    assert_eq!(out[OUTSIDE][0][12..], frame[12..]);
+    // It holds while the owner has not acknowledged, then releases in order, and a marker follows.
+    stage.set_all(Mode::Hold, true);
+    let numbered: Vec<_> =
+        (1..=3u16).map(|id| Ip { id, ..udp(&stage, 30) }.frame("10.2.0.100", "10.3.0.100")).collect();
+    let out = stage.exchange(OUTSIDE, &numbered);
+    assert_eq!((out[OUTSIDE].len(), stage.data.workers[0].held()), (0, 3));
+    stage.assert_balance();
+    for unit in Unit::all() {
+        let release = Order::Release { unit, to: ReleaseTo::Member(member(2)), except: vec![] };
+        stage.order(WorkerOrder::Steer(release));
+    }
+    stage.order(WorkerOrder::Steer(Order::Marker { to: member(2), token: 77 }));
+    let out = stage.collect();
+    let ids: Vec<_> = out[OUTSIDE].iter().take(3).map(|f| summary(f).id).collect();
+    assert_eq!(ids, [1, 2, 3]);
+    assert_eq!(out[OUTSIDE][3][14..24], cluster::marker(77, member(1)));
+    assert_eq!(out[INSIDE].len(), 1, "a marker on every port");
+    // A planned move away: processed here, and a copy to the new owner.
+    stage.set_all(Mode::RelayBoth { from: member(1), to: member(2) }, true);
+    let out = stage.exchange(OUTSIDE, &[frame.clone()]);
+    assert_eq!((out[OUTSIDE].len(), out[INSIDE].len()), (1, 1));
+    assert_eq!(summary(&out[OUTSIDE][0]).ttl, 64, "the copy is as it came in");
+    assert_eq!(summary(&out[INSIDE][0]).ttl, 63);
+    // Passed-on packets are processed by the owner, and dropped by anyone else.
+    let relayed = Ip { from: MacAddr(PEER_MACS[OUTSIDE]), ..udp(&stage, 30) }.frame("10.2.0.100", "10.3.0.100");
+    stage.set_all(Mode::Mine, false);
+    let out = stage.exchange(OUTSIDE, &[relayed.clone()]);
+    assert_eq!(out[INSIDE].len(), 1);
+    stage.set_all(Mode::Relay(member(2)), true);
+    let out = stage.exchange(OUTSIDE, &[relayed]);
+    assert_eq!(out[OUTSIDE].len() + out[INSIDE].len(), 0);
+    assert!(stage.drops().contains(&("relayed_twice", 1)));
+    stage.assert_balance();
+}
+
+fn figure_9_shared(eal: &Eal) {
+    for (delivery, shared) in [(Delivery::Unicast(UNICAST), UNICAST), (Delivery::Multicast(MULTICAST), MULTICAST)] {
+        let mut stage = ready(eal, delivery, 1500);
+        // The master alone answers for the cluster address: with the shared address, from its own.
+        let out = stage.exchange(OUTSIDE, &[arp_request(CLIENT, "10.2.0.100", "10.2.0.10")]);
+        let reply = read_arp(&out[OUTSIDE][0]).expect("an ARP reply");
+        assert_eq!(reply.sender_mac, MacAddr(shared));
+        assert_eq!(macs(&out[OUTSIDE][0]).1, stage.mac(OUTSIDE));
+        stage.set_all(Mode::Mine, false);
+        let out = stage.exchange(OUTSIDE, &[arp_request(CLIENT, "10.2.0.100", "10.2.0.10")]);
+        assert_eq!(out[OUTSIDE].len(), 0);
+        // Every member sees the packet; the owner forwards it, from its own address.
+        let frame = Ip { to: MacAddr(shared), ..udp(&stage, 30) }.frame("10.2.0.100", "10.3.0.100");
+        let out = stage.exchange(OUTSIDE, &[frame.clone()]);
+        assert_eq!(macs(&out[INSIDE][0]), (SERVER, stage.mac(INSIDE)));
+        // The others drop it.
+        stage.set_all(Mode::Drop, true);
+        let out = stage.exchange(OUTSIDE, &[frame.clone(), frame.clone()]);
+        assert_eq!(out[OUTSIDE].len() + out[INSIDE].len(), 0);
+        assert_eq!(stage.data.shared.dropped(DropReason::NotOwner), 2);
+        // A takeover: what the master passes on is not processed a second time.
+        stage.set_all(Mode::HoldOwn, false);
+        assert_eq!(stage.exchange(OUTSIDE, &[frame.clone()])[INSIDE].len(), 0);
+        let own = stage.mac(OUTSIDE);
+        let relayed =
+            Ip { to: own, from: MacAddr(PEER_MACS[OUTSIDE]), ..udp(&stage, 30) }.frame("10.2.0.100", "10.3.0.100");
+        assert_eq!(stage.exchange(OUTSIDE, &[relayed])[INSIDE].len(), 1);
+        for unit in Unit::all() {
+            stage.order(WorkerOrder::Steer(Order::Release { unit, to: ReleaseTo::Here, except: vec![] }));
+        }
+        assert_eq!(stage.collect()[INSIDE].len(), 0);
+        assert_eq!(stage.data.shared.dropped(DropReason::Duplicate), 1);
+        stage.assert_balance();
+    }
+}
+
+fn cluster_frames(eal: &Eal) {
+    let mut stage = ready(eal, Delivery::Forward, 1500);
+    let peer = MacAddr(PEER_MACS[INSIDE]);
+    let up = cluster_frame(MacAddr::BROADCAST, peer, &[cluster::KIND_BEACON, 1, 2, 3]);
+    let marker = cluster_frame(stage.mac(INSIDE), peer, &cluster::marker(42, member(2)));
+    let forged = cluster_frame(stage.mac(INSIDE), SERVER, &cluster::marker(43, member(2)));
+    let unknown = cluster_frame(MacAddr::BROADCAST, peer, &[9]);
+    stage.exchange(INSIDE, &[up, marker, forged, unknown]);
+    let seen = stage.data.handles[0].poll_frame(|f| (f.port, f.source, f.payload()[..4].to_vec()));
+    assert_eq!(seen, Some((INSIDE as u8, peer.0, vec![2, 1, 2, 3])));
+    let notices: Vec<_> = std::iter::from_fn(|| stage.data.handles[0].poll_notice()).collect();
+    assert_eq!(notices, [Notice::Marker { from: member(2), token: 42 }]);
+    assert_eq!(stage.data.shared.dropped(DropReason::ClusterMalformed), 2);
+    let payload = vec![cluster::KIND_DATAGRAM, 5, 6].into_boxed_slice();
+    stage.order(WorkerOrder::Transmit { ports: 0b11, destination: [0xff; 6], payload });
+    for frames in stage.collect() {
+        assert_eq!(frames.len(), 1);
+        assert_eq!(frames[0][12..17], [0x88, 0xb5, 1, 5, 6]);
+    }
+    stage.order(WorkerOrder::Announce);
+    let told = stage.collect();
+    let announced: Vec<_> = told[OUTSIDE].iter().filter_map(|f| read_arp(f)).map(|a| a.sender_ip).collect();
+    assert_eq!(announced, ["10.2.0.10", "10.2.0.10", "10.2.0.1", "10.2.0.1"].map(v4));
+    stage.assert_balance();
+}
+
+fn lease(eal: &Eal) {
+    let mut stage = ready(eal, Delivery::Forward, 1500);
+    stage.data.shared.lease_until_ns.store(1, Relaxed);
+    let mac = stage.mac(OUTSIDE);
+    let frame = udp(&stage, 30).frame("10.2.0.100", "10.3.0.100");
+    let out = stage.exchange(OUTSIDE, &[frame, arp_request(CLIENT, "10.2.0.100", "10.2.0.10")]);
+    assert_eq!(out[OUTSIDE].len() + out[INSIDE].len(), 0);
+    assert_eq!(stage.data.shared.dropped(DropReason::NoLease), 1);
+    let out = stage.exchange(OUTSIDE, &[echo_request_v4(mac, CLIENT, "10.2.0.100", "10.2.0.1", 8)]);
+    assert_eq!(out[OUTSIDE].len(), 1, "its own address is its own");
+    stage.assert_balance();
+}
+
+fn probation(eal: &Eal) {
+    let mut stage = ready(eal, Delivery::Forward, 1500);
+    stage.data.shared.probation.store(true, Relaxed);
+    stage.data.shared.ports[OUTSIDE].probation_until_ns.store(u64::MAX, Relaxed);
+    let frame = udp(&stage, 30).frame("10.2.0.100", "10.3.0.100");
+    let beacon = cluster_frame(MacAddr::BROADCAST, MacAddr(PEER_MACS[OUTSIDE]), &[cluster::KIND_BEACON]);
+    let out = stage.exchange(OUTSIDE, &[frame, arp_request(CLIENT, "10.2.0.100", "10.2.0.10"), beacon]);
+    assert_eq!(out[OUTSIDE].len() + out[INSIDE].len(), 0);
+    assert_eq!(stage.data.shared.dropped(DropReason::Probation), 2);
+    assert!(stage.data.handles[0].poll_frame(|_| ()).is_some());
+    stage.assert_balance();
+}
+
+fn no_allocation(eal: &Eal) {
+    let mut stage = ready(eal, Delivery::Forward, 1500);
+    let frames: Vec<_> = (0..16).map(|_| udp(&stage, 30).frame("10.2.0.100", "10.3.0.100")).collect();
+    let v6 = udp(&stage, 30).frame("fd00:2::100", "fd00:3::100");
+    stage.exchange(OUTSIDE, &[v6.clone()]);
+    let mac = stage.mac(INSIDE);
+    stage.exchange(INSIDE, &[advertisement(mac, SERVER, "fd00:3::100", "fd00:3::1")]);
+    for mode in [Mode::Mine, Mode::Drop, Mode::Relay(member(2)), Mode::Hold, Mode::MineLogged] {
+        stage.set_all(mode, true);
+        for _ in 0..10 {
+            stage.send_only(OUTSIDE, &frames);
+            stage.send_only(OUTSIDE, std::slice::from_ref(&v6));
+            let before = dpdk::alloc_count::thread_allocations();
+            stage.work();
+            assert_eq!(dpdk::alloc_count::thread_allocations() - before, 0, "{mode:?}");
+            stage.collect();
+        }
+    }
+    stage.assert_balance();
+}

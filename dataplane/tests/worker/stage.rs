@@ -1,0 +1,194 @@
+//! A member with an outside and an inside port, and the two hosts' ends of their wires.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use dpdk::mempool::MempoolConfig;
+use dpdk::{Burst, Eal, Mempool, Port, PortConfig, RxQueue, TxQueue};
+use phalanx_dataplane::filter::Scheme;
+use phalanx_dataplane::port::{Delivery, Interface, PortSpec, Role, RouteSpec};
+use phalanx_dataplane::steer::{Mode, Notice, Order, View};
+use phalanx_dataplane::unit::{MemberId, UNITS};
+use phalanx_dataplane::wire::MacAddr;
+use phalanx_dataplane::worker::{Clock, Dataplane, DataplaneConfig, Idle, ProbationTimes, WorkerOrder};
+use phalanx_dataplane::{neighbour, steer};
+
+static STAGES: AtomicU32 = AtomicU32::new(0);
+
+pub(crate) const OUTSIDE: usize = 0;
+pub(crate) const INSIDE: usize = 1;
+/// Another member's ports.
+pub(crate) const PEER_MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 1, 2], [2, 0, 0, 0, 2, 2]];
+
+pub(crate) fn member(number: u8) -> MemberId {
+    MemberId::new(number).expect("a number")
+}
+
+struct Wire {
+    rx: RxQueue,
+    tx: TxQueue,
+    _port: Port,
+}
+
+pub(crate) struct Stage {
+    pub(crate) data: Dataplane,
+    wires: Vec<Wire>,
+    pool: Mempool,
+    version: u64,
+}
+
+fn interface(text: &str, prefix_len: u8) -> Interface {
+    Interface { address: text.parse().expect("an address"), prefix_len }
+}
+
+fn port(name: &str, device: String, role: Role, net: u8, mtu: u16) -> PortSpec {
+    PortSpec {
+        name: name.into(),
+        device,
+        role,
+        vlan: None,
+        mtu,
+        queues: 1,
+        cluster_addresses: vec![interface(&format!("10.{net}.0.10"), 24), interface(&format!("fd00:{net}::10"), 64)],
+        unit_addresses: vec![interface(&format!("10.{net}.0.1"), 24), interface(&format!("fd00:{net}::1"), 64)],
+    }
+}
+
+impl Stage {
+    pub(crate) fn new(eal: &Eal, delivery: Delivery, inside_mtu: u16) -> Self {
+        let number = STAGES.fetch_add(1, Relaxed);
+        let socket = |port| format!("phalanx-test-{}-{number}-{port}", std::process::id());
+        let device = |end: &str, role: &str, port: usize| {
+            let id = number * 2 + port as u32;
+            format!("net_memif_{end}{id},role={role},id={id},socket={},socket-abstract=yes", socket(port))
+        };
+        let ports = vec![
+            port("outside0", device("m", "server", 0), Role::Outside, 2, 1500),
+            port("inside0", device("m", "server", 1), Role::Inside, 3, inside_mtu),
+        ];
+        let config = DataplaneConfig {
+            me: member(1),
+            delivery,
+            scheme: Scheme::Steered,
+            key: [7; 16],
+            ports,
+            routes: vec![RouteSpec {
+                to: interface("0.0.0.0", 0),
+                via: Some("10.2.0.254".parse().expect("an address")),
+                port: OUTSIDE as u8,
+            }],
+            workers: 1,
+            idle: Idle::Spin,
+            mbufs: 1023,
+            large_tables: false,
+            routes_max: 64,
+            steering: steer::Limits::default(),
+            neighbours: neighbour::Limits::default(),
+            reassembly_max: 64,
+            probation: ProbationTimes { quiet_ns: 1_000_000_000_000, probation_ns: 1_000_000_000_000 },
+            seed: 1,
+        };
+        let data = Dataplane::open(eal, &config, Clock::start(), Arc::new(|| {})).expect("a data path");
+        let hosts = MempoolConfig::new(format!("hosts{number}"), 511);
+        let pool = Mempool::create(eal, &hosts).expect("a pool");
+        let wires = (0..2).map(|at| Wire::open(eal, &device("h", "client", at), pool)).collect();
+        let mut stage = Self { data, wires, pool, version: 0 };
+        stage.wait_for_links();
+        // The client's end offers buffers to the server's when it first looks for frames.
+        stage.collect();
+        stage.data.shared.lease_until_ns.store(u64::MAX, Relaxed);
+        stage
+    }
+
+    /// The two ends of a shared-memory wire find each other in the background.
+    fn wait_for_links(&self) {
+        #[allow(clippy::disallowed_methods, reason = "a test that waits for a background thread")]
+        let start = Instant::now();
+        while !self.data.ports.iter().all(|p| p.link().is_ok_and(|l| l.up)) {
+            assert!(start.elapsed() < Duration::from_secs(10), "the wires do not come up");
+            std::thread::yield_now();
+        }
+    }
+
+    pub(crate) fn mac(&self, port: usize) -> MacAddr {
+        MacAddr(self.data.macs[port])
+    }
+
+    /// Sends frames from a host, lets the worker work, and returns what the two hosts then receive.
+    pub(crate) fn exchange(&mut self, port: usize, frames: &[Vec<u8>]) -> [Vec<Vec<u8>>; 2] {
+        self.send_only(port, frames);
+        self.work();
+        self.collect()
+    }
+
+    /// Sends frames from a host.
+    pub(crate) fn send_only(&mut self, port: usize, frames: &[Vec<u8>]) {
+        for frame in frames {
+            let mut burst = Burst::<32>::new();
+            burst.push(self.pool.alloc_from(frame).expect("a buffer")).expect("room");
+            assert_eq!(self.wires[port].tx.send(&mut burst), 1, "the wire takes a frame");
+        }
+    }
+
+    pub(crate) fn work(&mut self) {
+        let worker = &mut self.data.workers[0];
+        let mut empty = 0;
+        while empty < 3 {
+            empty = if worker.poll_once() == 0 { empty + 1 } else { 0 };
+        }
+    }
+
+    pub(crate) fn collect(&mut self) -> [Vec<Vec<u8>>; 2] {
+        let mut all = [Vec::new(), Vec::new()];
+        for (frames, wire) in all.iter_mut().zip(&mut self.wires) {
+            let mut burst = Burst::<32>::new();
+            while wire.rx.receive(&mut burst) > 0 {
+                frames.extend(burst.drain().map(|m| m.data().to_vec()));
+            }
+        }
+        all
+    }
+
+    pub(crate) fn order(&mut self, order: WorkerOrder) {
+        self.data.handles[0].order(order).expect("the worker obeys");
+        self.work();
+    }
+
+    /// Puts all units into one mode.
+    pub(crate) fn set_all(&mut self, mode: Mode, answers: bool) {
+        self.set(vec![mode; UNITS], answers);
+    }
+
+    pub(crate) fn set(&mut self, modes: Vec<Mode>, answers: bool) {
+        self.version += 1;
+        let peers = vec![Some(self.data.macs.clone()), Some(PEER_MACS.to_vec())];
+        let view = View { version: self.version, modes, answers, peers };
+        self.order(WorkerOrder::Steer(Order::View(view)));
+        let applied = std::iter::from_fn(|| self.data.handles[0].poll_notice());
+        let wanted = self.version;
+        assert!(applied.last().is_some_and(|n| matches!(n, Notice::Applied { version, .. } if version == wanted)));
+    }
+
+    /// Every packet that came in is accounted for.
+    pub(crate) fn assert_balance(&self) {
+        let (came, went) = self.data.shared.balance();
+        assert_eq!(came, went, "{:?}", self.drops());
+    }
+
+    pub(crate) fn drops(&self) -> Vec<(&'static str, u64)> {
+        use phalanx_dataplane::drop_reason::DropReason;
+        let counted = DropReason::ALL.iter().map(|r| (r.name(), self.data.shared.dropped(*r)));
+        counted.filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+impl Wire {
+    fn open(eal: &Eal, device: &str, pool: Mempool) -> Self {
+        let mut port = Port::open(eal, device).expect("a wire");
+        let config = PortConfig { rx_checksums: false, tx_checksums: false, ..PortConfig::default() };
+        let mut queues = port.start(&config, pool).expect("a started wire");
+        let (rx, tx) = (queues.rx.remove(0), queues.tx.remove(0));
+        Self { rx, tx, _port: port }
+    }
+}
