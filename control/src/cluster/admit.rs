@@ -23,13 +23,15 @@ impl Core {
         if lead.abdicating.is_some() {
             return self.answer_join(from, JoinAnswer::Nak(NakReason::NotMaster));
         }
-        // Our ACK was lost: say it again.
-        if let Some(follower) = lead.followers.get(&from)
-            && !follower.spoke
-            && let Some(member) = self.members.iter().find(|member| member.id == from)
+        if let Some(member) = self.members.iter().find(|member| member.id == from).copied()
+            && request.incarnation < member.incarnation
         {
-            let ack = JoinAnswer::Ack { reign: lead.reign, incarnation: member.incarnation };
-            return self.answer_join(from, ack);
+            // It asked before it was let in. Either our ACK was lost (say it again) or this is a late copy.
+            if lead.followers.get(&from).is_some_and(|follower| !follower.spoke) {
+                let ack = JoinAnswer::Ack { reign: lead.reign, incarnation: member.incarnation };
+                self.answer_join(from, ack);
+            }
+            return;
         }
         let refusal = if request.protocol != PROTOCOL_VERSION {
             Some(NakReason::ProtocolVersion)
@@ -41,7 +43,7 @@ impl Core {
         if let Some(reason) = refusal {
             return self.refuse(from, reason);
         }
-        // Whoever asks to join has stopped all work: its former life need not be waited for.
+        // It had the life that is listed, and asks for another: it has stopped all work, there is nothing to wait for.
         if lead.followers.contains_key(&from) {
             self.event(ClusterEvent::MemberLeft(from));
             self.members_gone(now, &[from], false);
