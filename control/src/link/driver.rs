@@ -226,6 +226,7 @@ fn transport() -> TransportConfig {
         .stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
+        .initial_rtt(INITIAL_RTT)
         .keep_alive_interval(Some(KEEPALIVE));
     transport
 }

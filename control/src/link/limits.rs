@@ -14,18 +14,21 @@ pub(super) const HANDSHAKES_AT_ONCE: usize = 16;
 pub(super) const HANDSHAKES_PER_SECOND: u64 = 50;
 /// Handshakes in a burst.
 pub(super) const HANDSHAKES_BURST: u64 = 64;
-/// Longest time for a handshake.
-pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
-/// A connection that is silent for so long is dead.
-pub(super) const IDLE_TIMEOUT_MS: u32 = 10_000;
+/// Longest time for a handshake: over a LAN it takes milliseconds, and a cut that heals must not be slept through.
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(500);
+/// A connection that is silent for so long is dead. Short, because loss recovery doubles its pauses: after a cut of
+/// seconds the next try of an old connection may be seconds away, while a new one is made in milliseconds.
+pub(super) const IDLE_TIMEOUT_MS: u32 = 1_000;
 /// How often a quiet connection shows that it lives.
-pub(super) const KEEPALIVE: Duration = Duration::from_secs(2);
+pub(super) const KEEPALIVE: Duration = Duration::from_millis(250);
+/// What loss recovery takes the round trip for until it has measured one.
+pub(super) const INITIAL_RTT: Duration = Duration::from_millis(10);
 /// First pause after a failed connection attempt; doubles up to the longest.
-pub(super) const BACKOFF_MIN: Duration = Duration::from_millis(50);
+pub(super) const BACKOFF_MIN: Duration = Duration::from_millis(20);
 /// Longest pause between attempts.
-pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(1);
+pub(super) const BACKOFF_MAX: Duration = Duration::from_millis(100);
 /// A message that could not be written for so long is given up: its sender asks again, and wiser.
-pub(super) const MESSAGE_AGE_MAX: Duration = Duration::from_secs(5);
+pub(super) const MESSAGE_AGE_MAX: Duration = Duration::from_millis(500);
 /// How long a reader waits for room in the inbox before it gives its connection up.
 pub(super) const INBOX_PATIENCE: Duration = Duration::from_secs(5);
 /// How often it looks for room.
