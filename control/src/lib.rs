@@ -7,4 +7,5 @@ pub mod codec;
 pub mod envelope;
 pub mod link;
 pub mod pki;
+pub mod runtime;
 pub mod status;

@@ -7,6 +7,7 @@ use clap::Args;
 use phalanx_config::Config;
 
 use super::{FAILED, WRONG_USAGE, failed};
+use crate::runtime;
 
 const EXAMPLES: &str = "\
 EXAMPLES
@@ -15,7 +16,8 @@ EXAMPLES
 SIGNALS
   SIGTERM, SIGINT  drain (give all work away), then stop; a second one stops at once
   SIGHUP           read the configuration again and take over what can change live: routes, log level and format,
-                   the balancing interval; anything else is refused, and nothing changes";
+                   the balancing interval, and crl.pem beside the identity; anything else is refused, and nothing
+                   changes";
 
 /// Be a member of the cluster, in the foreground.
 #[derive(Args, Debug)]
@@ -27,11 +29,15 @@ pub(super) struct RunCommand {
 }
 
 pub(super) fn run(command: &RunCommand) -> ExitCode {
-    match Config::load(&command.config) {
-        Ok(_) => failed(FAILED, "this build has no runtime"),
+    let config = match Config::load(&command.config) {
+        Ok(config) => config,
         Err(errors) => {
             eprintln!("{errors}");
-            ExitCode::from(WRONG_USAGE)
+            return ExitCode::from(WRONG_USAGE);
         }
+    };
+    match runtime::run(config, &command.config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(FAILED, error),
     }
 }

@@ -71,7 +71,7 @@ pub(super) struct Lead {
     losses_changed_at: Time,
     /// The last agreed membership, for `majority`.
     pub(super) basis: Vec<MemberId>,
-    quorate: bool,
+    pub(super) quorate: bool,
     /// A new master first hears from these what table they hold.
     pub(super) gather: Option<BTreeSet<MemberId>>,
     pub(super) gathered: BTreeMap<u8, Vec<super::table::Entry>>,

@@ -15,6 +15,7 @@ mod message;
 mod output;
 mod search;
 mod settings;
+mod snapshot;
 mod table;
 mod time;
 mod view;
@@ -27,6 +28,7 @@ pub use output::{Output, To};
 #[cfg(feature = "planted-faults")]
 pub use settings::Fault;
 pub use settings::{Contact, Delivery, LOSSES_MAX, PROTOCOL_VERSION, Quorum, Settings};
+pub use snapshot::{Seen, Snapshot, Standing};
 pub use table::{Entry, Owner, Table, Version};
 pub use time::{Span, Time};
 

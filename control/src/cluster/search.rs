@@ -52,6 +52,10 @@ impl Search {
         matches!(self.stage, Stage::Joining { master: asked, .. } if asked == master)
     }
 
+    pub(super) fn is_joining(&self) -> bool {
+        matches!(self.stage, Stage::Joining { .. })
+    }
+
     pub(super) fn offers(&self) -> bool {
         matches!(self.stage, Stage::Offering { .. })
     }

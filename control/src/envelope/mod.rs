@@ -35,6 +35,7 @@ pub use bucket::TokenBucket;
 pub use keys::steered_key;
 pub use opener::{KeyRefusal, OpenError, Opened, Opener, PublicKeys};
 pub use sealer::{SealError, Sealer};
+pub use wire::peek;
 pub use wire::{BODY_MAX, FRAME_MAX, HEADER_BYTES, OVERHEAD_BYTES, SALT_BYTES};
 
 #[cfg(test)]

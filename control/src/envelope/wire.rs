@@ -59,3 +59,10 @@ impl Header {
         out
     }
 }
+
+/// Who a datagram says that it is from, and its number within that boot: nothing that is proved. For a frame that was
+/// refused as a copy ([`super::OpenError::Duplicate`]) both are known to be those of the accepted original.
+pub fn peek(frame: &[u8]) -> Option<(MemberId, u64)> {
+    let (header, _) = Header::parse(frame, VERSION_DATAGRAM)?;
+    Some((header.sender, header.counter))
+}

@@ -1,0 +1,117 @@
+//! What the management thread has at hand: the configuration, the notice board, the workers' counters, and the line to
+//! the cluster thread.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crossbeam::channel::Sender;
+use phalanx_config::Config;
+use phalanx_dataplane::unit::Unit;
+use phalanx_dataplane::worker::{Clock, Shared};
+
+use super::board::Board;
+use super::logging::Logging;
+use super::member::Command;
+use super::report::{Device, Sources};
+use super::wake::Waker;
+use crate::cluster::Time;
+
+/// One worker's share of busy time, sampled.
+#[derive(Debug, Default)]
+struct Busy {
+    cycles: AtomicU64,
+    permille: AtomicU64,
+}
+
+/// The desk.
+pub(super) struct Desk {
+    config: Config,
+    clock: Clock,
+    board: Arc<Board>,
+    shared: Arc<Shared>,
+    ports: Vec<dpdk::Port>,
+    macs: Vec<[u8; 6]>,
+    commands: Sender<Command>,
+    waker: Waker,
+    pub(super) logging: Logging,
+    rate: dpdk::clock::Rate,
+    busy: Vec<Busy>,
+    sampled_ns: AtomicU64,
+}
+
+/// What a desk is made of.
+pub(super) struct Furniture {
+    pub(super) config: Config,
+    pub(super) clock: Clock,
+    pub(super) board: Arc<Board>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) ports: Vec<dpdk::Port>,
+    pub(super) macs: Vec<[u8; 6]>,
+    pub(super) commands: Sender<Command>,
+    pub(super) waker: Waker,
+    pub(super) logging: Logging,
+    pub(super) rate: dpdk::clock::Rate,
+}
+
+impl Desk {
+    pub(super) fn new(furniture: Furniture) -> Self {
+        let Furniture { config, clock, board, shared, ports, macs, commands, waker, logging, rate } = furniture;
+        let busy = shared.workers.iter().map(|_| Busy::default()).collect();
+        let sampled_ns = AtomicU64::new(clock.now_ns());
+        Self { config, clock, board, shared, ports, macs, commands, waker, logging, rate, busy, sampled_ns }
+    }
+
+    /// Answers a question from the present state; none before the cluster thread's first round.
+    pub(super) fn look<T>(&self, answer: impl FnOnce(&Sources<'_>) -> T) -> Option<T> {
+        let posted = self.board.read()?;
+        let devices: Vec<Device> = self.ports.iter().zip(&self.macs).map(|(port, mac)| device(port, *mac)).collect();
+        let busy: Vec<f64> = self.busy.iter().map(|busy| busy.permille.load(Relaxed) as f64 / 1000.0).collect();
+        let sources = Sources {
+            config: &self.config,
+            posted: &posted,
+            shared: &self.shared,
+            devices: &devices,
+            busy: &busy,
+            log_left_out: self.logging.left_out(),
+            now: Time(self.clock.now_ns()),
+        };
+        Some(answer(&sources))
+    }
+
+    /// Gives the cluster thread a command; false if it takes none.
+    pub(super) fn command(&self, command: Command) -> bool {
+        let taken = self.commands.try_send(command).is_ok();
+        self.waker.wake();
+        taken
+    }
+
+    /// Once a second: how busy each worker was since the last time.
+    pub(super) fn sample(&self) {
+        let now_ns = self.clock.now_ns();
+        let passed_ns = now_ns.saturating_sub(self.sampled_ns.swap(now_ns, Relaxed)).max(1);
+        for (busy, worker) in self.busy.iter().zip(self.shared.workers.iter()) {
+            let cycles = Unit::all().map(|unit| worker.loads.of(unit).cycles.get()).fold(0, u64::wrapping_add);
+            let spent_ns = self.rate.to_ns(cycles.wrapping_sub(busy.cycles.swap(cycles, Relaxed)));
+            busy.permille.store((spent_ns.saturating_mul(1000) / passed_ns).min(1000), Relaxed);
+        }
+    }
+
+    /// Says whether a port has a link.
+    pub(super) fn set_link(&self, port: usize, up: bool) {
+        let (Some(shared), Some(config)) = (self.shared.ports.get(port), self.config.ports.get(port)) else { return };
+        if shared.link_up.swap(up, Relaxed) != up {
+            let name = &config.name;
+            if up { tracing::info!("port {name} has a link") } else { tracing::warn!("port {name} has lost its link") }
+        }
+    }
+
+    /// What the driver says about a port's link.
+    pub(super) fn driver_link(&self, port: usize) -> Option<bool> {
+        self.ports.get(port)?.link().ok().map(|link| link.up)
+    }
+}
+
+fn device(port: &dpdk::Port, mac: [u8; 6]) -> Device {
+    let stats = port.stats().unwrap_or_default();
+    Device { mac, missed: stats.rx_missed, errors: stats.rx_errors + stats.tx_errors + stats.rx_no_mbuf }
+}

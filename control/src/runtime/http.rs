@@ -1,0 +1,95 @@
+//! HTTP on the management thread: `/metrics`, `/health`, `/status`, and on the unix socket alone `POST /drain`.
+//!
+//! The unix socket belongs to its owner (mode 0600); whoever can open it may do what an operator may. The TCP side only
+//! answers questions.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use tokio::net::UnixListener;
+
+use super::desk::Desk;
+use super::member::Command;
+use super::metrics;
+use crate::status::DrainAnswer;
+
+/// What anyone may ask.
+pub(super) fn questions(desk: Arc<Desk>) -> Router {
+    Router::new()
+        .route("/status", get(status))
+        .route("/health", get(health))
+        .route("/metrics", get(metrics_text))
+        .with_state(desk)
+}
+
+/// What an operator on this machine may ask and order.
+pub(super) fn orders(desk: Arc<Desk>) -> Router {
+    questions(Arc::clone(&desk)).merge(Router::new().route("/drain", post(drain)).with_state(desk))
+}
+
+/// Opens the unix socket, for its owner only. What an earlier process left behind is replaced; a live one is not.
+pub(super) fn listen_unix(path: &Path) -> io::Result<UnixListener> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another member answers on this socket"));
+    }
+    if let Some(folder) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+    }
+    // Made under another name and closed to others before anyone can know it by its own.
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let temporary = Path::new(&name);
+    let listener = UnixListener::bind(temporary)?;
+    let placed = fs::set_permissions(temporary, fs::Permissions::from_mode(0o600))
+        .and_then(|()| fs::rename(temporary, path));
+    if placed.is_err() {
+        let _ = fs::remove_file(temporary);
+    }
+    placed.map(|()| listener)
+}
+
+async fn status(State(desk): State<Arc<Desk>>) -> Response {
+    match desk.look(|sources| Json(sources.status()).into_response()) {
+        Some(answer) => answer,
+        None => starting(),
+    }
+}
+
+async fn health(State(desk): State<Arc<Desk>>) -> Response {
+    match desk.look(|sources| sources.ailment()) {
+        Some(None) => (StatusCode::OK, "ok\n").into_response(),
+        Some(Some(why)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+        None => starting(),
+    }
+}
+
+async fn metrics_text(State(desk): State<Arc<Desk>>) -> Response {
+    match desk.look(metrics::render) {
+        Some(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+        None => starting(),
+    }
+}
+
+async fn drain(State(desk): State<Arc<Desk>>) -> Response {
+    let units = desk.look(|sources| sources.posted.core.table.units_of(sources.posted.core.id).count());
+    let units = u16::try_from(units.unwrap_or(0)).unwrap_or(u16::MAX);
+    let accepted = desk.command(Command::Drain { hurry: false });
+    let (code, what) = if accepted {
+        (StatusCode::OK, format!("{units} units to give away"))
+    } else {
+        (StatusCode::CONFLICT, "the cluster thread does not take orders; it is stopping or stuck".to_owned())
+    };
+    (code, Json(DrainAnswer { accepted, what, units })).into_response()
+}
+
+fn starting() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response()
+}

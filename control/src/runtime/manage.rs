@@ -1,0 +1,235 @@
+//! The management thread: signals, HTTP, the membership file, the ports' links. Everything that may be slow lives here.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use phalanx_config::{Config, reload_diff};
+use phalanx_dataplane::unit::MemberId;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+
+use super::desk::Desk;
+use super::eal::kernel_interface;
+use super::member::{Command, End};
+use super::state::StateDir;
+use super::{RunError, http, settings};
+use crate::pki::Admission;
+
+/// How often links are looked at.
+const LINKS_EVERY: Duration = Duration::from_millis(50);
+/// How often busy shares are sampled.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// What the thread works on.
+pub(super) struct Management {
+    pub(super) desk: Arc<Desk>,
+    /// What runs, as last reloaded.
+    pub(super) config: Config,
+    pub(super) path: std::path::PathBuf,
+    /// The rules of admission without any revocation list.
+    pub(super) admission: Admission,
+    pub(super) state: StateDir,
+    pub(super) memberships: watch::Receiver<Vec<MemberId>>,
+    /// Fires when the cluster thread has ended.
+    pub(super) ended: oneshot::Receiver<End>,
+}
+
+impl Management {
+    /// Works until the cluster thread has ended; says how it did.
+    pub(super) async fn run(self) -> Result<End, RunError> {
+        let wrap = |what: String| move |source| RunError::Management { what, source };
+        let socket = self.config.management.socket.clone();
+        let unix = http::listen_unix(&socket).map_err(wrap(format!("the socket {}", socket.display())))?;
+        let tcp = match self.config.management.listen {
+            Some(address) => {
+                Some(TcpListener::bind(address).await.map_err(wrap(format!("management.listen = {address}")))?)
+            }
+            None => None,
+        };
+        let mut signals = Signals::new().map_err(wrap("signals".to_owned()))?;
+        let serve = serve(Arc::clone(&self.desk), unix, tcp);
+        let keep = keep_members(self.state.clone(), self.memberships.clone());
+        let watch = watch_ports(Arc::clone(&self.desk), self.config.clone());
+        let mut ended = self.ended;
+        let mut reload = Reload { desk: self.desk, config: self.config, path: self.path, admission: self.admission };
+        let obey = async {
+            loop {
+                signals.next_into(&mut reload).await;
+            }
+        };
+        let end = tokio::select! {
+            end = &mut ended => end,
+            () = serve => ended.await,
+            () = keep => ended.await,
+            () = watch => ended.await,
+            () = obey => ended.await,
+        };
+        // A socket without a process would only puzzle.
+        let _ = std::fs::remove_file(&socket);
+        let members = self.memberships.borrow().clone();
+        if !members.is_empty() {
+            self.state.save_members(&members)?;
+        }
+        Ok(end.unwrap_or_else(|_| End::Failed("the cluster thread panicked; others take over".to_owned())))
+    }
+}
+
+async fn serve(desk: Arc<Desk>, unix: UnixListener, tcp: Option<TcpListener>) {
+    let questions = http::questions(Arc::clone(&desk));
+    let tcp = async {
+        match tcp {
+            Some(tcp) => axum::serve(tcp, questions).await,
+            None => pending().await,
+        }
+    };
+    let (unix, tcp) = tokio::join!(axum::serve(unix, http::orders(desk)), tcp);
+    for error in [unix.err(), tcp.err()].into_iter().flatten() {
+        tracing::error!("management: {error}");
+    }
+}
+
+/// Writes the membership whenever it changed.
+async fn keep_members(state: StateDir, mut memberships: watch::Receiver<Vec<MemberId>>) {
+    while memberships.changed().await.is_ok() {
+        let members = memberships.borrow_and_update().clone();
+        if let Err(error) = state.save_members(&members) {
+            tracing::error!("the membership was not kept: {error}");
+        }
+    }
+    pending().await
+}
+
+/// Looks at the ports' links and at the workers' busy shares.
+async fn watch_ports(desk: Arc<Desk>, config: Config) {
+    let mut links = tokio::time::interval(LINKS_EVERY);
+    let mut sample = tokio::time::interval(SAMPLE_EVERY);
+    loop {
+        tokio::select! {
+            _ = links.tick() => for (index, port) in config.ports.iter().enumerate() {
+                if let Some(up) = link_of(&desk, index, &port.device) {
+                    desk.set_link(index, up);
+                }
+            },
+            _ = sample.tick() => desk.sample(),
+        }
+    }
+}
+
+/// Whether a port has a link: virtual drivers do not know, but the kernel interface behind them does.
+fn link_of(desk: &Desk, index: usize, device: &str) -> Option<bool> {
+    let Some(interface) = kernel_interface(device) else { return desk.driver_link(index) };
+    let text = std::fs::read_to_string(format!("/sys/class/net/{interface}/carrier")).ok()?;
+    Some(text.trim() == "1")
+}
+
+/// The signals that mean something here.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+    asked_to_stop: bool,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            asked_to_stop: false,
+        })
+    }
+
+    async fn next_into(&mut self, reload: &mut Reload) {
+        tokio::select! {
+            _ = self.terminate.recv() => self.stop(&reload.desk),
+            _ = self.interrupt.recv() => self.stop(&reload.desk),
+            _ = self.hang_up.recv() => reload.run(),
+        }
+    }
+
+    fn stop(&mut self, desk: &Desk) {
+        if std::mem::replace(&mut self.asked_to_stop, true) {
+            tracing::warn!("told to stop a second time: leaving at once");
+            desk.command(Command::Stop);
+        } else {
+            tracing::info!("told to stop: giving all units away first");
+            desk.command(Command::Drain { hurry: true });
+        }
+    }
+}
+
+/// SIGHUP: the configuration and the revocation list are read again.
+struct Reload {
+    desk: Arc<Desk>,
+    config: Config,
+    path: std::path::PathBuf,
+    admission: Admission,
+}
+
+impl Reload {
+    fn run(&mut self) {
+        let new = match Config::load(&self.path) {
+            Ok(new) => new,
+            Err(errors) => return tracing::error!("reload refused, nothing changes: {errors}"),
+        };
+        match reload_diff(&self.config, &new) {
+            Ok(changes) => {
+                self.take_over(&changes);
+                self.config = new;
+            }
+            Err(refusals) => {
+                for refusal in refusals {
+                    tracing::error!("reload refused, nothing changes: {refusal}");
+                }
+                return;
+            }
+        }
+        self.admission();
+    }
+
+    fn take_over(&self, changes: &phalanx_config::LiveChanges) {
+        if let Some(level) = changes.log_level {
+            self.desk.logging.set_level(level);
+        }
+        if let Some(format) = changes.log_format {
+            self.desk.logging.set_format(format);
+        }
+        if let Some(interval) = changes.balance_interval {
+            self.desk.command(Command::BalanceInterval(interval));
+        }
+        if let Some(routes) = &changes.routes {
+            self.desk.command(Command::Routes(settings::routes(routes)));
+        }
+        if changes.is_empty() {
+            tracing::info!("reloaded: nothing changed");
+        } else {
+            tracing::info!("reloaded: {changes:?}");
+        }
+    }
+
+    fn admission(&self) {
+        let mut admission = self.admission.clone();
+        match load_crl(&mut admission, &self.config) {
+            Ok(false) => {}
+            Ok(true) => {
+                self.desk.command(Command::Admission(Box::new(admission)));
+            }
+            Err(error) => tracing::error!("the old revocation list stays in force: {error}"),
+        }
+    }
+}
+
+/// Reads `crl.pem` beside the identity, if there is one; says whether there is.
+pub(super) fn load_crl(admission: &mut Admission, config: &Config) -> Result<bool, RunError> {
+    let path = config.member.identity.with_file_name("crl.pem");
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(RunError::Management { what: path.display().to_string(), source }),
+    };
+    admission.load_crl(&bytes).map_err(|error| RunError::Crl { path, error })?;
+    Ok(true)
+}

@@ -1,0 +1,233 @@
+//! The status that `phalanx status` shows, from what the cluster thread posted and what the workers counted. Pure: the
+//! same inputs give the same answer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use phalanx_config::Config;
+use phalanx_dataplane::drop_reason::DropReason;
+use phalanx_dataplane::steer::Mode;
+use phalanx_dataplane::unit::{MemberId, Unit};
+use phalanx_dataplane::worker::{Shared, WorkerShared};
+
+use super::board::Posted;
+use crate::cluster::{Owner, Seen, Standing, Time};
+use crate::status::{MemberName, MemberRole, MemberStatus, PacketTotals, PortStatus, QuorumStatus, Status, WorkerStatus};
+
+/// Everything that an answer is made of.
+pub(super) struct Sources<'a> {
+    pub(super) config: &'a Config,
+    pub(super) posted: &'a Posted,
+    pub(super) shared: &'a Shared,
+    /// By port: its hardware address, and the packets that the device itself dropped.
+    pub(super) devices: &'a [Device],
+    /// By worker: the share of its time that packets took lately.
+    pub(super) busy: &'a [f64],
+    /// Log lines that were left out.
+    pub(super) log_left_out: u64,
+    pub(super) now: Time,
+}
+
+/// What only a port's driver knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Device {
+    pub(super) mac: [u8; 6],
+    pub(super) missed: u64,
+    pub(super) errors: u64,
+}
+
+impl Sources<'_> {
+    /// The whole answer.
+    pub(super) fn status(&self) -> Status {
+        let core = &self.posted.core;
+        let cluster = &self.config.cluster;
+        let ms = |ns: u64| ns as f64 / 1e6;
+        let mut status = Status {
+            cluster: cluster.name.clone(),
+            config_version: cluster.config_version,
+            mode: cluster.mode.to_string(),
+            scheme: cluster.scheme.to_string(),
+            member: MemberName { id: core.id.number(), name: self.config.member.name.clone() },
+            role: self.role(),
+            term: core.reign.map_or(core.table.version.term, |reign| reign.term),
+            generation: core.table.version.generation,
+            master: core.reign.map(|reign| reign.master.number()),
+            quorum: QuorumStatus {
+                rule: cluster.quorum.to_string(),
+                of: count(core.quorum_of),
+                heard: count(core.quorum_heard),
+                held: core.quorate,
+            },
+            lease_ms: core.lease_until.map_or(0.0, |until| ms(until.since(self.now).0)),
+            detection_ms: ms(core.detection.0),
+            uptime_s: self.now.0 as f64 / 1e9,
+            members: core.members.iter().map(|seen| self.member(seen)).collect(),
+            workers: self.workers(),
+            ports: self.ports(),
+            drops: self.drops(),
+            held: self.sum(|worker| worker.held.get()),
+            counters: self.totals(),
+            events: self.posted.events.as_ref().clone(),
+            ..Status::default()
+        };
+        let members: Vec<MemberId> = core.members.iter().map(|seen| seen.member.id).collect();
+        for ((unit, entry), mode) in core.table.iter().zip(&core.modes) {
+            let owner = if let Owner::Member(owner) = entry.owner { Some(owner.number()) } else { None };
+            let backups: Vec<u8> = match owner {
+                Some(_) => core.table.backups(unit, &members).into_iter().map(MemberId::number).collect(),
+                None => Vec::new(),
+            };
+            status.units.push(unit.number(), owner, &backups, state_of(entry.owner, *mode), core.id.number());
+        }
+        status
+    }
+
+    /// What this member is, in the operator's words.
+    pub(super) fn role(&self) -> MemberRole {
+        let core = &self.posted.core;
+        match core.standing {
+            Standing::Left => MemberRole::Stopped,
+            _ if core.draining => MemberRole::Draining,
+            Standing::Searching if self.posted.was_member => MemberRole::Exiled,
+            Standing::Searching => MemberRole::Starting,
+            Standing::Joining => MemberRole::Joining,
+            Standing::Following => MemberRole::Member,
+            Standing::Leading => MemberRole::Master,
+        }
+    }
+
+    /// Why this member is not in a state to serve; none: it is.
+    pub(super) fn ailment(&self) -> Option<String> {
+        let core = &self.posted.core;
+        let silent_ns = self.now.since(self.posted.at).0;
+        if silent_ns > 1_000_000_000 {
+            return Some(format!("the cluster thread has said nothing for {} ms", silent_ns / 1_000_000));
+        }
+        if !matches!(core.standing, Standing::Following | Standing::Leading) {
+            return Some(format!("not in a cluster: {}", self.role().as_str()));
+        }
+        if core.draining {
+            return Some("draining".to_owned());
+        }
+        if core.lease_until.is_none_or(|until| until <= self.now) {
+            return Some("the lease has lapsed".to_owned());
+        }
+        let stuck = |worker: &Arc<WorkerShared>| {
+            let last_ns = worker.last_poll_ns.get();
+            last_ns != 0 && self.now.0.saturating_sub(last_ns) > 1_000_000_000
+        };
+        if let Some(worker) = self.shared.workers.iter().position(stuck) {
+            return Some(format!("worker {worker} has not polled for a second"));
+        }
+        let down = |(port, shared): &(&phalanx_config::Port, &phalanx_dataplane::worker::PortShared)| {
+            (!shared.link_up.load(Relaxed)).then(|| port.name.clone())
+        };
+        let down: Vec<String> = self.config.ports.iter().zip(self.shared.ports.iter()).filter_map(|it| down(&it)).collect();
+        (!down.is_empty()).then(|| format!("no link on {}", down.join(", ")))
+    }
+
+    fn member(&self, seen: &Seen) -> MemberStatus {
+        let core = &self.posted.core;
+        let id = seen.member.id;
+        let me = id == core.id;
+        let master = core.reign.is_some_and(|reign| reign.master == id);
+        MemberStatus {
+            id: id.number(),
+            name: self.name_of(id),
+            state: match (me, seen.draining, master) {
+                (true, ..) => self.role(),
+                (_, true, _) => MemberRole::Draining,
+                (_, _, true) => MemberRole::Master,
+                _ => MemberRole::Member,
+            },
+            units: u16::try_from(core.table.units_of(id).count()).unwrap_or(u16::MAX),
+            packets: if me { self.own_packets() } else { 0 },
+            load: if me { self.busy.iter().copied().fold(0.0, f64::max) } else { 0.0 },
+            loss_permille: f64::from(seen.loss_permille),
+            n: core.losses,
+            address: seen.contact.as_ref().map(|contact| contact.address.to_string()).unwrap_or_default(),
+            ports_ok: seen.fit,
+            heard_ms: seen.heard_at.map_or(0.0, |at| self.now.since(at).0 as f64 / 1e6),
+        }
+    }
+
+    /// The name that a member introduced itself with.
+    pub(super) fn name_of(&self, id: MemberId) -> String {
+        if id == self.posted.core.id {
+            return self.config.member.name.clone();
+        }
+        let known = self.posted.names.iter().find(|(member, _)| *member == id);
+        known.map_or_else(|| format!("#{id}"), |(_, name)| name.clone())
+    }
+
+    fn own_packets(&self) -> u64 {
+        Unit::all().map(|unit| self.sum(|worker| worker.loads.of(unit).packets.get())).sum()
+    }
+
+    fn workers(&self) -> Vec<WorkerStatus> {
+        let worker = |(index, worker): (usize, &Arc<WorkerShared>)| WorkerStatus {
+            index: u16::try_from(index).unwrap_or(u16::MAX),
+            core: self.config.workers.cores.get(index).copied(),
+            packets: worker.received.get(),
+            busy: self.busy.get(index).copied().unwrap_or(0.0),
+            held: worker.held.get(),
+            poll_gap_max_us: worker.poll_ns.snapshot().last().map_or(0.0, |(ns, _)| *ns as f64 / 1e3),
+        };
+        self.shared.workers.iter().enumerate().map(worker).collect()
+    }
+
+    fn ports(&self) -> Vec<PortStatus> {
+        let port = |(index, port): (usize, &phalanx_config::Port)| {
+            let sum = |f: fn(&phalanx_dataplane::worker::PortCounters) -> u64| {
+                self.sum(|worker| worker.ports.get(index).map_or(0, f))
+            };
+            let device = self.devices.get(index).copied().unwrap_or_default();
+            PortStatus {
+                name: port.name.clone(),
+                role: port.role.to_string(),
+                mac: phalanx_config::MacAddr(device.mac).to_string(),
+                up: self.shared.ports.get(index).is_some_and(|shared| shared.link_up.load(Relaxed)),
+                rx_packets: sum(|counters| counters.rx_packets.get()),
+                rx_bytes: sum(|counters| counters.rx_bytes.get()),
+                rx_missed: device.missed,
+                tx_packets: sum(|counters| counters.tx_packets.get()),
+                tx_bytes: sum(|counters| counters.tx_bytes.get()),
+            }
+        };
+        self.config.ports.iter().enumerate().map(port).collect()
+    }
+
+    fn drops(&self) -> std::collections::BTreeMap<String, u64> {
+        let counted = DropReason::ALL.iter().map(|reason| (reason.name().to_owned(), self.shared.dropped(*reason)));
+        counted.filter(|(_, packets)| *packets > 0).collect()
+    }
+
+    fn totals(&self) -> PacketTotals {
+        let forwarded = self.sum(|worker| worker.forwarded.get());
+        let relayed = self.sum(|worker| worker.passed_on.get());
+        let delivered = self.sum(|worker| worker.delivered.get());
+        let dropped = self.sum(|worker| worker.drops.total());
+        let held = self.sum(|worker| worker.held.get() + worker.waiting.get());
+        // Copies and reassembled packets came in as well, from this member itself.
+        let received = self.sum(|worker| worker.received.get() + worker.copied.get() + worker.reassembled.get());
+        PacketTotals { received, forwarded, relayed, delivered, dropped, held }
+    }
+
+    pub(super) fn sum(&self, f: impl Fn(&WorkerShared) -> u64) -> u64 {
+        self.shared.workers.iter().map(|worker| f(worker)).fold(0, u64::wrapping_add)
+    }
+}
+
+fn count(number: usize) -> u8 {
+    u8::try_from(number).unwrap_or(u8::MAX)
+}
+
+/// What is the matter with a unit, as this member's workers were told.
+fn state_of(owner: Owner, mode: Mode) -> &'static str {
+    match (owner, mode) {
+        (Owner::Quarantined, _) => "quarantined",
+        (_, Mode::Hold | Mode::HoldOwn | Mode::Unassigned) | (Owner::Unassigned, _) => "held",
+        (_, Mode::MineLogged | Mode::RelayBoth { .. }) => "moving",
+        _ => "assigned",
+    }
+}

@@ -1,0 +1,246 @@
+//! From the configuration to what the cluster core and the workers are told. Each of these types belongs to a crate that
+//! knows nothing of configuration files; this is the one place where they meet.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+use phalanx_config::{Config, DeliveryMode, Idle, Quorum, Role, Route, Scheme};
+use phalanx_dataplane::unit::{MemberId, UNITS};
+use phalanx_dataplane::worker::{self, DataplaneConfig, ProbationTimes};
+use phalanx_dataplane::{filter, neighbour, port, steer};
+
+use crate::cluster::{self, Contact, LOSSES_MAX, Settings, Span};
+
+/// A span of the core's time.
+pub(super) fn span(duration: Duration) -> Span {
+    Span(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// This member's number. The configuration allows no others.
+pub(super) fn member_id(config: &Config) -> Option<MemberId> {
+    MemberId::new(config.member.id.get())
+}
+
+/// The roles of the ports, as members compare them: 1 outside, 2 inside.
+pub(super) fn roles(config: &Config) -> Vec<u8> {
+    let number = |role| match role {
+        Role::Outside => 1,
+        Role::Inside => 2,
+    };
+    config.ports.iter().map(|port| number(port.role)).collect()
+}
+
+/// What the cluster core is told; `incarnation` and `last_membership` come from the disk, `macs` from the ports.
+pub(super) fn core(
+    config: &Config,
+    id: MemberId,
+    macs: Vec<[u8; 6]>,
+    incarnation: u64,
+    last_membership: Vec<MemberId>,
+) -> Settings {
+    let cluster = &config.cluster;
+    Settings {
+        config_digest: config.digest(),
+        roles: roles(config),
+        period: span(cluster.timing.period),
+        losses_min: cluster.timing.losses_min,
+        false_alarm: span(cluster.timing.false_alarm_interval),
+        quorum: match cluster.quorum {
+            Quorum::None => cluster::Quorum::None,
+            Quorum::Majority => cluster::Quorum::Majority,
+        },
+        delivery: match cluster.mode {
+            DeliveryMode::Forward => cluster::Delivery::Forward,
+            DeliveryMode::Unicast | DeliveryMode::Multicast => cluster::Delivery::Shared,
+        },
+        balance_interval: span(cluster.balance_interval),
+        units: UNITS,
+        last_membership,
+        incarnation,
+        ..Settings::new(id, Contact { address: config.link.address, macs })
+    }
+}
+
+/// What the workers are told.
+pub(super) fn dataplane(config: &Config, me: MemberId, key: [u8; 16], seed: u64) -> DataplaneConfig {
+    let limits = &config.limits;
+    let hold_ns = span(limits.hold_time).0;
+    let defaults = steer::Limits::default();
+    DataplaneConfig {
+        me,
+        delivery: delivery(config),
+        scheme: match config.cluster.scheme {
+            Scheme::Steered => filter::Scheme::Steered,
+            Scheme::Classic => filter::Scheme::Classic,
+        },
+        key,
+        ports: config.ports.iter().map(port_spec).collect(),
+        routes: routes(&config.routes),
+        workers: config.workers.count(),
+        idle: match config.workers.idle {
+            Idle::Spin => worker::Idle::Spin,
+            Idle::Interrupt => worker::Idle::Interrupt,
+            Idle::Sleep => worker::Idle::Sleep,
+        },
+        mbufs: limits.mbufs,
+        large_tables: !config.workers.cores.is_empty(),
+        routes_max: limits.routes_max,
+        steering: steer::Limits {
+            held_max: limits.hold_packets_max as usize,
+            held_per_unit_max: (limits.hold_packets_max as usize / 8).max(1),
+            hold_ns,
+            hold_own_ns: hold_ns / 3,
+            ..defaults
+        },
+        neighbours: neighbour::Limits {
+            entries_max: limits.neighbours_max as usize,
+            // So that all packets that wait are never more than the limit, each queue being full.
+            incomplete_max: (limits.neighbour_pending_max / limits.neighbour_queue_max.max(1)).max(1) as usize,
+            queue_max: limits.neighbour_queue_max as usize,
+            ..neighbour::Limits::default()
+        },
+        reassembly_max: limits.reassembly_max,
+        probation: probation(config),
+        seed,
+    }
+}
+
+/// A port that heard nothing for as long as it takes to condemn a member may itself be cut off; a member that took over
+/// alone then listens for as long again before it serves there: if another master lives, that is enough to hear it.
+fn probation(config: &Config) -> ProbationTimes {
+    let timing = &config.cluster.timing;
+    let detection = span(timing.detection(timing.losses_min.max(1))).0;
+    let longest = span(timing.detection(LOSSES_MAX)).0;
+    ProbationTimes { quiet_ns: detection, probation_ns: (2 * detection).min(longest) }
+}
+
+fn delivery(config: &Config) -> port::Delivery {
+    let shared = config.cluster.shared_mac().map(|mac| mac.0);
+    match (config.cluster.mode, shared) {
+        (DeliveryMode::Unicast, Some(mac)) => port::Delivery::Unicast(mac),
+        (DeliveryMode::Multicast, Some(mac)) => port::Delivery::Multicast(mac),
+        _ => port::Delivery::Forward,
+    }
+}
+
+/// The name of the device that a device string makes: what comes before its arguments.
+pub(super) fn device_name(device: &str) -> &str {
+    device.split(',').next().unwrap_or(device)
+}
+
+fn port_spec(from: &phalanx_config::Port) -> port::PortSpec {
+    port::PortSpec {
+        name: from.name.clone(),
+        device: device_name(&from.device).to_owned(),
+        role: match from.role {
+            Role::Outside => port::Role::Outside,
+            Role::Inside => port::Role::Inside,
+        },
+        vlan: from.vlan.map(Into::into),
+        mtu: from.mtu,
+        queues: from.queues.get(),
+        cluster_addresses: from.cluster_addresses.iter().map(interface).collect(),
+        unit_addresses: from.unit_addresses.iter().map(interface).collect(),
+    }
+}
+
+/// Static routes, for the workers.
+pub(super) fn routes(from: &[Route]) -> Vec<port::RouteSpec> {
+    let spec = |route: &Route| port::RouteSpec {
+        to: interface(&route.to),
+        via: route.via,
+        // The configuration allows fewer ports than that.
+        port: u8::try_from(route.port).unwrap_or(u8::MAX),
+    };
+    from.iter().map(spec).collect()
+}
+
+fn interface(net: &IpNet) -> port::Interface {
+    port::Interface { address: net.addr(), prefix_len: net.prefix_len() }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A configuration with an outside and an inside port.
+    pub(crate) fn example(mode: &str) -> Config {
+        let text = format!(
+            r#"
+            [cluster]
+            name = "edge"
+            number = 7
+            config_version = 1
+            mode = "{mode}"
+            quorum = "majority"
+            period_ms = 10
+            [member]
+            name = "m2"
+            id = 2
+            identity = "m2.pem"
+            [link]
+            interface = "c"
+            address = "10.9.0.2:7400"
+            group = "239.80.72.1:7400"
+            [[port]]
+            name = "outside0"
+            device = "net_af_packet0,iface=o"
+            role = "outside"
+            vlan = 100
+            cluster_addresses = ["10.2.0.10/24"]
+            unit_addresses = ["10.2.0.2/24", "fd00:2::2/64"]
+            [[port]]
+            name = "inside0"
+            device = "0000:01:00.0"
+            role = "inside"
+            unit_addresses = ["10.3.0.2/24"]
+            [[route]]
+            to = "0.0.0.0/0"
+            via = "10.2.0.254"
+            [limits]
+            hold_packets_max = 800
+            hold_ms = 300
+            "#
+        );
+        Config::from_str(&text, "m2.toml").unwrap()
+    }
+
+    #[test]
+    fn the_core_is_told_what_the_file_says() {
+        let config = example("unicast");
+        let id = member_id(&config).unwrap();
+        let core = core(&config, id, vec![[2; 6], [4; 6]], 17, vec![id]);
+        assert_eq!((core.id.number(), core.incarnation, core.last_membership.as_slice()), (2, 17, &[id][..]));
+        assert_eq!(core.contact.address, "10.9.0.2:7400".parse().unwrap());
+        assert_eq!(core.contact.macs, [[2; 6], [4; 6]]);
+        assert_eq!((core.quorum, core.delivery), (cluster::Quorum::Majority, cluster::Delivery::Shared));
+        assert_eq!((core.period, core.losses_min), (Span::from_ms(10), 3));
+        assert_eq!(core.roles, [1, 2]);
+        assert_eq!(core.config_digest, config.digest());
+        // The core derives the same times from the period as the configuration promises to the operator.
+        let timing = &config.cluster.timing;
+        for n in 3..=LOSSES_MAX {
+            assert_eq!(core.watch(n), span(timing.detection(n)));
+            assert_eq!(core.lease(n), span(timing.lease(n)));
+            assert_eq!(core.give_away(n), span(timing.reassignment(n)));
+            assert_eq!(core.self_lease(n), span(timing.self_lease(n)));
+        }
+    }
+
+    #[test]
+    fn the_workers_are_told_what_the_file_says() {
+        let config = example("multicast");
+        let told = dataplane(&config, member_id(&config).unwrap(), [9; 16], 5);
+        assert_eq!(told.delivery, port::Delivery::Multicast([3, 0x50, 0x48, 0, 0, 7]));
+        assert_eq!((told.workers, told.key, told.seed), (1, [9; 16], 5));
+        let outside = &told.ports[0];
+        assert_eq!((outside.device.as_str(), outside.vlan, outside.role), ("net_af_packet0", Some(100), port::Role::Outside));
+        assert_eq!(outside.unit_addresses[1].prefix_len, 64);
+        assert_eq!(told.ports[1].device, "0000:01:00.0");
+        assert_eq!((told.routes[0].port, told.routes[0].to.prefix_len), (0, 0));
+        assert_eq!((told.steering.held_max, told.steering.held_per_unit_max), (800, 100));
+        assert_eq!((told.steering.hold_ns, told.steering.hold_own_ns), (300_000_000, 100_000_000));
+        assert_eq!(dataplane(&example("forward"), told.me, [0; 16], 0).delivery, port::Delivery::Forward);
+        assert!(told.probation.quiet_ns > 0 && told.probation.probation_ns > told.probation.quiet_ns);
+    }
+}
