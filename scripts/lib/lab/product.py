@@ -31,6 +31,8 @@ def call(argv, what, timeout=20):
         done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
         raise LabError(f"{what} took longer than {timeout} s") from None
+    except OSError as problem:
+        raise LabError(f"cannot run {argv[0]}: {problem.strerror}; run scripts/setup (or set PHALANX_BIN)") from None
     if done.returncode != 0:
         raise LabError(f"{what} failed ({done.returncode}): {(done.stderr or done.stdout).strip()}")
     return done.stdout
