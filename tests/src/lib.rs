@@ -1,2 +1,4 @@
 //! See ARCHITECTURE.md.
 #![forbid(unsafe_code)]
+
+pub mod sim;

@@ -10,7 +10,7 @@ use super::handover::Part;
 use super::lead::Lead;
 use super::output::Output;
 use super::settings::Delivery;
-use super::table::Owner;
+use super::table::{Owner, Version};
 use super::time::Time;
 
 /// The view that the workers were told of last, and the one that they obey.
@@ -124,6 +124,11 @@ impl Core {
     /// The modes that the workers were told of, for checkers and status.
     pub fn modes(&self) -> &[Mode] {
         &self.views.told().modes
+    }
+
+    /// The newest table that this member holds.
+    pub fn version(&self) -> Version {
+        self.table.version
     }
 
     /// Where the members' data ports are, as the workers were told.
