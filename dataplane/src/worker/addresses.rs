@@ -1,5 +1,5 @@
-//! Which addresses are this cluster's: a question asked of every packet, so a filter of 256 bits answers "none" for
-//! nearly all of them; only the rest is looked up.
+//! Which addresses are this cluster's: a question asked of every packet, so a filter of 4096 bits answers "none"
+//! for nearly all of them; only the rest is looked up.
 
 use std::net::IpAddr;
 
@@ -29,24 +29,27 @@ pub struct Address {
 }
 
 /// All addresses of all ports.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Addresses {
-    filter: [u64; 4],
+    filter: [u64; FILTER_WORDS],
     all: Vec<Address>,
     ports: Vec<PortSpec>,
 }
 
+/// 512 bytes: with a few dozen addresses, one packet in a hundred is looked up in vain.
+const FILTER_WORDS: usize = 64;
+
 #[inline]
 fn filter_bit(number: u128) -> (usize, u64) {
     let folded = number as u32 ^ (number >> 32) as u32 ^ (number >> 64) as u32 ^ (number >> 96) as u32;
-    let hash = folded.wrapping_mul(0x9e37_79b1) >> 24;
+    let hash = folded.wrapping_mul(0x9e37_79b1) >> 20;
     ((hash >> 6) as usize, 1 << (hash & 63))
 }
 
 impl Addresses {
     /// The addresses of these ports; a port's index is its place.
     pub fn new(ports: &[PortSpec]) -> Self {
-        let mut addresses = Self { filter: [0; 4], all: Vec::new(), ports: ports.to_vec() };
+        let mut addresses = Self { filter: [0; FILTER_WORDS], all: Vec::new(), ports: ports.to_vec() };
         for (port, spec) in ports.iter().enumerate() {
             let port = port as PortIndex;
             spec.cluster_addresses.iter().for_each(|i| addresses.add(i, Owner::Cluster, port));

@@ -105,6 +105,13 @@ impl Path {
         self.act();
     }
 
+    /// A neighbour that is known without having been asked for.
+    pub(super) fn introduce(&mut self, port: PortIndex, address: IpAddr, mac: MacAddr, now_ns: u64) {
+        self.now_ns = now_ns;
+        self.learn(port, address, mac, Evidence::RequestForUs);
+        self.learn(port, address, mac, Evidence::Reply);
+    }
+
     /// Asks who has a neighbour's address, from this member's own.
     pub(super) fn ask(&mut self, hop: NextHop, unicast_to: Option<MacAddr>) {
         let (port, target) = (hop.port as PortIndex, hop.ip());

@@ -7,7 +7,7 @@
 use dpdk::{Burst, Mbuf};
 
 use super::path::Path;
-use super::routes::Hop;
+use super::routes::{Adjacency, Hop};
 use super::transmit::Kind;
 use crate::drop_reason::DropReason;
 use crate::icmp_error::{self, Complaint};
@@ -172,7 +172,8 @@ impl Path {
             let mut header = [0; 12];
             header[..6].copy_from_slice(&mac.0);
             header[6..].copy_from_slice(&path.origin.mac.0);
-            self.cache.put(destination as u32, header, path.mtu, port);
+            let adjacency = Adjacency { header, mtu: path.mtu, port };
+            self.cache.put(destination as u32, adjacency);
         }
     }
 

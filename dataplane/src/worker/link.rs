@@ -12,8 +12,9 @@ use super::routes::RouteError;
 use crate::port::{PortIndex, RouteSpec};
 use crate::steer::{Notice, Order};
 
-/// Orders that may wait for a worker.
-const ORDERS_MAX: usize = 1024;
+/// Orders that may wait for a worker. A change of the table can bring a release for each of 1024 units; three such changes
+/// and the keepalives of a second fit.
+const ORDERS_MAX: usize = 8192;
 /// Notices that may wait for the cluster thread: one per unit and some.
 const NOTICES_MAX: usize = 2048;
 /// Cluster frames that may wait for the cluster thread. A keepalive period brings one per member and port.

@@ -42,6 +42,8 @@ pub use routes::{Hop, RouteError, Routes};
 pub use setup::{Dataplane, DataplaneConfig, Idle, SetupError};
 pub use shared::{DropCounters, Loads, PortCounters, PortShared, ProbationTimes, Shared, UnitLoad, WorkerShared};
 
+use std::net::IpAddr;
+
 use dpdk::RxQueue;
 use dpdk::wait::WaitSet;
 
@@ -50,6 +52,7 @@ use crate::icmp_error::TokenBucket;
 use crate::port::PortIndex;
 use crate::steer::Steering;
 use crate::unit::MemberId;
+use crate::wire::MacAddr;
 
 /// A worker. Move it to its thread and call [`Worker::run`].
 pub struct Worker {
@@ -57,6 +60,7 @@ pub struct Worker {
     index: usize,
     workers: usize,
     clock: Clock,
+    rate: dpdk::clock::Rate,
     filter: Filter,
     steering: Steering<Packet>,
     look: Look,
@@ -85,6 +89,13 @@ impl Worker {
     /// Its number.
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// Tells of a neighbour before it was asked for: benchmarks have nobody who would answer. Believed for as long as
+    /// any answer ([`crate::neighbour::Limits::reachable_ns`]), then asked after like all others.
+    pub fn introduce(&mut self, port: PortIndex, address: IpAddr, mac: MacAddr) {
+        let now_ns = self.clock.now_ns();
+        self.path.introduce(port, address, mac, now_ns);
     }
 
     /// How many packets it holds for units on their way.

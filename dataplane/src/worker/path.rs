@@ -58,8 +58,10 @@ pub(super) struct Path {
     pub(super) peers: Vec<Option<Vec<[u8; 6]>>>,
     /// Units that became ours with the last views and have not had a packet yet.
     pub(super) fresh: Fresh,
-    /// What a packet costs, from the last bursts.
-    pub(super) cycles_per_packet: u64,
+    /// The unit of the last packet of ours: it stands for its round (see [`Self::charge`]).
+    pub(super) sampled: Option<Unit>,
+    /// Which hardware addresses may be members': one bit for each of 64 hashes.
+    pub(super) member_filter: u64,
 }
 
 /// Watches for the first packet of units that were just taken over.
@@ -84,7 +86,21 @@ impl Fresh {
     }
 }
 
+/// A hardware address's bit in the filter of members.
+fn member_bit(mac: [u8; 6]) -> u64 {
+    let [a, b, c, d, e, f] = mac;
+    let number = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
+    1 << (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
+}
+
 impl Path {
+    /// Whether a frame is certainly not from a member.
+    #[inline]
+    pub(super) fn is_from_host(&self, frame: &[u8]) -> bool {
+        let from: Option<[u8; 6]> = crate::wire::bytes::array(frame, 6);
+        from.is_some_and(|mac| self.member_filter & member_bit(mac) == 0)
+    }
+
     /// The member whose port has this hardware address.
     pub(super) fn member_at(&self, mac: MacAddr, port: PortIndex) -> Option<MemberId> {
         let is_there =
@@ -96,6 +112,8 @@ impl Path {
     /// Takes over what a view says beside the modes.
     pub(super) fn set_view(&mut self, view: &View) {
         self.answers = view.answers;
+        let macs = view.peers.iter().flatten().flatten();
+        self.member_filter = macs.fold(0, |filter, mac| filter | member_bit(*mac));
         self.peers.clone_from(&view.peers);
     }
 
@@ -110,9 +128,18 @@ impl Path {
         let load = self.counters.loads.of(unit);
         load.packets.add(1);
         load.bytes.add(bytes.into());
-        load.cycles.add(self.cycles_per_packet);
+        self.sampled = Some(unit);
         if self.fresh.any {
             self.note_first(unit);
+        }
+    }
+
+    /// Charges a round's cycles to the unit of one of its packets. Over many rounds each unit is charged its share,
+    /// at a fraction of the cost of charging every packet.
+    #[inline]
+    pub(super) fn charge(&mut self, cycles: u64) {
+        if let Some(unit) = self.sampled.take() {
+            self.counters.loads.of(unit).cycles.add(cycles);
         }
     }
 

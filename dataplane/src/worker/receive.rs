@@ -15,7 +15,7 @@ use crate::drop_reason::DropReason;
 use crate::parse::{Family, ParseDrop, Summary, summarise};
 use crate::port::PortIndex;
 use crate::steer::{Source, Verdict, code};
-use crate::unit::Unit;
+use crate::unit::{MemberId, Unit};
 use crate::wire::{EtherType, MacAddr, bytes, icmpv6, proto};
 
 impl Worker {
@@ -40,10 +40,22 @@ impl Worker {
                         self.path.process_packet(unit, Packet { mbuf, port });
                     }
                 }
+                relay if fast && relay & code::RELAY != 0 && self.path.is_from_host(mbuf.data()) => {
+                    self.pass_on_fast(relay, Packet { mbuf, port });
+                }
                 _ => self.receive_one(mbuf, port, careful),
             }
         }
         self.path.drop_burst(&mut not_ours, DropReason::NotOwner);
+    }
+
+    /// Passes an ordinary packet on to the member that its unit's code names.
+    #[inline]
+    fn pass_on_fast(&mut self, relay: u8, packet: Packet) {
+        match MemberId::new(relay & !code::RELAY) {
+            Some(to) => self.path.pass_on_packet(packet, to),
+            None => self.path.drop_packet(packet.mbuf, DropReason::NoPeer),
+        }
     }
 
     /// Handles one packet, with every check. `probation`: only the members' own frames count.

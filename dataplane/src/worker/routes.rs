@@ -175,13 +175,9 @@ fn connected(ports: &[PortSpec]) -> Vec<RouteSpec> {
     routes
 }
 
-/// What the head of a frame to some destination becomes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[repr(align(32))]
-pub(super) struct Cached {
-    /// The destination.
-    destination: u32,
-    epoch: u32,
+/// How a frame to some neighbour begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Adjacency {
     /// The neighbour's address, then the port's own.
     pub(super) header: [u8; 12],
     /// The port's MTU.
@@ -190,46 +186,81 @@ pub(super) struct Cached {
     pub(super) port: PortIndex,
 }
 
-/// Entries of the cache: 256 KiB, which a second-level cache holds.
-const CACHE_LEN: usize = 8192;
+/// Sets of the cache: 128 KiB, which a second-level cache holds.
+const SETS: usize = 2048;
+/// Entries of a set: one cache line.
+const WAYS: usize = 8;
+/// Neighbours that the cache tells apart.
+const ADJACENCIES_MAX: usize = 4096;
+
+/// Eight entries: destination, epoch, and the adjacency's number, in 32, 16 and 16 bits.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Set([u64; WAYS]);
 
 /// The cache of destinations (IPv4).
 pub(super) struct Cache {
-    entries: Box<[Cached; CACHE_LEN]>,
-    epoch: u32,
+    sets: Box<[Set]>,
+    adjacencies: Vec<Adjacency>,
+    epoch: u16,
+    /// Whose turn it is to give way in a full set.
+    turn: usize,
 }
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { entries: Box::new([Cached::default(); CACHE_LEN]), epoch: 1 }
+        let adjacencies = Vec::with_capacity(ADJACENCIES_MAX);
+        Self { sets: vec![Set::default(); SETS].into_boxed_slice(), adjacencies, epoch: 1, turn: 0 }
     }
 }
 
 impl Cache {
     #[inline]
     fn place(destination: u32) -> usize {
-        (destination.wrapping_mul(0x9e37_79b1) >> 19) as usize % CACHE_LEN
+        (destination.wrapping_mul(0x9e37_79b1) >> 21) as usize % SETS
+    }
+
+    #[inline]
+    fn key(&self, destination: u32) -> u64 {
+        u64::from(destination) << 16 | u64::from(self.epoch)
     }
 
     /// What is known of a destination in this epoch.
     #[inline]
-    pub(super) fn get(&self, destination: u32) -> Option<&Cached> {
-        let entry = &self.entries[Self::place(destination)];
-        (entry.destination == destination && entry.epoch == self.epoch).then_some(entry)
+    pub(super) fn get(&self, destination: u32) -> Option<&Adjacency> {
+        let key = self.key(destination);
+        let set = self.sets.get(Self::place(destination))?;
+        let entry = set.0.iter().find(|entry| **entry >> 16 == key)?;
+        self.adjacencies.get(usize::from(*entry as u16))
     }
 
     /// Notes a destination for the rest of the epoch.
-    pub(super) fn put(&mut self, destination: u32, header: [u8; 12], mtu: u16, port: PortIndex) {
-        let entry = Cached { destination, epoch: self.epoch, header, mtu, port };
-        self.entries[Self::place(destination)] = entry;
+    pub(super) fn put(&mut self, destination: u32, adjacency: Adjacency) {
+        let known = self.adjacencies.iter().rposition(|a| *a == adjacency);
+        let number = match known {
+            Some(number) => number,
+            None if self.adjacencies.len() < ADJACENCIES_MAX => {
+                self.adjacencies.push(adjacency);
+                self.adjacencies.len() - 1
+            }
+            None => return,
+        };
+        let entry = self.key(destination) << 16 | number as u64;
+        let epoch = self.epoch;
+        self.turn = self.turn.wrapping_add(1);
+        let Some(Set(ways)) = self.sets.get_mut(Self::place(destination)) else { return };
+        let is_old = |entry: &u64| (*entry >> 16) as u16 != epoch;
+        let way = ways.iter().position(is_old).unwrap_or(self.turn % WAYS);
+        ways[way] = entry;
     }
 
     /// Begins a new epoch: everything is looked up anew.
     pub(super) fn forget(&mut self) {
+        self.adjacencies.clear();
         self.epoch = self.epoch.wrapping_add(1);
         if self.epoch == 0 {
-            // After 2^32 epochs an entry of the first would look fresh.
-            self.entries.fill(Cached::default());
+            // After 2^16 epochs an entry of the first would look fresh.
+            self.sets.fill(Set::default());
             self.epoch = 1;
         }
     }
@@ -239,16 +270,31 @@ impl Cache {
 mod tests {
     use super::*;
 
+    fn adjacency(port: PortIndex) -> Adjacency {
+        Adjacency { header: [port; 12], mtu: 1500, port }
+    }
+
     #[test]
     fn the_cache_forgets_with_each_epoch() {
         let mut cache = Cache::default();
-        cache.put(7, [1; 12], 1500, 2);
-        assert_eq!(cache.get(7).map(|e| (e.mtu, e.port)), Some((1500, 2)));
+        cache.put(7, adjacency(2));
+        assert_eq!(cache.get(7), Some(&adjacency(2)));
         assert_eq!(cache.get(8), None);
         cache.forget();
         assert_eq!(cache.get(7), None);
-        cache.epoch = u32::MAX;
+        cache.epoch = u16::MAX;
         cache.forget();
         assert_eq!((cache.epoch, cache.get(0)), (1, None));
+    }
+
+    #[test]
+    fn many_destinations_fit_and_none_is_mixed_up() {
+        let mut cache = Cache::default();
+        let destinations = (0..8192u32).map(|n| 0xc612_0000 + n * 7);
+        destinations.clone().for_each(|d| cache.put(d, adjacency((d % 3) as u8)));
+        let found = destinations.clone().filter(|d| cache.get(*d).is_some()).count();
+        assert!(found > 7500, "{found}");
+        assert!(destinations.clone().all(|d| cache.get(d).is_none_or(|a| u32::from(a.port) == d % 3)));
+        assert_eq!(cache.adjacencies.len(), 3);
     }
 }

@@ -51,12 +51,14 @@ impl Worker {
     pub fn poll_once(&mut self) -> usize {
         let orders = self.link.orders();
         let begin = dpdk::clock::cycles();
-        let begin_ns = self.clock.now_ns();
-        self.look_at_lease(begin_ns);
         let mut count = 0;
         for queue in 0..self.rx.len() {
             count += self.poll_queue(queue);
         }
+        if count == 0 {
+            self.look_at_lease(self.clock.now_ns());
+        }
+        let begin_ns = self.path.now_ns;
         for inlet in 0..self.handover.inlets() {
             count += self.poll_inlet(inlet);
         }
@@ -70,10 +72,9 @@ impl Worker {
         counters.last_poll_ns.set(begin_ns);
         counters.held.set(self.steering.held() as u64);
         if count > 0 {
-            let cycles = dpdk::clock::cycles().saturating_sub(begin) / count as u64;
-            self.path.cycles_per_packet = (self.path.cycles_per_packet * 7 + cycles) / 8;
-            let taken_ns = self.path.now_ns.saturating_sub(begin_ns);
-            self.path.counters.poll_ns.record(taken_ns);
+            let cycles = dpdk::clock::cycles().saturating_sub(begin);
+            self.path.charge(cycles);
+            self.path.counters.poll_ns.record(self.rate.to_ns(cycles));
         }
         count
     }

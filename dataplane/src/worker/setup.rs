@@ -205,6 +205,7 @@ impl Parts<'_> {
             index: self.index,
             workers: config.workers.max(1),
             clock: self.clock,
+            rate: dpdk::clock::Rate::of(self.eal),
             filter: Filter::new(config.scheme, config.key),
             steering: Steering::new(config.me, config.steering),
             look: Look::default(),
@@ -269,7 +270,8 @@ impl Parts<'_> {
             answers: false,
             peers: Vec::new(),
             fresh: Fresh::NONE,
-            cycles_per_packet: 0,
+            sampled: None,
+            member_filter: 0,
         })
     }
 

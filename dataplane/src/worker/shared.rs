@@ -130,15 +130,14 @@ impl DropCounters {
 #[derive(Debug)]
 pub struct Loads(Box<[UnitLoad]>);
 
-/// One unit's load, in 32 bytes: two units to a cache line.
+/// One unit's load.
 #[derive(Debug, Default)]
-#[repr(align(32))]
 pub struct UnitLoad {
     /// Packets processed.
     pub packets: Counter,
     /// Their bytes.
     pub bytes: Counter,
-    /// Processor cycles that they took, as far as can be told: a burst's cycles are shared evenly by its packets.
+    /// Processor cycles that they took, by sampling: each round of the poll loop is charged to one of its units.
     pub cycles: Counter,
 }
 

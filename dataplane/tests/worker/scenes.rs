@@ -88,7 +88,7 @@ fn forwards_v6(eal: &Eal) {
     let mut stage = Stage::new(eal, Delivery::Forward, 1500);
     stage.set_all(Mode::Mine, true);
     let frame = udp(&stage, 30).frame("fd00:2::100", "fd00:3::100");
-    let out = stage.exchange(OUTSIDE, &[frame.clone()]);
+    let out = stage.exchange(OUTSIDE, std::slice::from_ref(&frame));
     let asked = summary(&out[INSIDE][0]);
     assert_eq!((asked.proto, asked.src_ip()), (proto::ICMPV6, v6("fd00:3::1").into()));
     let mac = stage.mac(INSIDE);
@@ -103,7 +103,7 @@ fn forwards_v6(eal: &Eal) {
 fn reports_errors(eal: &Eal) {
     let mut stage = ready(eal, Delivery::Forward, 1500);
     let dying = Ip { ttl: 1, ..udp(&stage, 30) }.frame("10.2.0.100", "10.3.0.100");
-    let out = stage.exchange(OUTSIDE, &[dying.clone()]);
+    let out = stage.exchange(OUTSIDE, std::slice::from_ref(&dying));
     let error = summary(&out[OUTSIDE][0]);
     assert_eq!((error.proto, error.src_ip()), (proto::ICMP, v4("10.2.0.10").into()));
     assert_eq!(error.l4(&out[OUTSIDE][0])[0], 11, "time exceeded");
@@ -174,7 +174,7 @@ fn figure_9_forward(eal: &Eal) {
     let frame = udp(&stage, 30).frame("10.2.0.100", "10.3.0.100");
     // The master passes on what another member owns: only the hardware addresses change.
     stage.set_all(Mode::Relay(member(2)), true);
-    let out = stage.exchange(OUTSIDE, &[frame.clone()]);
+    let out = stage.exchange(OUTSIDE, std::slice::from_ref(&frame));
     assert_eq!((out[OUTSIDE].len(), out[INSIDE].len()), (1, 0));
     assert_eq!(macs(&out[OUTSIDE][0]), (MacAddr(PEER_MACS[OUTSIDE]), stage.mac(OUTSIDE)));
     assert_eq!(out[OUTSIDE][0][12..], frame[12..]);
@@ -197,14 +197,14 @@ fn figure_9_forward(eal: &Eal) {
     assert_eq!(out[INSIDE].len(), 1, "a marker on every port");
     // A planned move away: processed here, and a copy to the new owner.
     stage.set_all(Mode::RelayBoth { from: member(1), to: member(2) }, true);
-    let out = stage.exchange(OUTSIDE, &[frame.clone()]);
+    let out = stage.exchange(OUTSIDE, std::slice::from_ref(&frame));
     assert_eq!((out[OUTSIDE].len(), out[INSIDE].len()), (1, 1));
     assert_eq!(summary(&out[OUTSIDE][0]).ttl, 64, "the copy is as it came in");
     assert_eq!(summary(&out[INSIDE][0]).ttl, 63);
     // Passed-on packets are processed by the owner, and dropped by anyone else.
     let relayed = Ip { from: MacAddr(PEER_MACS[OUTSIDE]), ..udp(&stage, 30) }.frame("10.2.0.100", "10.3.0.100");
     stage.set_all(Mode::Mine, false);
-    let out = stage.exchange(OUTSIDE, &[relayed.clone()]);
+    let out = stage.exchange(OUTSIDE, std::slice::from_ref(&relayed));
     assert_eq!(out[INSIDE].len(), 1);
     stage.set_all(Mode::Relay(member(2)), true);
     let out = stage.exchange(OUTSIDE, &[relayed]);
@@ -226,7 +226,7 @@ fn figure_9_shared(eal: &Eal) {
         assert_eq!(out[OUTSIDE].len(), 0);
         // Every member sees the packet; the owner forwards it, from its own address.
         let frame = Ip { to: MacAddr(shared), ..udp(&stage, 30) }.frame("10.2.0.100", "10.3.0.100");
-        let out = stage.exchange(OUTSIDE, &[frame.clone()]);
+        let out = stage.exchange(OUTSIDE, std::slice::from_ref(&frame));
         assert_eq!(macs(&out[INSIDE][0]), (SERVER, stage.mac(INSIDE)));
         // The others drop it.
         stage.set_all(Mode::Drop, true);
@@ -235,7 +235,7 @@ fn figure_9_shared(eal: &Eal) {
         assert_eq!(stage.data.shared.dropped(DropReason::NotOwner), 2);
         // A takeover: what the master passes on is not processed a second time.
         stage.set_all(Mode::HoldOwn, false);
-        assert_eq!(stage.exchange(OUTSIDE, &[frame.clone()])[INSIDE].len(), 0);
+        assert_eq!(stage.exchange(OUTSIDE, std::slice::from_ref(&frame))[INSIDE].len(), 0);
         let own = stage.mac(OUTSIDE);
         let relayed =
             Ip { to: own, from: MacAddr(PEER_MACS[OUTSIDE]), ..udp(&stage, 30) }.frame("10.2.0.100", "10.3.0.100");
@@ -305,7 +305,7 @@ fn no_allocation(eal: &Eal) {
     let mut stage = ready(eal, Delivery::Forward, 1500);
     let frames: Vec<_> = (0..16).map(|_| udp(&stage, 30).frame("10.2.0.100", "10.3.0.100")).collect();
     let v6 = udp(&stage, 30).frame("fd00:2::100", "fd00:3::100");
-    stage.exchange(OUTSIDE, &[v6.clone()]);
+    stage.exchange(OUTSIDE, std::slice::from_ref(&v6));
     let mac = stage.mac(INSIDE);
     stage.exchange(INSIDE, &[advertisement(mac, SERVER, "fd00:3::100", "fd00:3::1")]);
     for mode in [Mode::Mine, Mode::Drop, Mode::Relay(member(2)), Mode::Hold, Mode::MineLogged] {
