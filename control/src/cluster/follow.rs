@@ -224,6 +224,12 @@ impl Core {
         }
         let before = std::mem::replace(&mut self.members, next.clone());
         let me = self.id();
+        // A new life counts its keepalives from one again.
+        for member in next.iter().filter(|member| !before.contains(member)) {
+            if let Some(peer) = self.peers.get_mut(&member.id) {
+                peer.seq = 0;
+            }
+        }
         let went = before.iter().filter(|member| !next.contains(member) && member.id != me).map(|m| (m.id, false));
         let came = next.iter().filter(|member| !before.contains(member) && member.id != me).map(|m| (m.id, true));
         self.outputs.extend(went.chain(came).map(|(id, came)| Output::TellApps(id, came)));
