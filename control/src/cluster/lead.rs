@@ -29,8 +29,11 @@ pub(super) struct Follower {
     /// Whether it has spoken under this reign.
     pub(super) spoke: bool,
     pub(super) loss: Loss,
-    /// When this master sent the last keepalive that the follower is known to have heard.
+    /// When this master sent the last keepalive that the follower is known to have heard; moved along when this master
+    /// was late itself: it judges by this.
     pub(super) fresh_at: Time,
+    /// The same as it was: this master's own lease under `majority` counts from it.
+    confirmed_at: Time,
     pub(super) applied: Version,
     pub(super) holds: Version,
     pub(super) draining: bool,
@@ -47,6 +50,7 @@ impl Follower {
             spoke: false,
             loss: Loss::default(),
             fresh_at: now,
+            confirmed_at: now,
             applied: Version::default(),
             holds: Version::default(),
             draining: false,
@@ -273,7 +277,7 @@ impl Core {
                     .followers
                     .iter()
                     .filter(|(id, follower)| lead.basis.contains(id) && follower.spoke)
-                    .map(|(_, follower)| follower.fresh_at)
+                    .map(|(_, follower)| follower.confirmed_at)
                     .chain([lead.last_sent])
                     .collect();
                 heard.sort_unstable_by(|a, b| b.cmp(a));
@@ -291,7 +295,7 @@ impl Core {
         let Role::Lead(lead) = &mut self.role else { return false };
         let watch = self.settings.watch(lead.losses.max(lead.losses_before));
         let follows = |(id, follower): &(&MemberId, &Follower)| {
-            lead.basis.contains(id) && follower.spoke && now.since(follower.fresh_at) < watch
+            lead.basis.contains(id) && follower.spoke && now.since(follower.confirmed_at) < watch
         };
         let with_me = 1 + lead.followers.iter().filter(follows).count();
         let quorate = quorum_is_none || with_me * 2 > lead.basis.len();
@@ -325,6 +329,7 @@ impl Core {
         follower.seq = keepalive.seq;
         follower.spoke_at = now;
         follower.fresh_at = follower.fresh_at.max(heard_at.unwrap_or_default());
+        follower.confirmed_at = follower.confirmed_at.max(heard_at.unwrap_or_default());
         follower.applied = keepalive.applied;
         follower.holds = keepalive.holds;
         follower.hears.clone_from(&keepalive.hears);
