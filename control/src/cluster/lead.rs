@@ -364,7 +364,9 @@ impl Core {
         if dead.is_empty() {
             return;
         }
-        let left = lead.basis.iter().filter(|id| !dead.iter().any(|(dead, _)| dead == *id)).count();
+        // Only those who follow count as left: the others may follow somebody else who counts them too.
+        let left = |id: &&MemberId| **id == lead.reign.master || lead.followers.get(*id).is_some_and(|f| f.spoke);
+        let left = lead.basis.iter().filter(left).filter(|id| !dead.iter().any(|(dead, _)| dead == *id)).count();
         if !self.quorum_is_none() && left * 2 <= lead.basis.len() {
             return;
         }
