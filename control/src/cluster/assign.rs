@@ -57,7 +57,7 @@ impl Core {
                 continue;
             }
             changed += 1;
-            lead.loading.taken_over(unit, now);
+            lead.loading.taken_over(unit, now, moved.contains(&unit));
             match entry.owner {
                 Owner::Member(owner) if owner != me && !moved.contains(&unit) => {
                     lead.pending.insert(unit, Pending { owner, version, since: now });

@@ -40,10 +40,13 @@ impl Loading {
         }
     }
 
-    /// A unit has a new owner.
-    pub(super) fn taken_over(&mut self, unit: Unit, now: Time) {
+    /// A unit has a new owner; `alive`: the old one survived it, which ends a row of deaths.
+    pub(super) fn taken_over(&mut self, unit: Unit, now: Time, alive: bool) {
         if let Some(at) = self.taken_at.get_mut(unit.index()) {
             *at = Some(now);
+        }
+        if alive && let Some(strikes) = self.strikes.get_mut(unit.index()) {
+            *strikes = 0;
         }
     }
 
