@@ -318,6 +318,10 @@ impl Core {
 
     /// A judge that was itself late does not condemn others for it: all clocks on others move along.
     fn wake(&mut self, now: Time) {
+        // Before anything else is taken in: what waited meanwhile must not renew what has lapsed.
+        if self.master_slept(now) {
+            return self.rejoin(now, RejoinReason::Slept, None);
+        }
         let late = self.due_at.map_or(Span(0), |due| now.since(due));
         if late <= self.settings.period.quarters(1) {
             return;

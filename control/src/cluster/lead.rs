@@ -206,11 +206,15 @@ impl Core {
         self.lead_timeout(now);
     }
 
+    /// Whether this master was silent for so long that others have taken over.
+    pub(super) fn master_slept(&self, now: Time) -> bool {
+        let Role::Lead(lead) = &self.role else { return false };
+        !lead.followers.is_empty() && now.since(lead.last_sent) >= self.settings.watch(lead.losses_low())
+    }
+
     pub(super) fn lead_timeout(&mut self, now: Time) {
-        let Role::Lead(lead) = &self.role else { return };
-        let slept = now.since(lead.last_sent) >= self.settings.watch(lead.losses_low());
-        if slept && !lead.followers.is_empty() {
-            return self.rejoin(now, RejoinReason::Slept, None);
+        if !matches!(self.role, Role::Lead(_)) {
+            return;
         }
         self.bury_the_dead(now);
         self.send_due_keepalive(now);
