@@ -12,6 +12,7 @@ use phalanx_control::cluster::{Quorum, Span};
 use phalanx_dataplane::steer::Mode;
 use phalanx_dataplane::unit::Unit;
 
+use super::node::Node;
 use super::world::World;
 
 /// After so many periods of hearing each other, two members that both were master know it.
@@ -101,7 +102,13 @@ impl World {
     /// How many units nobody would process now.
     pub(super) fn unowned(&self) -> usize {
         let owned = |unit: &Unit| self.nodes.iter().any(|node| node.owns(self.now, *unit));
-        Unit::all().take(self.common.units).filter(|unit| !owned(unit)).count()
+        Unit::all().take(self.common.units).filter(|unit| !owned(unit) && !self.is_quarantined(*unit)).count()
+    }
+
+    /// Whether the unit killed two owners in a row, as far as some member believes.
+    fn is_quarantined(&self, unit: Unit) -> bool {
+        let mode = |node: &Node| node.process.as_ref().is_some_and(|p| p.worker.mode(unit) == Mode::Quarantined);
+        self.nodes.iter().any(mode)
     }
 
     /// While a member stays in the cluster, neither its term nor its table goes back.
@@ -135,12 +142,12 @@ impl World {
         let Some(process) = &self.nodes[master].process else { return Some("the master is dead".into()) };
         for unit in Unit::all().take(self.common.units) {
             let owners: Vec<_> = self.nodes.iter().filter(|node| node.owns(self.now, unit)).map(|n| n.id).collect();
-            if owners.len() != 1 {
+            if owners.len() != 1 && !self.is_quarantined(unit) {
                 let modes = self.nodes.iter().map(|n| n.process.as_ref().map(|p| p.worker.mode(unit)));
                 return Some(format!("unit {unit} is owned by {owners:?}: {:?}", modes.collect::<Vec<_>>()));
             }
             let mode = process.worker.mode(unit);
-            if matches!(mode, Mode::Hold | Mode::Unassigned) && owners[0] == leader.master {
+            if matches!(mode, Mode::Hold | Mode::Unassigned) && owners.first() == Some(&leader.master) {
                 return Some(format!("the master still has unit {unit} in {mode:?}"));
             }
         }

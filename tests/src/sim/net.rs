@@ -76,7 +76,7 @@ impl Net {
             return [None; 2];
         }
         let (tx, rx) = (self.lines[from].tx[path], self.lines[to].rx[path]);
-        let mut copy = |rng: &mut Rng| {
+        let copy = |rng: &mut Rng| {
             if rng.permille(tx.loss) || rng.permille(rx.loss) {
                 return None;
             }

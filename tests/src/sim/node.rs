@@ -38,7 +38,7 @@ pub enum Act {
     /// Passed on.
     PassOn(Packet, MemberId),
     /// Dropped.
-    Drop(DropReason),
+    Drop(Packet, DropReason),
     /// A marker.
     Marker(MemberId, u64),
 }
@@ -56,8 +56,8 @@ impl Sink<Packet> for Acts {
         self.0.push(Act::PassOn(packet, to));
     }
 
-    fn drop(&mut self, _: Packet, reason: DropReason) {
-        self.0.push(Act::Drop(reason));
+    fn drop(&mut self, packet: Packet, reason: DropReason) {
+        self.0.push(Act::Drop(packet, reason));
     }
 
     fn marker(&mut self, to: MemberId, token: u64) {
@@ -261,7 +261,7 @@ impl Process {
         match verdict {
             Verdict::Process(packet) => acts.0.push(Act::Process(packet)),
             Verdict::PassOn(packet, to) => acts.0.push(Act::PassOn(packet, to)),
-            Verdict::Drop(_, reason) => acts.0.push(Act::Drop(reason)),
+            Verdict::Drop(packet, reason) => acts.0.push(Act::Drop(packet, reason)),
             Verdict::Held => {}
             Verdict::Copy { packet, from, to, digest } => {
                 self.books.received += 1;

@@ -60,6 +60,11 @@ impl Traffic {
         self.last.fill([0; 3]);
     }
 
+    /// Nobody serves this packet's unit, on purpose.
+    pub(super) fn excuse(&mut self, packet: Packet) {
+        self.ledger[packet.id as usize].must = false;
+    }
+
     /// What the worker reports of its units.
     pub(super) fn loads(&self, process: &Process, me: MemberId, units: usize) -> Vec<(Unit, u32)> {
         let load = |unit: Unit| if unit == self.hot { 900 } else { 10 + u32::from(unit.number() % 7) * 5 };

@@ -8,6 +8,7 @@ use std::collections::BinaryHeap;
 use std::rc::Rc;
 
 use phalanx_control::cluster::{ClusterEvent, Delivery, Message, Output, Path, Quorum, Span, Time, To};
+use phalanx_dataplane::drop_reason::DropReason;
 use phalanx_dataplane::steer::{Notice, Order, Source};
 use phalanx_dataplane::unit::MemberId;
 
@@ -294,9 +295,12 @@ impl World {
                         self.at(then, Event::Frame(to.index(), port, Source::Member(me), packet));
                     }
                 }
-                Act::Drop(reason) => {
+                Act::Drop(packet, reason) => {
                     process.books.dropped += 1;
-                    self.note(|| format!("{me} drops a packet: {reason}"));
+                    self.note(|| format!("{me} drops {packet:?}: {reason}"));
+                    if reason == DropReason::Quarantined {
+                        self.traffic.excuse(packet);
+                    }
                 }
                 Act::Marker(to, token) => {
                     for port in 1..PATHS {
@@ -358,7 +362,7 @@ impl World {
             }
             _ => return Ok(()),
         };
-        if !matches!(event, Event::Timer(..) | Event::Loads(..)) {
+        if self.nodes[at].process.is_some() && !matches!(event, Event::Timer(..) | Event::Loads(..)) {
             let id = self.nodes[at].id;
             self.note(|| format!("{id} < {}", brief(&event)));
         }
