@@ -456,7 +456,10 @@ impl Core {
             theirs -= shared;
             theirs += usize::from(claimed_by_me(&other.reign.master));
         }
+        // Under `majority` at most one of the two can have it, and that one serves.
+        let has_majority = !self.quorum_is_none() && lead.quorate != other.quorate;
         let win = match ours.cmp(&theirs) {
+            _ if has_majority => lead.quorate,
             std::cmp::Ordering::Equal => self.settings.contact.address < other.contact.address,
             unequal => unequal.is_gt(),
         };
