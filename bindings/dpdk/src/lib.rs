@@ -28,6 +28,7 @@ pub mod queue;
 pub mod reassembly;
 pub mod ring;
 pub mod sched;
+pub mod simd;
 pub mod wait;
 
 pub use burst::Burst;

@@ -79,7 +79,7 @@ impl Filter {
 
     /// The units of a burst of forwarded IPv4 packets that are not ICMP errors, by their addresses (numbers in host
     /// order): what [`Self::unit`] says of each. Written to vectorise; `N` of 8 to 32 serves best.
-    #[inline]
+    #[inline(always)]
     pub fn units4<const N: usize>(&self, src: &[u32; N], dst: &[u32; N], out: &mut [Unit; N]) {
         match self.scheme {
             Scheme::Classic => {

@@ -31,25 +31,29 @@ pub struct Address {
 /// All addresses of all ports.
 #[derive(Clone, Debug)]
 pub struct Addresses {
-    filter: [u64; FILTER_WORDS],
+    marks: Box<[u8; MARKS]>,
     all: Vec<Address>,
     ports: Vec<PortSpec>,
 }
 
-/// 512 bytes: with a few dozen addresses, one packet in a hundred is looked up in vain.
-const FILTER_WORDS: usize = 64;
+/// 2 KiB, one byte each: with a few dozen addresses, one packet in a hundred is looked up in vain.
+const MARKS: usize = 2048;
+
+/// Where an IPv4 address, or an IPv6 address folded to 32 bits, has its mark.
+#[inline(always)]
+pub(super) fn filter_place(folded: u32) -> u32 {
+    folded.wrapping_mul(0x9e37_79b1) >> 21
+}
 
 #[inline]
-fn filter_bit(number: u128) -> (usize, u64) {
-    let folded = number as u32 ^ (number >> 32) as u32 ^ (number >> 64) as u32 ^ (number >> 96) as u32;
-    let hash = folded.wrapping_mul(0x9e37_79b1) >> 20;
-    ((hash >> 6) as usize, 1 << (hash & 63))
+fn fold(number: u128) -> u32 {
+    number as u32 ^ (number >> 32) as u32 ^ (number >> 64) as u32 ^ (number >> 96) as u32
 }
 
 impl Addresses {
     /// The addresses of these ports; a port's index is its place.
     pub fn new(ports: &[PortSpec]) -> Self {
-        let mut addresses = Self { filter: [0; FILTER_WORDS], all: Vec::new(), ports: ports.to_vec() };
+        let mut addresses = Self { marks: Box::new([0; MARKS]), all: Vec::new(), ports: ports.to_vec() };
         for (port, spec) in ports.iter().enumerate() {
             let port = port as PortIndex;
             spec.cluster_addresses.iter().for_each(|i| addresses.add(i, Owner::Cluster, port));
@@ -72,8 +76,7 @@ impl Addresses {
     }
 
     fn insert(&mut self, address: Address) {
-        let (word, bit) = filter_bit(address.number);
-        self.filter[word] |= bit;
+        self.marks[filter_place(fold(address.number)) as usize % MARKS] = 1;
         if !self.all.iter().any(|a| a.family == address.family && a.number == address.number) {
             self.all.push(address);
         }
@@ -82,8 +85,13 @@ impl Addresses {
     /// Whether an address might be one of ours; "no" is certain.
     #[inline]
     pub fn may_be_ours(&self, number: u128) -> bool {
-        let (word, bit) = filter_bit(number);
-        self.filter[word] & bit != 0
+        self.filter_at(filter_place(fold(number))) != 0
+    }
+
+    /// The mark at a [`filter_place`]: zero if no address of ours has it.
+    #[inline(always)]
+    pub(super) fn filter_at(&self, place: u32) -> u8 {
+        self.marks[place as usize % MARKS]
     }
 
     /// Our address with this number, if it is one.

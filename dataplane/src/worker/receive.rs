@@ -35,7 +35,7 @@ impl Worker {
             match self.look.codes[i] {
                 code::DROP if !careful => drop(not_ours.push(mbuf)),
                 code::MINE if fast && handover::worker_of(self.look.units[i], self.workers) == self.index => {
-                    let (destination, unit) = (self.look.dst[i], self.look.units[i]);
+                    let (destination, unit) = (self.look.dst(i), self.look.units[i]);
                     if let Err(mbuf) = self.path.forward_cached(mbuf, destination, unit) {
                         self.path.process_packet(unit, Packet { mbuf, port });
                     }
