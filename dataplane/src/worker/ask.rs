@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use dpdk::Mbuf;
 
 use super::addresses::Owner;
+use super::news::News;
 use super::path::Path;
 use crate::drop_reason::DropReason;
 use crate::local::{self, Discovery};
@@ -95,6 +96,20 @@ impl Path {
         if !self.addresses.on_link(port, address) || self.addresses.find(family, number).is_some() {
             return;
         }
+        let news = News { port, address, mac, evidence };
+        self.news.tell(news);
+        self.take_in(news);
+    }
+
+    /// Takes in what other workers have heard.
+    pub(super) fn hear_news(&mut self) {
+        while let Some(news) = self.news.next() {
+            self.take_in(news);
+        }
+    }
+
+    fn take_in(&mut self, news: News) {
+        let News { port, address, mac, evidence } = news;
         let actions = &mut self.actions;
         let hop = NextHop::new(port.into(), address);
         let learned =

@@ -103,7 +103,8 @@ impl Gathered {
     #[inline(always)]
     fn is_odd(&self, i: usize, gate: &Gate) -> u32 {
         let to = (self.bytes_0_4.0[i], self.bytes_4_6.0[i]);
-        let for_us = ((to.0 == gate.own.0) & (to.1 == gate.own.1)) | ((to.0 == gate.shared.0) & (to.1 == gate.shared.1));
+        let for_us =
+            ((to.0 == gate.own.0) & (to.1 == gate.own.1)) | ((to.0 == gate.shared.0) & (to.1 == gate.shared.1));
         // EtherType 0x0800; version 4 and five words of header; not ICMP.
         let words = [self.bytes_14_18.0[i], self.bytes_18_22.0[i], self.bytes_22_26.0[i]];
         let plain = (self.bytes_12_14.0[i] == 0x0008) & (words[0] & 0xff == 0x45);

@@ -11,6 +11,7 @@ use dpdk::{Burst, Mbuf, Mempool};
 
 use super::addresses::{Addresses, Owner};
 use super::fast::Gate;
+use super::news::NewsRings;
 use super::packet::Packet;
 use super::routes::{Cache, Routes};
 use super::shared::{Shared, WorkerShared};
@@ -50,6 +51,7 @@ pub(super) struct Path {
     pub(super) routes: Routes,
     pub(super) cache: Cache,
     pub(super) neighbours: Table<Mbuf>,
+    pub(super) news: NewsRings,
     /// What the neighbour table wants done; empty between two packets.
     pub(super) actions: Vec<Action<Mbuf>>,
     pub(super) reassembler: dpdk::reassembly::Reassembler,

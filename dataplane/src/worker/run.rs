@@ -172,6 +172,7 @@ impl Worker {
             self.path.cache.forget();
             self.path.reassembler.expire(dpdk::clock::cycles());
         }
+        self.path.hear_news();
         self.watch_links();
         while self.link.has_room() {
             let Some(notice) = self.steering.poll_notice() else { break };

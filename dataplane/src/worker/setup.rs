@@ -10,6 +10,7 @@ use dpdk::{Eal, Mempool, Port};
 
 use super::fast::Gate;
 use super::handover::Handover;
+use super::news::NewsRings;
 use super::path::{Fresh, Path, PortPath};
 use super::routes::{Cache, RouteError, Routes};
 use super::transmit::Transmitter;
@@ -133,12 +134,15 @@ impl Dataplane {
         let waits = (0..workers).map(|_| WaitSet::new()).collect::<dpdk::Result<Vec<_>>>()?;
         let wakes: Vec<Wake> = waits.iter().map(wake_of).collect();
         let handovers = Handover::mesh(eal, &wakes)?;
+        let mut news = NewsRings::mesh(workers);
         let mut made = Vec::new();
         let mut handles = Vec::new();
         for (index, (wait, handover)) in waits.into_iter().zip(handovers).enumerate() {
             let (handle, link) = link(wakes[index].clone(), wake_cluster.clone());
             let parts = Parts { eal, config, clock, index, pools: &pools, shared: &shared };
-            made.push(parts.worker(wait, handover, link, &mut ports)?);
+            let mut worker = parts.worker(wait, handover, link, &mut ports)?;
+            worker.path.news = std::mem::take(&mut news[index]);
+            made.push(worker);
             handles.push(handle);
         }
         let ports = ports.into_iter().map(|p| p.port).collect();
@@ -264,6 +268,7 @@ impl Parts<'_> {
             routes,
             cache: Cache::default(),
             neighbours: neighbour::Table::new(config.neighbours, config.seed ^ self.index as u64),
+            news: NewsRings::default(),
             actions: Vec::with_capacity(1024),
             reassembler: Reassembler::create(self.eal, &reassembly)?,
             errors: TokenBucket::new(ERRORS_PER_S, ERRORS_BURST, 0),

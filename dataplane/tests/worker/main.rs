@@ -11,7 +11,7 @@ static ALLOCATOR: dpdk::alloc_count::CountingAlloc = dpdk::alloc_count::Counting
 
 #[test]
 fn a_worker_on_real_ports() {
-    let args = ["--no-huge", "--no-pci", "--no-telemetry", "--no-shconf", "-m", "256", "-l", "0", "--log-level", "4"];
+    let args = ["--no-huge", "--no-pci", "--no-telemetry", "--no-shconf", "-m", "512", "-l", "0", "--log-level", "4"];
     let eal = dpdk::Eal::init(args).expect("DPDK starts without privileges");
     for (name, scene) in scenes::ALL {
         eprintln!("scene: {name}");

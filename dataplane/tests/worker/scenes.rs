@@ -27,6 +27,7 @@ pub(crate) const ALL: &[(&str, Scene)] = &[
     ("no lease, no word", lease),
     ("probation", probation),
     ("a thousand packets, no allocation", no_allocation),
+    ("two workers, one port's queue", two_workers),
 ];
 
 const UNICAST: [u8; 6] = [2, 0x50, 0x48, 0, 0, 1];
@@ -319,5 +320,24 @@ fn no_allocation(eal: &Eal) {
             stage.collect();
         }
     }
+    stage.assert_balance();
+}
+
+/// All frames come in by one queue; each worker serves its units, and hears of neighbours that another one met.
+fn two_workers(eal: &Eal) {
+    let mut stage = Stage::with_workers(eal, Delivery::Forward, 1500, 2);
+    stage.set_all(Mode::Mine, true);
+    let frames: Vec<_> =
+        (0..40).map(|host| udp(&stage, 30).frame(&format!("10.2.0.{}", 101 + host), "10.3.0.100")).collect();
+    let asked = stage.exchange(OUTSIDE, &frames);
+    assert_eq!(asked[INSIDE].len(), 2, "each worker asks once");
+    let mac = stage.mac(INSIDE);
+    let out = stage.exchange(INSIDE, &[arp_reply(mac, SERVER, "10.3.0.100", "10.3.0.1")]);
+    // A worker lets sixteen packets wait for a neighbour.
+    assert_eq!(out[INSIDE].len(), 32, "{:?}", stage.drops());
+    let out = stage.exchange(OUTSIDE, &frames);
+    assert_eq!(out[INSIDE].len(), 40);
+    let shares: Vec<_> = stage.data.shared.workers.iter().map(|w| w.forwarded.get()).collect();
+    assert!(shares.iter().all(|n| *n > 16), "{shares:?}");
     stage.assert_balance();
 }

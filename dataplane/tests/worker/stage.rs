@@ -26,7 +26,7 @@ pub(crate) fn member(number: u8) -> MemberId {
 }
 
 struct Wire {
-    rx: RxQueue,
+    rx: Vec<RxQueue>,
     tx: TxQueue,
     _port: Port,
 }
@@ -42,14 +42,14 @@ fn interface(text: &str, prefix_len: u8) -> Interface {
     Interface { address: text.parse().expect("an address"), prefix_len }
 }
 
-fn port(name: &str, device: String, role: Role, net: u8, mtu: u16) -> PortSpec {
+fn port(name: &str, device: String, role: Role, net: u8, mtu: u16, queues: u16) -> PortSpec {
     PortSpec {
         name: name.into(),
         device,
         role,
         vlan: None,
         mtu,
-        queues: 1,
+        queues,
         cluster_addresses: vec![interface(&format!("10.{net}.0.10"), 24), interface(&format!("fd00:{net}::10"), 64)],
         unit_addresses: vec![interface(&format!("10.{net}.0.1"), 24), interface(&format!("fd00:{net}::1"), 64)],
     }
@@ -57,6 +57,10 @@ fn port(name: &str, device: String, role: Role, net: u8, mtu: u16) -> PortSpec {
 
 impl Stage {
     pub(crate) fn new(eal: &Eal, delivery: Delivery, inside_mtu: u16) -> Self {
+        Self::with_workers(eal, delivery, inside_mtu, 1)
+    }
+
+    pub(crate) fn with_workers(eal: &Eal, delivery: Delivery, inside_mtu: u16, workers: u16) -> Self {
         let number = STAGES.fetch_add(1, Relaxed);
         let socket = |port| format!("phalanx-test-{}-{number}-{port}", std::process::id());
         let device = |end: &str, role: &str, port: usize| {
@@ -64,8 +68,8 @@ impl Stage {
             format!("net_memif_{end}{id},role={role},id={id},socket={},socket-abstract=yes", socket(port))
         };
         let ports = vec![
-            port("outside0", device("m", "server", 0), Role::Outside, 2, 1500),
-            port("inside0", device("m", "server", 1), Role::Inside, 3, inside_mtu),
+            port("outside0", device("m", "server", 0), Role::Outside, 2, 1500, workers),
+            port("inside0", device("m", "server", 1), Role::Inside, 3, inside_mtu, workers),
         ];
         let config = DataplaneConfig {
             me: member(1),
@@ -78,7 +82,7 @@ impl Stage {
                 via: Some("10.2.0.254".parse().expect("an address")),
                 port: OUTSIDE as u8,
             }],
-            workers: 1,
+            workers: workers.into(),
             idle: Idle::Spin,
             mbufs: 1023,
             large_tables: false,
@@ -92,7 +96,7 @@ impl Stage {
         let data = Dataplane::open(eal, &config, Clock::start(), Arc::new(|| {})).expect("a data path");
         let hosts = MempoolConfig::new(format!("hosts{number}"), 511);
         let pool = Mempool::create(eal, &hosts).expect("a pool");
-        let wires = (0..2).map(|at| Wire::open(eal, &device("h", "client", at), pool)).collect();
+        let wires = (0..2).map(|at| Wire::open(eal, &device("h", "client", at), pool, workers)).collect();
         let mut stage = Self { data, wires, pool, version: 0 };
         stage.wait_for_links();
         // The client's end offers buffers to the server's when it first looks for frames.
@@ -132,10 +136,10 @@ impl Stage {
     }
 
     pub(crate) fn work(&mut self) {
-        let worker = &mut self.data.workers[0];
         let mut empty = 0;
         while empty < 3 {
-            empty = if worker.poll_once() == 0 { empty + 1 } else { 0 };
+            let count: usize = self.data.workers.iter_mut().map(|w| w.poll_once()).sum();
+            empty = if count == 0 { empty + 1 } else { 0 };
         }
     }
 
@@ -143,15 +147,19 @@ impl Stage {
         let mut all = [Vec::new(), Vec::new()];
         for (frames, wire) in all.iter_mut().zip(&mut self.wires) {
             let mut burst = Burst::<32>::new();
-            while wire.rx.receive(&mut burst) > 0 {
-                frames.extend(burst.drain().map(|m| m.data().to_vec()));
+            for queue in &mut wire.rx {
+                while queue.receive(&mut burst) > 0 {
+                    frames.extend(burst.drain().map(|m| m.data().to_vec()));
+                }
             }
         }
         all
     }
 
     pub(crate) fn order(&mut self, order: WorkerOrder) {
-        self.data.handles[0].order(order).expect("the worker obeys");
+        for handle in &self.data.handles {
+            handle.order(order.clone()).expect("the worker obeys");
+        }
         self.work();
     }
 
@@ -184,11 +192,12 @@ impl Stage {
 }
 
 impl Wire {
-    fn open(eal: &Eal, device: &str, pool: Mempool) -> Self {
+    fn open(eal: &Eal, device: &str, pool: Mempool, queues: u16) -> Self {
         let mut port = Port::open(eal, device).expect("a wire");
-        let config = PortConfig { rx_checksums: false, tx_checksums: false, ..PortConfig::default() };
+        let (rx_queues, tx_queues) = (queues, queues);
+        let config =
+            PortConfig { rx_queues, tx_queues, rx_checksums: false, tx_checksums: false, ..PortConfig::default() };
         let mut queues = port.start(&config, pool).expect("a started wire");
-        let (rx, tx) = (queues.rx.remove(0), queues.tx.remove(0));
-        Self { rx, tx, _port: port }
+        Self { rx: queues.rx, tx: queues.tx.remove(0), _port: port }
     }
 }
