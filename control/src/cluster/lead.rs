@@ -76,6 +76,10 @@ pub(super) struct Lead {
     /// The last agreed membership, for `majority`.
     pub(super) basis: Vec<MemberId>,
     pub(super) quorate: bool,
+    /// `majority`: whether it follows, and, if it came back after this master's lease had lapsed, until when another
+    /// master and its followers may still serve that had it before.
+    majority: bool,
+    fenced_until: Time,
     /// A new master first hears from these what table they hold.
     pub(super) gather: Option<BTreeSet<MemberId>>,
     pub(super) gathered: BTreeMap<u8, Vec<super::table::Entry>>,
@@ -114,6 +118,8 @@ impl Lead {
             losses_changed_at: now,
             basis,
             quorate: true,
+            majority: false,
+            fenced_until: now,
             gather: None,
             gathered: BTreeMap::new(),
             candidates: BTreeMap::new(),
@@ -276,6 +282,7 @@ impl Core {
         let lease = self.settings.self_lease(lead.losses_low());
         let anchor = match self.settings.quorum {
             Quorum::None => Some(lead.last_sent),
+            Quorum::Majority if now < lead.fenced_until => None,
             Quorum::Majority => {
                 let mut heard: Vec<Time> = lead
                     .followers
@@ -295,14 +302,20 @@ impl Core {
 
     /// Whether a majority follows, if that is asked for. True if it does again.
     fn judge_quorum(&mut self, now: Time) -> bool {
-        let quorum_is_none = self.quorum_is_none();
+        let (quorum_is_none, lapsed) = (self.quorum_is_none(), !self.lease_is_valid(now));
         let Role::Lead(lead) = &mut self.role else { return false };
         let watch = self.settings.watch(lead.losses.max(lead.losses_before));
         let follows = |(id, follower): &(&MemberId, &Follower)| {
             lead.basis.contains(id) && follower.spoke && now.since(follower.confirmed_at) < watch
         };
         let with_me = 1 + lead.followers.iter().filter(follows).count();
-        let quorate = quorum_is_none || with_me * 2 > lead.basis.len();
+        let majority = with_me * 2 > lead.basis.len();
+        if majority && !lead.majority && lapsed {
+            // That master may count on the one who came over for `watch` more, and its followers on their lease.
+            lead.fenced_until = now + Span(watch.0 + self.settings.lease(lead.losses.max(lead.losses_before)).0);
+        }
+        lead.majority = majority;
+        let quorate = quorum_is_none || majority && now >= lead.fenced_until;
         let changed = std::mem::replace(&mut lead.quorate, quorate) != quorate;
         if changed {
             self.event(ClusterEvent::Quorate(quorate));
@@ -457,7 +470,7 @@ impl Core {
             theirs += usize::from(claimed_by_me(&other.reign.master));
         }
         // Under `majority` at most one of the two can have it, and that one serves.
-        let has_majority = !self.quorum_is_none() && lead.quorate != other.quorate;
+        let has_majority = self.settings.quorum == Quorum::Majority && lead.quorate != other.quorate;
         let win = match ours.cmp(&theirs) {
             _ if has_majority => lead.quorate,
             std::cmp::Ordering::Equal => self.settings.contact.address < other.contact.address,
