@@ -110,6 +110,10 @@ impl World {
                     self.schedule.must_until = until - 100 * MS;
                     self.schedule.phase = Phase::Calm { until, drained: None };
                     self.at(until, Event::Schedule);
+                } else if let Some(why) = self.unrest().filter(|_| self.now < until + 10 * MS) {
+                    // A unit may be on its way at the very moment.
+                    self.note(|| why);
+                    self.at(self.now + MS, Event::Schedule);
                 } else {
                     self.end_calm()?;
                     if let Some(why) = self.unrest() {
