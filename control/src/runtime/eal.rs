@@ -12,7 +12,8 @@ pub(super) fn arguments(config: &Config, cpus: &[usize]) -> Vec<String> {
     let mut arguments = config.eal.args.clone();
     let has = |names: &[&str]| {
         let is = |argument: &String, name: &&str| {
-            argument == name || (name.starts_with("--") && argument.starts_with(&format!("{name}=")))
+            argument == name
+                || (name.starts_with("--") && argument.starts_with(&format!("{name}=")))
                 || (!name.starts_with("--") && argument.starts_with(name) && !argument.starts_with("--"))
         };
         config.eal.args.iter().any(|argument| names.iter().any(|name| is(argument, name)))

@@ -48,8 +48,8 @@ pub(super) fn listen_unix(path: &Path) -> io::Result<UnixListener> {
     name.push(format!(".{}", std::process::id()));
     let temporary = Path::new(&name);
     let listener = UnixListener::bind(temporary)?;
-    let placed = fs::set_permissions(temporary, fs::Permissions::from_mode(0o600))
-        .and_then(|()| fs::rename(temporary, path));
+    let placed =
+        fs::set_permissions(temporary, fs::Permissions::from_mode(0o600)).and_then(|()| fs::rename(temporary, path));
     if placed.is_err() {
         let _ = fs::remove_file(temporary);
     }

@@ -1,38 +1,45 @@
-//! What each unit cost lately, for the balance: nanoseconds of processor time, which all members measure alike.
+//! What each unit cost lately, for the balance: so many times 10 us of processor time a second.
+//!
+//! All members measure alike, whatever their clock rates. The step is coarse on purpose: beside it, what an idle unit
+//! weighs in the balance is not nothing, so a lone ping does not send a thousand idle units around.
 
 use dpdk::clock::Rate;
 use phalanx_dataplane::unit::{UNITS, Unit};
 use phalanx_dataplane::worker::Shared;
 
-/// The workers' cycle counters as they were last time.
+use crate::cluster::Span;
+
+/// One step of load, in nanoseconds per second.
+const STEP_NS: u64 = 10_000;
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// The workers' cycle counters as they were last time, and what was reported then.
 pub(super) struct LoadMeter {
     rate: Rate,
-    cycles: Vec<u64>,
+    last: Vec<(u64, u32)>,
 }
 
 impl LoadMeter {
     pub(super) fn new(rate: Rate) -> Self {
-        Self { rate, cycles: vec![0; UNITS] }
+        Self { rate, last: vec![(0, 0); UNITS] }
     }
 
-    /// The units that cost something since the last call, and how much.
-    pub(super) fn take(&mut self, shared: &Shared) -> Vec<(Unit, u32)> {
+    /// The units that cost something in the `span` since the last call, and those that no longer do.
+    pub(super) fn take(&mut self, shared: &Shared, span: Span) -> Vec<(Unit, u32)> {
         let mut loads = Vec::new();
-        for (unit, before) in Unit::all().zip(&mut self.cycles) {
-            let sum = |worker: &std::sync::Arc<_>| cycles_of(worker, unit);
-            let now = shared.workers.iter().map(sum).fold(0, u64::wrapping_add);
-            let spent_ns = self.rate.to_ns(now.wrapping_sub(*before));
-            *before = now;
-            if spent_ns > 0 {
-                loads.push((unit, u32::try_from(spent_ns).unwrap_or(u32::MAX)));
+        for (unit, (cycles, load)) in Unit::all().zip(&mut self.last) {
+            let workers = shared.workers.iter();
+            let now = workers.map(|worker| worker.loads.of(unit).cycles.get()).fold(0, u64::wrapping_add);
+            let spent_ns = self.rate.to_ns(now.wrapping_sub(*cycles));
+            let per_second = u128::from(spent_ns) * u128::from(SECOND_NS) / u128::from(span.0.max(1));
+            let before = std::mem::replace(load, u32::try_from(per_second / u128::from(STEP_NS)).unwrap_or(u32::MAX));
+            *cycles = now;
+            if *load > 0 || before > 0 {
+                loads.push((unit, *load));
             }
         }
         loads
     }
-}
-
-fn cycles_of(worker: &phalanx_dataplane::worker::WorkerShared, unit: Unit) -> u64 {
-    worker.loads.of(unit).cycles.get()
 }
 
 #[cfg(test)]
@@ -40,14 +47,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_new_counts() {
+    fn only_what_is_new_counts_and_its_end_is_told_once() {
         let shared = Shared::new(2, 1);
         let mut meter = LoadMeter::new(Rate::from_hz(1_000_000_000));
         let unit = Unit::from_low_bits(5);
-        shared.workers[0].loads.of(unit).cycles.add(100);
-        shared.workers[1].loads.of(unit).cycles.add(11);
-        let loads = meter.take(&shared);
-        assert!(matches!(loads.as_slice(), [(u, 110..=111)] if *u == unit), "{loads:?}");
-        assert!(meter.take(&shared).is_empty());
+        shared.workers[0].loads.of(unit).cycles.add(100_000);
+        shared.workers[1].loads.of(unit).cycles.add(12_345);
+        shared.workers[1].loads.of(Unit::from_low_bits(6)).cycles.add(300);
+        assert_eq!(meter.take(&shared, Span(SECOND_NS / 2)), [(unit, 22)]);
+        assert_eq!(meter.take(&shared, Span(SECOND_NS)), [(unit, 0)]);
+        assert!(meter.take(&shared, Span(SECOND_NS)).is_empty());
     }
 }

@@ -1,9 +1,11 @@
 //! The management thread: signals, HTTP, the membership file, the ports' links. Everything that may be slow lives here.
 
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::net::if_::InterfaceFlags;
 use phalanx_config::{Config, reload_diff};
 use phalanx_dataplane::unit::MemberId;
 use tokio::net::{TcpListener, UnixListener};
@@ -107,21 +109,32 @@ async fn watch_ports(desk: Arc<Desk>, config: Config) {
     let mut sample = tokio::time::interval(SAMPLE_EVERY);
     loop {
         tokio::select! {
-            _ = links.tick() => for (index, port) in config.ports.iter().enumerate() {
-                if let Some(up) = link_of(&desk, index, &port.device) {
-                    desk.set_link(index, up);
-                }
-            },
+            _ = links.tick() => look_at_links(&desk, &config),
             _ = sample.tick() => desk.sample(),
         }
     }
 }
 
-/// Whether a port has a link: virtual drivers do not know, but the kernel interface behind them does.
-fn link_of(desk: &Desk, index: usize, device: &str) -> Option<bool> {
-    let Some(interface) = kernel_interface(device) else { return desk.driver_link(index) };
-    let text = std::fs::read_to_string(format!("/sys/class/net/{interface}/carrier")).ok()?;
-    Some(text.trim() == "1")
+/// Says of every port whether it has a link: virtual drivers do not know, but the kernel interface behind them does.
+fn look_at_links(desk: &Desk, config: &Config) {
+    let running = interfaces_running();
+    for (index, port) in config.ports.iter().enumerate() {
+        let up = match kernel_interface(&port.device) {
+            Some(interface) => running.get(interface).copied(),
+            None => desk.driver_link(index),
+        };
+        // An interface that nobody can tell of is taken to work: silence on it will show if it does not.
+        if let Some(up) = up {
+            desk.set_link(index, up);
+        }
+    }
+}
+
+/// The kernel's interfaces, and whether each is up and has a carrier.
+fn interfaces_running() -> BTreeMap<String, bool> {
+    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return BTreeMap::new() };
+    let both = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
+    interfaces.map(|interface| (interface.interface_name, interface.flags.contains(both))).collect()
 }
 
 /// The signals that mean something here.

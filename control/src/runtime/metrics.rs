@@ -40,7 +40,11 @@ pub(super) const FAMILIES: &[(&str, &str, &str)] = &[
     ("phalanx_worker_received_packets_total", "counter", "Packets that a worker received from ports."),
     ("phalanx_worker_copied_packets_total", "counter", "Copies made of packets that two members need."),
     ("phalanx_worker_reassembled_packets_total", "counter", "Packets put together from fragments."),
-    ("phalanx_worker_fragmented_packets_total", "counter", "Fragments made beyond the first of each packet that was cut."),
+    (
+        "phalanx_worker_fragmented_packets_total",
+        "counter",
+        "Fragments made beyond the first of each packet that was cut.",
+    ),
     ("phalanx_worker_forwarded_packets_total", "counter", "Packets routed onwards."),
     ("phalanx_worker_relayed_packets_total", "counter", "Packets passed on to their owner."),
     ("phalanx_worker_delivered_packets_total", "counter", "Packets that this member took itself."),
@@ -62,15 +66,37 @@ pub(super) const FAMILIES: &[(&str, &str, &str)] = &[
     ("phalanx_cluster_rounds_total", "counter", "Rounds of the cluster thread's loop."),
     ("phalanx_cluster_late_seconds_max", "gauge", "The most that the cluster thread missed a deadline by."),
     ("phalanx_cluster_refused_frames_total", "counter", "Cluster frames refused, by reason."),
-    ("phalanx_link_events_total", "counter", "What happened on the cluster link's reliable side; see phalanx_link_event_info."),
+    (
+        "phalanx_link_events_total",
+        "counter",
+        "What happened on the cluster link's reliable side; see phalanx_link_event_info.",
+    ),
     ("phalanx_link_event_info", "gauge", "Always 1; the label says what the event means."),
-    ("phalanx_log_left_out_lines_total", "counter", "Log lines that were left out because they could not be written in time."),
+    (
+        "phalanx_log_left_out_lines_total",
+        "counter",
+        "Log lines that were left out because they could not be written in time.",
+    ),
 ];
 
 /// Upper bounds of the histograms' buckets, in nanoseconds.
 const BOUNDS_NS: [u64; 16] = [
-    1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000,
-    50_000_000, 100_000_000, 1_000_000_000,
+    1_000,
+    2_000,
+    5_000,
+    10_000,
+    20_000,
+    50_000,
+    100_000,
+    200_000,
+    500_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    50_000_000,
+    100_000_000,
+    1_000_000_000,
 ];
 
 const ROLES: [MemberRole; 7] = [
@@ -90,7 +116,8 @@ struct Page(String);
 impl Page {
     /// Begins a family.
     fn family(&mut self, name: &'static str) -> Family<'_> {
-        let (_, kind, help) = FAMILIES.iter().find(|(known, ..)| *known == name).copied().unwrap_or((name, "untyped", ""));
+        let (_, kind, help) =
+            FAMILIES.iter().find(|(known, ..)| *known == name).copied().unwrap_or((name, "untyped", ""));
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
         Family { page: &mut self.0, name }
@@ -185,9 +212,7 @@ fn members(page: &mut Page, sources: &Sources<'_>) {
             family.add(&[("member", &id), ("name", &member)], value(seen));
         }
     };
-    each("phalanx_member_heard_seconds", &|seen| {
-        seen.heard_at.map_or(0.0, |at| sources.now.since(at).0 as f64 / 1e9)
-    });
+    each("phalanx_member_heard_seconds", &|seen| seen.heard_at.map_or(0.0, |at| sources.now.since(at).0 as f64 / 1e9));
     each("phalanx_member_loss_ratio", &|seen| f64::from(seen.loss_permille) / 1000.0);
     each("phalanx_member_fit", &|seen| f64::from(u8::from(seen.fit)));
     each("phalanx_member_units", &|seen| core.table.units_of(seen.member.id).count() as f64);
@@ -263,9 +288,8 @@ fn ports(page: &mut Page, sources: &Sources<'_>) {
             family.add(&[("port", &port.name), ("side", &port.role.to_string())], value(index));
         }
     };
-    let sum = |index: usize, f: fn(&PortCounters) -> u64| {
-        sources.sum(|worker| worker.ports.get(index).map_or(0, f)) as f64
-    };
+    let sum =
+        |index: usize, f: fn(&PortCounters) -> u64| sources.sum(|worker| worker.ports.get(index).map_or(0, f)) as f64;
     each("phalanx_port_up", &|index| {
         f64::from(u8::from(sources.shared.ports.get(index).is_some_and(|port| port.link_up.load(Relaxed))))
     });
@@ -295,4 +319,66 @@ fn shell(page: &mut Page, sources: &Sources<'_>) {
         family.add(&[("event", event), ("description", description.trim())], 1.0);
     }
     page.one("phalanx_log_left_out_lines_total", sources.log_left_out as f64);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::runtime::report::tests::with_sources;
+
+    /// The family that a line's sample belongs to.
+    fn family_of(line: &str) -> &str {
+        let name = line.split(['{', ' ']).next().unwrap();
+        let stem = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
+        stem.filter(|stem| FAMILIES.iter().any(|(known, ..)| known == stem)).unwrap_or(name)
+    }
+
+    #[test]
+    fn every_family_is_described_and_produced() {
+        let page = with_sources(render);
+        let produced: BTreeSet<&str> = page.lines().filter(|line| !line.starts_with('#')).map(family_of).collect();
+        let described: BTreeSet<&str> = FAMILIES.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(produced, described);
+        assert_eq!(described.len(), FAMILIES.len(), "a name stands twice");
+        for (name, kind, help) in FAMILIES {
+            assert!(help.ends_with('.') && help.len() > 10, "{name} has no description");
+            assert_eq!(*kind == "counter", name.ends_with("_total"), "{name}: counters, and only they, end in _total");
+            assert!(page.contains(&format!("# TYPE {name} {kind}\n")) && page.contains(&format!("# HELP {name} ")));
+        }
+    }
+
+    #[test]
+    fn every_drop_reason_is_counted_and_explained() {
+        let page = with_sources(render);
+        for reason in DropReason::ALL {
+            let counted = format!("phalanx_dropped_packets_total{{worker=\"0\",reason=\"{}\"}} ", reason.name());
+            assert!(page.contains(&counted), "{reason} is not counted");
+            let explained = format!("phalanx_drop_reason_info{{reason=\"{}\",description=\"", reason.name());
+            assert!(page.contains(&explained), "{reason} is not explained");
+        }
+        assert!(page.contains("reason=\"no_lease\"} 3\n"));
+    }
+
+    #[test]
+    fn every_unit_has_its_series() {
+        let page = with_sources(render);
+        for name in ["phalanx_unit_owner", "phalanx_unit_packets_total", "phalanx_unit_load_cycles_total"] {
+            assert_eq!(page.lines().filter(|line| line.starts_with(&format!("{name}{{"))).count(), 1024);
+        }
+    }
+
+    #[test]
+    fn labels_are_escaped_and_buckets_accumulate() {
+        let mut page = Page::default();
+        page.family("phalanx_info").add(&[("name", "a\"b\\c\n")], 1.0);
+        assert!(page.0.ends_with("phalanx_info{name=\"a\\\"b\\\\c\\n\"} 1\n"), "{}", page.0);
+        let histogram = Histogram::default();
+        [1_500, 1_500, 40_000].into_iter().for_each(|ns| histogram.record(ns));
+        page.family("phalanx_poll_seconds").histogram("0", &histogram);
+        assert!(page.0.contains("le=\"0.000001\"} 0\n"));
+        assert!(page.0.contains("le=\"0.000002\"} 2\n"));
+        assert!(page.0.contains("le=\"+Inf\"} 3\n"));
+    }
 }

@@ -52,7 +52,9 @@ pub enum RunError {
         error: crate::pki::IdentityError,
     },
     /// The bundle and the configuration contradict each other.
-    #[error("{what} is {configured} in the configuration but {certified} in the certificate; correct the one or issue the other")]
+    #[error(
+        "{what} is {configured} in the configuration but {certified} in the certificate; correct the one or issue the other"
+    )]
     Mismatch {
         /// What differs.
         what: &'static str,

@@ -12,7 +12,9 @@ use phalanx_dataplane::worker::{Shared, WorkerShared};
 
 use super::board::Posted;
 use crate::cluster::{Owner, Seen, Standing, Time};
-use crate::status::{MemberName, MemberRole, MemberStatus, PacketTotals, PortStatus, QuorumStatus, Status, WorkerStatus};
+use crate::status::{
+    MemberName, MemberRole, MemberStatus, PacketTotals, PortStatus, QuorumStatus, Status, WorkerStatus,
+};
 
 /// Everything that an answer is made of.
 pub(super) struct Sources<'a> {
@@ -122,7 +124,8 @@ impl Sources<'_> {
         let down = |(port, shared): &(&phalanx_config::Port, &phalanx_dataplane::worker::PortShared)| {
             (!shared.link_up.load(Relaxed)).then(|| port.name.clone())
         };
-        let down: Vec<String> = self.config.ports.iter().zip(self.shared.ports.iter()).filter_map(|it| down(&it)).collect();
+        let down: Vec<String> =
+            self.config.ports.iter().zip(self.shared.ports.iter()).filter_map(|it| down(&it)).collect();
         (!down.is_empty()).then(|| format!("no link on {}", down.join(", ")))
     }
 
@@ -229,5 +232,71 @@ fn state_of(owner: Owner, mode: Mode) -> &'static str {
         (_, Mode::Hold | Mode::HoldOwn | Mode::Unassigned) | (Owner::Unassigned, _) => "held",
         (_, Mode::MineLogged | Mode::RelayBoth { .. }) => "moving",
         _ => "assigned",
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::cluster::Core;
+    use crate::runtime::settings::{self, tests::example};
+
+    /// A member that has founded its cluster a moment ago, and has dropped three packets.
+    pub(crate) fn with_sources<T>(look: impl FnOnce(&Sources<'_>) -> T) -> T {
+        let config = example("forward");
+        let id = settings::member_id(&config).unwrap();
+        let mut core = Core::new(settings::core(&config, id, vec![[2; 6], [4; 6]], 0, vec![]), Time(1));
+        let mut now = Time(1);
+        while core.standing() == Standing::Searching {
+            now = core.poll_timeout().unwrap().0.max(now);
+            core.handle_timeout(now);
+        }
+        let shared = Shared::new(1, 2);
+        shared.workers[0].received.add(5);
+        shared.workers[0].forwarded.add(2);
+        shared.workers[0].drops.add(DropReason::NoLease, 3);
+        let posted = Posted {
+            at: now,
+            core: core.snapshot(now),
+            names: vec![],
+            refused: super::super::post::Refused::default(),
+            link: crate::link::LinkStats::default(),
+            events: Arc::default(),
+            was_member: true,
+            rounds: 7,
+            late_max_ns: 9,
+        };
+        let devices = [Device { mac: [2; 6], missed: 4, errors: 0 }, Device::default()];
+        let (posted, shared) = (&posted, &shared);
+        look(&Sources { config: &config, posted, shared, devices: &devices, busy: &[0.25], log_left_out: 0, now })
+    }
+
+    #[test]
+    fn a_lonely_master_reports_itself() {
+        let status = with_sources(|sources| sources.status());
+        assert_eq!((status.member.id, status.member.name.as_str()), (2, "m2"));
+        assert_eq!((status.role, status.master, status.term), (MemberRole::Master, Some(2), 1));
+        assert_eq!((status.units.total, status.units.assigned, status.units.own), (1024, 1024, 1024));
+        assert_eq!(status.units.ranges.len(), 1);
+        assert_eq!((status.members.len(), status.members[0].units, status.members[0].load), (1, 1024, 0.25));
+        assert_eq!((status.quorum.rule.as_str(), status.quorum.of, status.quorum.heard), ("majority", 1, 1));
+        assert_eq!(status.ports[0].rx_missed, 4);
+        assert_eq!(status.drops.get("no_lease"), Some(&3));
+        let PacketTotals { received, forwarded, relayed, delivered, dropped, held } = status.counters;
+        assert_eq!(received, forwarded + relayed + delivered + dropped + held);
+        assert!(status.lease_ms > 0.0 && status.detection_ms == 30.0);
+    }
+
+    #[test]
+    fn health_names_what_is_wrong() {
+        with_sources(|sources| {
+            assert_eq!(sources.ailment(), None);
+            sources.shared.ports[1].link_up.store(false, Relaxed);
+            assert_eq!(sources.ailment().unwrap(), "no link on inside0");
+            let late = Sources { now: Time(sources.now.0 + 500_000_000), ..*sources };
+            assert!(late.ailment().unwrap().contains("lease"));
+            let stuck = Sources { now: Time(sources.now.0 + 5_000_000_000), ..*sources };
+            assert!(stuck.ailment().unwrap().contains("cluster thread"));
+        });
     }
 }

@@ -234,7 +234,10 @@ pub(super) mod tests {
         assert_eq!(told.delivery, port::Delivery::Multicast([3, 0x50, 0x48, 0, 0, 7]));
         assert_eq!((told.workers, told.key, told.seed), (1, [9; 16], 5));
         let outside = &told.ports[0];
-        assert_eq!((outside.device.as_str(), outside.vlan, outside.role), ("net_af_packet0", Some(100), port::Role::Outside));
+        assert_eq!(
+            (outside.device.as_str(), outside.vlan, outside.role),
+            ("net_af_packet0", Some(100), port::Role::Outside)
+        );
         assert_eq!(outside.unit_addresses[1].prefix_len, 64);
         assert_eq!(told.ports[1].device, "0000:01:00.0");
         assert_eq!((told.routes[0].port, told.routes[0].to.prefix_len), (0, 0));

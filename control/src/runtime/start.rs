@@ -78,8 +78,7 @@ impl Foundation {
     fn lay(config: &Config) -> Result<Self, RunError> {
         let wall = WallTime::read_clock();
         let path = &config.member.identity;
-        let identity =
-            Identity::load(path, wall).map_err(|error| RunError::Identity { path: path.clone(), error })?;
+        let identity = Identity::load(path, wall).map_err(|error| RunError::Identity { path: path.clone(), error })?;
         let mismatch = |what, configured: &dyn ToString, certified: &dyn ToString| RunError::Mismatch {
             what,
             configured: configured.to_string(),

@@ -49,7 +49,11 @@ impl Sleeper {
     }
 
     /// Sleeps until one of `sockets` is readable, a waker calls, or the time is up (`None`: no limit). A signal ends it too.
-    pub(super) fn sleep<const N: usize>(&self, sockets: [BorrowedFd<'_>; N], limit: Option<Duration>) -> io::Result<()> {
+    pub(super) fn sleep<const N: usize>(
+        &self,
+        sockets: [BorrowedFd<'_>; N],
+        limit: Option<Duration>,
+    ) -> io::Result<()> {
         let limit = limit.map(|limit| Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 }));
         let mut fds = vec![PollFd::from_borrowed_fd(self.0.event.as_fd(), PollFlags::IN)];
         fds.extend(sockets.into_iter().map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)));

@@ -9,8 +9,6 @@
 
 mod input;
 mod output;
-#[cfg(test)]
-mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -100,6 +98,7 @@ pub(super) struct ClusterThread {
     events_posted: Option<Arc<Vec<Event>>>,
     posted_at: Time,
     loads_at: Time,
+    loads_taken: Time,
     drain_until: Option<Time>,
     /// The last incarnation that is on disk.
     durable: u64,
@@ -122,6 +121,7 @@ impl ClusterThread {
             events_posted: None,
             posted_at: Time(0),
             loads_at: now,
+            loads_taken: now,
             drain_until: None,
             durable: parts.core.settings().incarnation,
             was_member: false,
@@ -177,7 +177,8 @@ impl ClusterThread {
         }
         if self.loads_at <= now {
             self.loads_at = now + Span(self.parts.core.settings().balance_interval.0 / 2);
-            let loads = self.parts.meter.take(&self.parts.shared);
+            let span = now.since(std::mem::replace(&mut self.loads_taken, now));
+            let loads = self.parts.meter.take(&self.parts.shared, span);
             self.parts.core.handle_loads(now, &loads);
             self.carry_out();
         }
