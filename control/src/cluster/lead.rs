@@ -469,8 +469,11 @@ impl Core {
             theirs -= shared;
             theirs += usize::from(claimed_by_me(&other.reign.master));
         }
-        // Under `majority` at most one of the two can have it, and that one serves.
-        let has_majority = self.settings.quorum == Quorum::Majority && lead.quorate != other.quorate;
+        // Under `majority` at most one of the two can have it, and that one serves; but a successor that still serves
+        // on its old lease may be about to get it.
+        let has_majority = self.settings.quorum == Quorum::Majority
+            && lead.quorate != other.quorate
+            && (lead.quorate || self.lease_until.is_none_or(|until| until <= now));
         let win = match ours.cmp(&theirs) {
             _ if has_majority => lead.quorate,
             std::cmp::Ordering::Equal => self.settings.contact.address < other.contact.address,
