@@ -1,0 +1,50 @@
+//! Drives `scripts/lab` from tests: real members, real hosts, real faults.
+//!
+//! The tool builds the networks and holds the processes; this module is its remote control and its eyes. Members are
+//! asked directly on their control sockets, because measuring how fast a cluster heals takes answers every few
+//! milliseconds, and starting an interpreter for each would cost the members' processors more than the faults do.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `stage` | one lab: up, down, members, cuts, splits, commands in hosts |
+//! | `member` | one member's socket: status, metrics |
+//! | `health` | whether the running members are one whole cluster |
+//! | `traffic` | the traffic generator and its report |
+//! | `capture`, `pcap` | what a host saw: answers to a request, and who sent them |
+//! | `scenario` | one fault under traffic, measured from the cut to the healing |
+//! | `chaos` | the soak: seeded faults, then the search for leaks |
+//!
+//! This is a shell: it owns a clock and waits, because what it watches are processes in real time.
+
+pub mod capture;
+pub mod chaos;
+pub mod clock;
+pub mod health;
+pub mod member;
+pub mod pcap;
+pub mod process;
+pub mod scenario;
+pub mod stage;
+pub mod traffic;
+
+pub use stage::{Lab, Plan};
+
+/// What went wrong, for the reader of a test's output.
+#[derive(Debug)]
+pub struct Failure(pub String);
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Something that can go wrong.
+pub type Outcome<T> = Result<T, Failure>;
+
+/// An error with the circumstances that it came about in.
+pub fn failure(what: impl std::fmt::Display) -> Failure {
+    Failure(what.to_string())
+}

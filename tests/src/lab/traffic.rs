@@ -1,0 +1,141 @@
+//! The traffic generator (`tests/src/bin/traffic`), run in a lab's hosts, and its report.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::process::Running;
+use super::{Lab, Outcome, failure, stage};
+
+/// How long the report may take after sending has stopped.
+const REPORT: Duration = Duration::from_secs(15);
+
+/// The answering side; ends with this value.
+pub struct Server(Running);
+
+impl Server {
+    /// Answers in a host.
+    pub fn start(lab: &Lab, host: &str) -> Outcome<Self> {
+        Ok(Self(lab.start_in(host, &[&binary(), "server"])?))
+    }
+
+    /// Whether it still runs.
+    pub fn alive(&mut self) -> bool {
+        self.0.alive()
+    }
+}
+
+/// What to send.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// The host that sends.
+    pub host: String,
+    /// Where to.
+    pub server: IpAddr,
+    /// A ping flow from each of these.
+    pub sources: Vec<IpAddr>,
+    /// Pings per second and flow.
+    pub pings_per_s: u32,
+    /// UDP echoes per second.
+    pub udp_per_s: u32,
+    /// Short TCP connections per second.
+    pub connections_per_s: u32,
+}
+
+/// A run of the generator.
+pub struct Traffic {
+    running: Running,
+    report: PathBuf,
+}
+
+impl Traffic {
+    /// Starts sending; returns when every kind of probe has been answered.
+    pub fn start(lab: &Lab, load: &Load, name: &str) -> Outcome<Self> {
+        let report = lab.dir().join(format!("traffic-{name}.json"));
+        let mut words = vec![binary(), "run".into(), "--server".into(), load.server.to_string()];
+        for source in &load.sources {
+            words.extend(["--ping-source".to_owned(), source.to_string()]);
+        }
+        if let Some(source) = load.sources.first() {
+            words.extend(["--source".to_owned(), source.to_string()]);
+        }
+        let rates = [
+            ("--pings-per-s", load.pings_per_s),
+            ("--udp-per-s", load.udp_per_s),
+            ("--connections-per-s", load.connections_per_s),
+            ("--download-kbytes-per-s", 0),
+        ];
+        for (option, rate) in rates {
+            words.extend([option.to_owned(), rate.to_string()]);
+        }
+        words.extend(["--seconds".to_owned(), "36000".into(), "--report".into(), report.display().to_string()]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut running = lab.start_in(&load.host, &words)?;
+        running.expect("ready")?;
+        Ok(Self { running, report })
+    }
+
+    /// Notes that something happens now.
+    pub fn mark(&mut self, what: &str) -> Outcome<()> {
+        self.running.say(&format!("mark {what}"))?;
+        self.running.expect(&format!("marked {what}"))
+    }
+
+    /// Stops sending, waits for stragglers.
+    pub fn finish(mut self) -> Outcome<Report> {
+        self.running.say("stop")?;
+        self.running.wait(REPORT)?;
+        let text = std::fs::read_to_string(&self.report).map_err(failure)?;
+        Ok(Report(serde_json::from_str(&text).map_err(failure)?))
+    }
+}
+
+/// What became of it all.
+#[derive(Clone, Debug)]
+pub struct Report(pub Value);
+
+impl Report {
+    fn flows(&self) -> impl Iterator<Item = &Value> {
+        self.0["pings"].as_array().into_iter().flatten().chain([&self.0["udp"]])
+    }
+
+    fn sum(&self, field: &str) -> u64 {
+        self.flows().filter_map(|flow| flow[field].as_u64()).sum()
+    }
+
+    /// Requests that the generator sent: pings and UDP.
+    pub fn sent(&self) -> u64 {
+        self.sum("sent")
+    }
+
+    /// Those that were never answered, without those that the host's own kernel refused to send.
+    pub fn lost(&self) -> u64 {
+        self.sum("lost").saturating_sub(self.sum("send_errors"))
+    }
+
+    /// Answers beyond the first.
+    pub fn duplicates(&self) -> u64 {
+        self.0["duplicates"].as_u64().unwrap_or(u64::MAX)
+    }
+
+    /// Short connections that failed.
+    pub fn tcp_failed(&self) -> u64 {
+        self.0["tcp"]["failed"].as_u64().unwrap_or(0)
+    }
+
+    /// The worst time without answers of any flow around an event.
+    pub fn blackout_ms(&self, event: &str) -> Option<f64> {
+        let events = self.0["events"].as_array()?;
+        let event = events.iter().find(|entry| entry["what"] == event)?;
+        let udp = event["blackout_ms_by_probe"]["udp"].as_f64().unwrap_or(0.0);
+        let pings = event["blackout_ms"].as_f64()?;
+        let has_udp = self.0["udp"]["sent"].as_u64().unwrap_or(0) > 0;
+        Some(if has_udp { pings.max(udp) } else { pings })
+    }
+}
+
+fn binary() -> String {
+    stage::target_dir().join("release/traffic").display().to_string()
+}

@@ -1,0 +1,19 @@
+//! Real members, real hosts, real faults: the suites that CI runs. They need root, for they make network namespaces;
+//! without it every test fails and says so.
+//!
+//!     cargo test --release -p phalanx-tests --test lab -- --test-threads=1
+//!
+//! One at a time: labs share the machine's processors, and members that get none look dead. Under `lab_long` the same
+//! scenarios run in all modes.
+#![forbid(unsafe_code)]
+
+#[path = "lab/formation.rs"]
+mod formation;
+#[path = "lab/operation.rs"]
+mod operation;
+#[path = "lab/packets.rs"]
+mod packets;
+#[path = "lab/partitions.rs"]
+mod partitions;
+#[path = "lab/plans.rs"]
+mod plans;
