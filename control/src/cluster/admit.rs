@@ -78,7 +78,7 @@ impl Core {
         let reign = lead.reign;
         self.members.push(Member { id, incarnation });
         self.outputs.push_back(Output::TellApps(id, true));
-        self.outputs.push_back(Output::Persist { incarnation: self.incarnation, members: self.member_ids() });
+        self.persist(self.member_ids());
         self.set_probation(false);
         self.event(ClusterEvent::MemberJoined(id));
         self.answer_join(id, JoinAnswer::Ack { reign, incarnation });

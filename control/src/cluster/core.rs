@@ -357,6 +357,12 @@ impl Core {
         }
     }
 
+    /// Keeps the incarnation and the membership, on disk and for founding a cluster later in this very process.
+    pub(super) fn persist(&mut self, members: Vec<MemberId>) {
+        self.settings.last_membership.clone_from(&members);
+        self.outputs.push_back(Output::Persist { incarnation: self.incarnation, members });
+    }
+
     pub(super) fn event(&mut self, event: ClusterEvent) {
         self.outputs.push_back(Output::Event(event));
     }

@@ -117,7 +117,7 @@ impl Core {
         self.term_max = self.term_max.max(reign.term);
         self.incarnation = incarnation;
         self.members = vec![Member { id: self.id(), incarnation }];
-        self.outputs.push_back(Output::Persist { incarnation, members: vec![self.id(), reign.master] });
+        self.persist(vec![self.id(), reign.master]);
         self.role = Role::Follow(Follow::new(reign, self.settings.losses_min, now));
         self.event(ClusterEvent::Joined { reign, incarnation });
         self.beacon_now(now);
@@ -233,7 +233,7 @@ impl Core {
         let went = before.iter().filter(|member| !next.contains(member) && member.id != me).map(|m| (m.id, false));
         let came = next.iter().filter(|member| !before.contains(member) && member.id != me).map(|m| (m.id, true));
         self.outputs.extend(went.chain(came).map(|(id, came)| Output::TellApps(id, came)));
-        self.outputs.push_back(Output::Persist { incarnation: self.incarnation, members: self.member_ids() });
+        self.persist(self.member_ids());
     }
 
     /// Another member's word that the master lives counts for the watchdog, never for the lease.

@@ -174,7 +174,7 @@ impl Core {
             basis.push(me.id);
         }
         self.members = vec![me];
-        self.outputs.push_back(Output::Persist { incarnation: me.incarnation, members: basis.clone() });
+        self.persist(basis.clone());
         let lead = Lead::new(&self.settings, self.term_max, basis, self.settings.losses_min, now);
         let reign = lead.reign;
         self.role = Role::Lead(Box::new(lead));
@@ -414,7 +414,7 @@ impl Core {
         if dead && alone {
             self.set_probation(true);
         }
-        self.outputs.push_back(Output::Persist { incarnation: self.incarnation, members: self.member_ids() });
+        self.persist(self.member_ids());
         if !gathering {
             self.reassign_orphans(now, dead);
         }
