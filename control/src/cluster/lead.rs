@@ -491,9 +491,11 @@ impl Core {
         }
     }
 
-    fn announce_timeout(&mut self, now: Time) {
+    /// Hosts send here once they hear it: first the workers have to know that this member is the master.
+    pub(super) fn announce_timeout(&mut self, now: Time) {
+        let ready = self.views.told().answers && self.views.applied() >= self.views.told().version;
         let Role::Lead(lead) = &mut self.role else { return };
-        if lead.announce.at.is_some_and(|at| at <= now) {
+        if ready && lead.announce.at.is_some_and(|at| at <= now) {
             let pause = lead.announce.pause.quarters(4 * 4);
             let more = lead.announce.pause <= ANNOUNCE_PAUSE_MAX;
             lead.announce = Announce { at: more.then(|| now + lead.announce.pause), pause };

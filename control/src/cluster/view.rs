@@ -68,7 +68,10 @@ impl Core {
         self.side_applied(now, logs);
         match self.role {
             Role::Follow(_) => self.table_applied(now),
-            Role::Lead(_) => self.move_applied(now),
+            Role::Lead(_) => {
+                self.move_applied(now);
+                self.announce_timeout(now);
+            }
             Role::Search(_) | Role::Left => {}
         }
     }
