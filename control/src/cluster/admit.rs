@@ -68,7 +68,7 @@ impl Core {
     fn admit(&mut self, now: Time, id: MemberId, request: &JoinRequest) {
         // The cluster's memory of incarnations is what its members carry: a newcomer gets one above all of them.
         let highest = self.members.iter().map(|member| member.incarnation).max().unwrap_or(0);
-        let incarnation = highest.max(request.incarnation) + 1;
+        let incarnation = highest.max(request.incarnation).saturating_add(1);
         let Role::Lead(lead) = &mut self.role else { return };
         lead.followers.insert(id, Follower::new(0, now));
         if !lead.basis.contains(&id) {

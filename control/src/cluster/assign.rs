@@ -44,7 +44,7 @@ impl Core {
         let me = self.id();
         let members = self.member_ids();
         let Role::Lead(lead) = &mut self.role else { return };
-        let version = Version { term: lead.reign.term, generation: self.table.version.generation + 1 };
+        let version = Version { term: lead.reign.term, generation: self.table.version.generation.saturating_add(1) };
         self.assign_the_unowned(&mut table);
         table.choose_backups(&members);
         table.version = version;

@@ -166,8 +166,8 @@ impl Lead {
 impl Core {
     /// Figure 6, 619 to 623: nobody answered the offer.
     pub(super) fn found_cluster(&mut self, now: Time) {
-        self.incarnation += 1;
-        self.term_max += 1;
+        self.incarnation = self.incarnation.saturating_add(1);
+        self.term_max = self.term_max.saturating_add(1);
         let me = Member { id: self.id(), incarnation: self.incarnation };
         let mut basis = self.settings.last_membership.clone();
         if !basis.contains(&me.id) {
@@ -194,11 +194,11 @@ impl Core {
         let Some(me) = me else { return self.rejoin(now, RejoinReason::MasterLost, None) };
         let keeps = |member: &&Member| member.id != me.id && (asked || member.id != old);
         let others: Vec<Member> = self.members.iter().filter(keeps).copied().collect();
-        let mut lead = Lead::new(&self.settings, self.term_max + 1, basis, losses, now);
+        let mut lead = Lead::new(&self.settings, self.term_max.saturating_add(1), basis, losses, now);
         lead.followers =
             others.iter().map(|member| (member.id, Follower::new(self.last_seq(member.id), now))).collect();
         lead.gather = Some(others.iter().map(|member| member.id).collect());
-        self.term_max += 1;
+        self.term_max = self.term_max.saturating_add(1);
         self.members = std::iter::once(me).chain(others).collect();
         if !asked {
             self.outputs.push_back(Output::TellApps(old, false));
