@@ -4,6 +4,7 @@
 use phalanx_config::{Level, LogFormat};
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
@@ -12,7 +13,7 @@ use tracing_subscriber::{Layer, Registry, fmt, reload};
 const LINES_MAX: usize = 8192;
 
 type Format = Box<dyn Layer<Registry> + Send + Sync>;
-type SetLevel = Box<dyn Fn(LevelFilter) + Send + Sync>;
+type SetLevel = Box<dyn Fn(Targets) + Send + Sync>;
 type SetFormat = Box<dyn Fn(Format) + Send + Sync>;
 
 /// The running log. Dropping it writes what still waits.
@@ -64,16 +65,39 @@ impl Logging {
 fn layer(format: LogFormat, writer: NonBlocking) -> Format {
     match format {
         LogFormat::Human => fmt::layer().with_ansi(false).with_target(false).with_writer(writer).boxed(),
-        LogFormat::Json => fmt::layer().json().flatten_event(true).with_target(false).with_writer(writer).boxed(),
+        LogFormat::Json => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_target(false)
+            .with_writer(writer)
+            .boxed(),
     }
 }
 
-fn filter(level: Level) -> LevelFilter {
-    match level {
+/// The level is for our own lines; libraries speak only when something is wrong.
+fn filter(level: Level) -> Targets {
+    let level = match level {
         Level::Error => LevelFilter::ERROR,
         Level::Warn => LevelFilter::WARN,
         Level::Info => LevelFilter::INFO,
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
+    };
+    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("phalanx", level)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_quiet() {
+        let debug = filter(Level::Debug);
+        assert!(debug.would_enable("phalanx_control::runtime::member", &tracing::Level::DEBUG));
+        assert!(!debug.would_enable("quinn_proto::connection", &tracing::Level::INFO));
+        assert!(debug.would_enable("quinn_proto::connection", &tracing::Level::WARN));
+        assert!(!filter(Level::Error).would_enable("quinn_proto::connection", &tracing::Level::WARN));
     }
 }

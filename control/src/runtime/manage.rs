@@ -17,7 +17,7 @@ use super::eal::kernel_interface;
 use super::member::{Command, End};
 use super::state::StateDir;
 use super::{RunError, http, settings};
-use crate::pki::Admission;
+use crate::pki::{Admission, WallTime};
 
 /// How often links are looked at.
 const LINKS_EVERY: Duration = Duration::from_millis(50);
@@ -32,6 +32,8 @@ pub(super) struct Management {
     pub(super) path: std::path::PathBuf,
     /// The rules of admission without any revocation list.
     pub(super) admission: Admission,
+    /// This member's own certificate.
+    pub(super) certificate: Vec<u8>,
     pub(super) state: StateDir,
     pub(super) memberships: watch::Receiver<Vec<MemberId>>,
     /// Fires when the cluster thread has ended.
@@ -55,7 +57,13 @@ impl Management {
         let keep = keep_members(self.state.clone(), self.memberships.clone());
         let watch = watch_ports(Arc::clone(&self.desk), self.config.clone());
         let mut ended = self.ended;
-        let mut reload = Reload { desk: self.desk, config: self.config, path: self.path, admission: self.admission };
+        let mut reload = Reload {
+            desk: self.desk,
+            config: self.config,
+            path: self.path,
+            admission: self.admission,
+            certificate: self.certificate,
+        };
         let obey = async {
             loop {
                 signals.next_into(&mut reload).await;
@@ -180,6 +188,7 @@ struct Reload {
     config: Config,
     path: std::path::PathBuf,
     admission: Admission,
+    certificate: Vec<u8>,
 }
 
 impl Reload {
@@ -228,6 +237,11 @@ impl Reload {
         match load_crl(&mut admission, &self.config) {
             Ok(false) => {}
             Ok(true) => {
+                // A member that nobody lets in must not go on by itself, answering for addresses that are others'.
+                if let Err(error) = admission.check(&self.certificate, WallTime::read_clock()) {
+                    tracing::error!("this member is shut out, leaving: {error}");
+                    self.desk.command(Command::Drain { hurry: true });
+                }
                 self.desk.command(Command::Admission(Box::new(admission)));
             }
             Err(error) => tracing::error!("the old revocation list stays in force: {error}"),

@@ -241,13 +241,13 @@ pub(super) mod tests {
     use crate::cluster::Core;
     use crate::runtime::settings::{self, tests::example};
 
-    /// A member that has founded its cluster a moment ago, and has dropped three packets.
+    /// A member that has founded its cluster a while ago, and has dropped three packets.
     pub(crate) fn with_sources<T>(look: impl FnOnce(&Sources<'_>) -> T) -> T {
         let config = example("forward");
         let id = settings::member_id(&config).unwrap();
         let mut core = Core::new(settings::core(&config, id, vec![[2; 6], [4; 6]], 0, vec![]), Time(1));
         let mut now = Time(1);
-        while core.standing() == Standing::Searching {
+        for _ in 0..100 {
             now = core.poll_timeout().unwrap().0.max(now);
             core.handle_timeout(now);
         }

@@ -97,6 +97,8 @@ impl Foundation {
         let rules = Admission::new(identity.ca().clone());
         let mut admission = rules.clone();
         load_crl(&mut admission, config)?;
+        let own = admission.check(identity.certificate(), wall);
+        own.map_err(|error| RunError::Identity { path: path.clone(), error: error.into() })?;
         let state = StateDir::open(&config.member.state_dir)?;
         let boot = state.next_boot(wall)?;
         let salt = random()?;
@@ -120,6 +122,7 @@ struct Member {
     desk: Arc<Desk>,
     desk_config: Config,
     rules: Admission,
+    certificate: Vec<u8>,
     state: StateDir,
     memberships: watch::Receiver<Vec<MemberId>>,
 }
@@ -185,7 +188,8 @@ impl Member {
             rate,
         });
         let desk = Arc::new(desk);
-        Ok(Self { parts, workers, commands, waker, desk, desk_config: config, rules, state, memberships })
+        let certificate = identity.certificate().to_vec();
+        Ok(Self { parts, workers, commands, waker, desk, desk_config: config, rules, certificate, state, memberships })
     }
 
     fn live(self, eal: &'static Eal, path: &Path) -> Result<(), RunError> {
@@ -204,6 +208,7 @@ impl Member {
             config,
             path: path.to_owned(),
             admission: self.rules,
+            certificate: self.certificate,
             state: self.state,
             memberships: self.memberships,
             ended: end,
