@@ -81,10 +81,11 @@ impl Loading {
         }
     }
 
-    /// What a unit weighs: its load, and a little for being there, so that idle units are spread too.
+    /// What a unit weighs: its load, and as much as an average one for being there. So idle units are spread too, and
+    /// a newcomer gets a fair share of the units, not just the few that are busy at the moment.
     fn weights(&self) -> Vec<u64> {
         let total: u64 = self.loads.iter().map(|load| u64::from(*load)).sum();
-        let base = 1 + total / (4 * self.loads.len().max(1) as u64);
+        let base = 1 + total / self.loads.len().max(1) as u64;
         self.loads.iter().map(|load| u64::from(*load) + base).collect()
     }
 }
