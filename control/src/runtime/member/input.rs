@@ -3,10 +3,11 @@
 //! Every source is emptied only up to a bound in one round, so that a flood on one of them delays the clock by a known
 //! time; what is left over wakes the thread again at once (sockets) or is looked at in the next round (rings).
 
+use phalanx_dataplane::unit::MemberId;
 use phalanx_dataplane::worker::WorkerOrder;
 
 use super::{ClusterThread, Command, DRAIN_MAX, End};
-use crate::cluster::{ClusterEvent, Path};
+use crate::cluster::{ClusterEvent, Path, Span};
 use crate::pki::WallTime;
 use crate::runtime::post::Arrival;
 use crate::runtime::settings::span;
@@ -125,8 +126,25 @@ impl ClusterThread {
     /// What an event means for this shell beside being told.
     pub(super) fn note_event(&mut self, event: &ClusterEvent) {
         let now = self.now();
-        if self.timeline.take(now, event) {
+        let begins = match event {
+            ClusterEvent::Following(reign) => match self.succeeded(reign.master) {
+                Some((dead, silent)) => self.timeline.take(now, &ClusterEvent::MemberDead(dead, silent)),
+                None => false,
+            },
+            event => self.timeline.take(now, event),
+        };
+        if begins {
             self.parts.shared.first_packet_ns.store(0, std::sync::atomic::Ordering::Relaxed);
         }
+        self.master = self.parts.core.reign().map(|reign| reign.master);
+    }
+
+    /// The master that the new one succeeded because it was silent, as this member heard it (a master that handed its
+    /// role on was heard a moment ago).
+    fn succeeded(&self, new: MemberId) -> Option<(MemberId, Span)> {
+        let old = self.master.filter(|old| *old != new)?;
+        let silent = self.now().since(self.parts.core.heard_at(old)?);
+        let core = self.parts.core.settings();
+        (silent >= core.watch(core.losses_min.saturating_sub(1))).then_some((old, silent))
     }
 }

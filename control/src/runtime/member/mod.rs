@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use crossbeam::channel::Receiver;
 use phalanx_dataplane::port::RouteSpec;
+use phalanx_dataplane::unit::MemberId;
 use phalanx_dataplane::worker::{Clock, Shared, WorkerHandle};
 
 use super::apps::Apps;
@@ -84,7 +85,7 @@ pub(super) struct Parts {
     pub(super) apps: Apps,
     pub(super) state: StateDir,
     /// Gets the membership, to be written when there is time.
-    pub(super) memberships: tokio::sync::watch::Sender<Vec<phalanx_dataplane::unit::MemberId>>,
+    pub(super) memberships: tokio::sync::watch::Sender<Vec<MemberId>>,
     pub(super) board: Arc<Board>,
 }
 
@@ -93,6 +94,8 @@ pub(super) struct ClusterThread {
     parts: Parts,
     merge: Merge,
     timeline: Timeline,
+    /// Whom this member followed at the last event.
+    master: Option<MemberId>,
     events: VecDeque<Event>,
     /// The same, as it was last posted; none: changed since.
     events_posted: Option<Arc<Vec<Event>>>,
@@ -117,6 +120,7 @@ impl ClusterThread {
         Self {
             merge: Merge::new(parts.workers.len()),
             timeline: Timeline::default(),
+            master: None,
             events: VecDeque::with_capacity(EVENTS_MAX),
             events_posted: None,
             posted_at: Time(0),
