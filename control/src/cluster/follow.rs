@@ -33,6 +33,8 @@ pub(super) struct Follow {
     heard: u64,
     told: u64,
     losses: u8,
+    /// When a newer master was heard that loyalty to this one forbade to follow yet.
+    successor_heard: Option<Time>,
     keepalive_at: Time,
     /// The table that is coming in, by chunk.
     incoming: Incoming,
@@ -87,6 +89,7 @@ impl Follow {
             heard: 0,
             told: 0,
             losses,
+            successor_heard: None,
             keepalive_at: now,
             incoming: Incoming::default(),
             applying: None,
@@ -130,7 +133,9 @@ impl Core {
         let released: Vec<Unit> =
             follow.taken.iter().filter(|(_, (until, _))| *until <= now).map(|(unit, _)| *unit).collect();
         let due = follow.keepalive_at <= now;
-        if silent >= watch {
+        // Somebody has taken over already: its next keepalive is followed.
+        let succeeded = follow.successor_heard.is_some_and(|at| now.since(at) <= self.settings.period.quarters(5));
+        if silent >= watch && !succeeded {
             let rank = self.rank_in_succession(now, watch);
             if silent >= Span(watch.0 + rank * self.settings.period.0) {
                 return self.take_over(now, false);
@@ -175,9 +180,13 @@ impl Core {
         let listed = keepalive.members.iter().find(|member| member.id == me && member.incarnation == self.incarnation);
         if keepalive.reign != follow.reign {
             let loyal = !follow.abdicated
-                && now.since(follow.master_alive)
-                    < Span(self.settings.watch(follow.losses).0.saturating_sub(self.settings.period.0));
-            if keepalive.reign <= follow.reign || loyal {
+                // As long as the master may count on our having heard it.
+                && now.since(follow.master_alive) < self.settings.self_lease(follow.losses);
+            if keepalive.reign <= follow.reign {
+                return;
+            }
+            if loyal {
+                follow.successor_heard = Some(now);
                 return;
             }
             if listed.is_none() {
