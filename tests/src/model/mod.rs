@@ -199,9 +199,11 @@ impl Cluster {
 
     fn check_owners(&mut self) {
         for unit in Unit::all().take(UNITS) {
-            let owners = self.members.iter().filter(|member| self.owns(member, unit)).count();
-            if owners > 1 {
-                self.wrong.get_or_insert(format!("unit {unit} has {owners} valid owners at tick {}", self.tick));
+            if self.members.iter().filter(|member| self.owns(member, unit)).count() > 1 {
+                let who: Vec<_> = self.members.iter().filter(|member| self.owns(member, unit)).collect();
+                let who: Vec<_> =
+                    who.iter().filter_map(|m| m.core.as_ref().map(|c| (c.id(), c.reign(), m.cut))).collect();
+                self.wrong.get_or_insert(format!("unit {unit} has valid owners {who:?} at tick {}", self.tick));
             }
         }
     }

@@ -3,7 +3,7 @@
 //! *One valid owner.* An owner is a member whose worker would process a packet of the unit now: mode and lease. Two of
 //! them are a violation
 //! - always under `majority`;
-//! - always under one master: its clocks keep them apart, whatever the network does;
+//! - always under one master, once both have settled with it: its clocks keep them apart, whatever the network does;
 //! - always if one of them follows a master that is not running: its lease must have lapsed before anyone else began;
 //! - under `none`, also when the two have heard each other without a gap for [`STEADY_PERIODS`]: only members that cannot
 //!   hear each other may both believe that they are alone.
@@ -86,7 +86,7 @@ impl World {
         };
         let why = if self.common.quorum == Quorum::Majority {
             "under majority"
-        } else if reign(a).is_some() && reign(a) == reign(b) {
+        } else if reign(a).is_some() && reign(a) == reign(b) && self.has_settled(a) && self.has_settled(b) {
             "under one master"
         } else if masterless(a) || masterless(b) {
             "though the master of one is gone"
@@ -97,6 +97,13 @@ impl World {
         };
         let (id_a, id_b) = (self.nodes[a].id, self.nodes[b].id);
         Err(format!("unit {unit} has two owners {why}: {id_a} ({:?}) and {id_b} ({:?})", reign(a), reign(b)))
+    }
+
+    /// Whether the member has followed its master for more than a period. One that comes over from another master after a
+    /// healed split brings what it owned, and the new master has yet to say whose it is.
+    pub(super) fn has_settled(&self, at: usize) -> bool {
+        let since = self.nodes[at].process.as_ref().map_or(0, |process| process.reign.1);
+        self.now > since + self.common.period.0
     }
 
     /// How many units nobody would process now.
@@ -115,6 +122,9 @@ impl World {
     pub(super) fn check_progress(&mut self, at: usize) -> Result<(), String> {
         let node = &mut self.nodes[at];
         let Some(process) = &mut node.process else { return Ok(()) };
+        if process.reign.0 != process.core.reign() {
+            process.reign = (process.core.reign(), self.now);
+        }
         if process.core.reign().is_none() {
             process.version_seen = Default::default();
             return Ok(());

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use phalanx_control::cluster::{Contact, Core, Fault, Message, Settings, Span, Time};
+use phalanx_control::cluster::{Contact, Core, Fault, Message, Reign, Settings, Span, Time};
 use phalanx_dataplane::drop_reason::DropReason;
 use phalanx_dataplane::steer::{Limits, Mode, Notice, Order, Sink, Source, Steering, Verdict};
 use phalanx_dataplane::unit::{MemberId, Unit};
@@ -114,6 +114,8 @@ pub struct Process {
     pub restless: u32,
     /// The highest term and table version that it was seen under.
     pub version_seen: phalanx_control::cluster::Version,
+    /// Whom it follows, and since when.
+    pub reign: (Option<Reign>, u64),
     /// Set once it asked to leave.
     pub draining: bool,
 }
@@ -209,6 +211,7 @@ impl Node {
             worker_timer_at: None,
             restless: 0,
             version_seen: Default::default(),
+            reign: (None, now),
             draining: false,
         });
     }
