@@ -201,8 +201,11 @@ impl Core {
         if !self.draining {
             self.draining = true;
             self.event(ClusterEvent::Draining);
-            if matches!(self.role, Role::Search(_)) {
-                self.leave();
+            match &mut self.role {
+                Role::Search(_) => self.leave(),
+                // A master plans its own relief at once; a member asks for it with its next keepalive.
+                Role::Lead(lead) => lead.loading.balance_at = now,
+                Role::Follow(_) | Role::Left => {}
             }
         }
         self.finish(now);
