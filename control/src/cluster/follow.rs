@@ -27,11 +27,14 @@ pub(super) struct Follow {
     pub(super) reign: Reign,
     /// When anyone last showed that the master lives.
     pub(super) master_alive: Time,
-    /// When this member last heard it itself.
-    master_heard: Time,
-    /// The highest of the master's sequence numbers that this member heard, or heard others tell of.
+    /// The highest of the master's sequence numbers that this member heard.
     heard: u64,
+    /// The highest of those by which the master showed that it hears anyone: only these are acknowledged, and only these
+    /// say that the master lives. The highest that others told of.
+    hearing: u64,
     told: u64,
+    /// The sum of the echoes in its last keepalive: it changes if the master hears anyone at all.
+    echoes: u64,
     losses: u8,
     /// When a newer master was heard that loyalty to this one forbade to follow yet.
     successor_heard: Option<Time>,
@@ -85,9 +88,10 @@ impl Follow {
         Self {
             reign,
             master_alive: now,
-            master_heard: now,
             heard: 0,
+            hearing: 0,
             told: 0,
+            echoes: 0,
             losses,
             successor_heard: None,
             keepalive_at: now,
@@ -200,11 +204,17 @@ impl Core {
             return self.rejoin(now, RejoinReason::NotListed, Some(keepalive.reign.master));
         };
         let Role::Follow(follow) = &mut self.role else { return };
-        follow.master_alive = now;
-        follow.master_heard = now;
+        // A master that hears none of several members is as good as dead, however loudly it speaks. With a single one,
+        // that one cannot know which of the two is at fault.
+        let echoes = keepalive.members.iter().fold(0_u64, |sum, member| sum.wrapping_add(member.echo));
+        let hears_anyone = std::mem::replace(&mut follow.echoes, echoes) != echoes || keepalive.members.len() < 3;
         follow.heard = keepalive.seq;
-        follow.told = follow.told.max(keepalive.seq);
         follow.losses = keepalive.losses;
+        if hears_anyone || follow.hearing == 0 {
+            follow.master_alive = now;
+            follow.hearing = keepalive.seq;
+            follow.told = follow.told.max(keepalive.seq);
+        }
         self.update_members(&keepalive.members);
         if keepalive.quorate
             && let Some(sent_at) = self.sent_at(listed.echo)
@@ -260,7 +270,7 @@ impl Core {
         let Role::Follow(follow) = &mut self.role else { return };
         // The master's keepalive is answered at once; without it, speak a quarter period late.
         follow.keepalive_at = now + self.settings.period.quarters(5);
-        let (reign, heard, losses) = (follow.reign, follow.heard, follow.losses);
+        let (reign, heard, losses) = (follow.reign, follow.hearing, follow.losses);
         let keepalive = MemberKeepalive {
             reign,
             seq,

@@ -19,6 +19,7 @@ struct Net {
     events: Vec<(u8, ClusterEvent)>,
     refuse: Option<NakReason>,
     left: Vec<u8>,
+    deaf: Option<u8>,
 }
 
 fn member(number: u8) -> MemberId {
@@ -41,6 +42,7 @@ impl Net {
             events: Vec::new(),
             refuse: None,
             left: Vec::new(),
+            deaf: None,
         };
         for number in numbers {
             net.start(settings(*number));
@@ -80,7 +82,7 @@ impl Net {
                         To::All | To::Strangers => true,
                         To::Member(id) | To::Reliably(id, _) => id.number() == *other,
                     };
-                    if meant && *other != number {
+                    if meant && *other != number && self.deaf != Some(*other) {
                         for port in 0..2 {
                             core.handle_heard(now, member(number), Path::Port(port));
                         }
@@ -251,4 +253,17 @@ fn two_masters_become_one() {
     net.run(Span::from_ms(1000));
     assert_eq!(net.master(), 1, "as many members each: the lower address wins");
     assert!(net.share(2) > 0, "{:#?}", net.events);
+}
+
+#[test]
+fn a_master_that_speaks_but_hears_nobody_is_succeeded() {
+    let mut net = Net::formed();
+    net.deaf = Some(1);
+    net.run(Span::from_ms(30 + 20));
+    let two = net.cores[&2].reign().unwrap();
+    assert_eq!((two.master, net.cores[&3].reign()), (member(2), Some(two)), "{:#?}", net.events);
+    net.deaf = None;
+    net.run(Span::from_ms(1500));
+    assert_eq!(net.master(), 2);
+    assert!(net.share(1) > 0);
 }
