@@ -480,6 +480,8 @@ impl Core {
             unequal => unequal.is_gt(),
         };
         if !win {
+            // Followers need not wait out their loyalty.
+            self.send(To::All, Message::Abdicate(mine, other.reign.master));
             return self.rejoin(now, RejoinReason::TieLost, Some(other.reign.master));
         }
         let paced = lead.other_master_told.is_none_or(|told| now.since(told) >= Span::from_ms(100));
