@@ -18,6 +18,8 @@ use crate::pki::{Admission, Identity, PeerIdentity, Roster, WallTime};
 
 /// Kind byte of a sealed datagram.
 const KIND_SEALED: u8 = 1;
+/// In a sealed datagram, the receiver's number; this for all.
+const EVERYONE: u8 = 0;
 /// Kind byte of a beacon.
 const KIND_BEACON: u8 = 2;
 /// In a reliable message, what stands before the message: where the sender's datagrams are.
@@ -51,6 +53,8 @@ pub(super) struct Refused {
     pub(super) rate_limited: u64,
     /// Beacons whose certificate is not accepted.
     pub(super) not_admitted: u64,
+    /// Meant for another member.
+    pub(super) misdirected: u64,
 }
 
 impl Refused {
@@ -64,6 +68,7 @@ impl Refused {
             ("forged", self.forged),
             ("rate_limited", self.rate_limited),
             ("not_admitted", self.not_admitted),
+            ("misdirected", self.misdirected),
         ]
         .into_iter()
     }
@@ -78,6 +83,7 @@ struct Counted {
 
 /// Seals and opens.
 pub(super) struct Post {
+    me: MemberId,
     sealer: Sealer,
     opener: Opener,
     beacons_out: BeaconSealer,
@@ -100,6 +106,7 @@ impl Post {
     ) -> Result<Self, SealError> {
         let signing = Arc::clone(identity.signing_key());
         Ok(Self {
+            me: identity.member(),
             sealer: Sealer::new(identity.member(), signing, identity.secret(), salt, boot)?,
             opener: Opener::new(identity.secret().clone()),
             beacons_out: BeaconSealer::new(identity, salt, boot)?,
@@ -113,9 +120,11 @@ impl Post {
         })
     }
 
-    /// The frame (kind byte and all) that says `message` to members.
-    pub(super) fn seal(&mut self, message: &Message) -> Result<Vec<u8>, SealError> {
+    /// The frame (kind byte and all) that says `message` to one member, or to all. The receiver is named inside the
+    /// seal, so that nobody on the LAN can turn a message to another one.
+    pub(super) fn seal(&mut self, message: &Message, to: Option<MemberId>) -> Result<Vec<u8>, SealError> {
         self.body.clear();
+        self.body.push(to.map_or(EVERYONE, MemberId::number));
         encode(message, &mut self.body);
         self.sealer.seal(&self.body, &mut self.sealed)?;
         Ok(framed(KIND_SEALED, &self.sealed))
@@ -176,7 +185,8 @@ impl Post {
         };
         let (sender, incarnation, counter) = (opened.sender, opened.incarnation, opened.counter);
         // A beacon or a join belongs in another kind of envelope, however well sealed it is.
-        let message = match decode(opened.body) {
+        let Some((&receiver, body)) = opened.body.split_first() else { return self.malformed() };
+        let message = match decode(body) {
             Ok(Message::Beacon(_) | Message::JoinRequest(_) | Message::JoinAnswer(_)) | Err(_) => {
                 return self.malformed();
             }
@@ -187,6 +197,10 @@ impl Post {
                 *counted = Counted { incarnation, ..Counted::default() };
             }
             counted.count(path, counter);
+        }
+        if receiver != EVERYONE && receiver != self.me.number() {
+            self.refused.misdirected += 1;
+            return Arrival::Nothing;
         }
         Arrival::Message(sender, message)
     }

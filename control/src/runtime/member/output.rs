@@ -85,7 +85,8 @@ impl ClusterThread {
         let sealed = match &to {
             To::Reliably(member, contact) => return self.send_reliably(*member, contact, message),
             To::Strangers => self.parts.post.seal_beacon(message),
-            To::All | To::Member(_) => self.parts.post.seal(message),
+            To::All => self.parts.post.seal(message, None),
+            To::Member(member) => self.parts.post.seal(message, Some(*member)),
         };
         let frame = match sealed {
             Ok(frame) => frame,
