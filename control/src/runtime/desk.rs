@@ -31,6 +31,7 @@ pub(super) struct Desk {
     shared: Arc<Shared>,
     ports: Vec<dpdk::Port>,
     macs: Vec<[u8; 6]>,
+    pool: dpdk::Mempool,
     commands: Sender<Command>,
     waker: Waker,
     pub(super) logging: Logging,
@@ -47,6 +48,7 @@ pub(super) struct Furniture {
     pub(super) shared: Arc<Shared>,
     pub(super) ports: Vec<dpdk::Port>,
     pub(super) macs: Vec<[u8; 6]>,
+    pub(super) pool: dpdk::Mempool,
     pub(super) commands: Sender<Command>,
     pub(super) waker: Waker,
     pub(super) logging: Logging,
@@ -55,10 +57,10 @@ pub(super) struct Furniture {
 
 impl Desk {
     pub(super) fn new(furniture: Furniture) -> Self {
-        let Furniture { config, clock, board, shared, ports, macs, commands, waker, logging, rate } = furniture;
+        let Furniture { config, clock, board, shared, ports, macs, pool, commands, waker, logging, rate } = furniture;
         let busy = shared.workers.iter().map(|_| Busy::default()).collect();
         let sampled_ns = AtomicU64::new(clock.now_ns());
-        Self { config, clock, board, shared, ports, macs, commands, waker, logging, rate, busy, sampled_ns }
+        Self { config, clock, board, shared, ports, macs, pool, commands, waker, logging, rate, busy, sampled_ns }
     }
 
     /// Answers a question from the present state; none before the cluster thread's first round.
@@ -73,6 +75,7 @@ impl Desk {
             devices: &devices,
             busy: &busy,
             log_left_out: self.logging.left_out(),
+            buffers_in_use: self.pool.in_use(),
             now: Time(self.clock.now_ns()),
         };
         Some(answer(&sources))

@@ -77,6 +77,7 @@ pub(super) const FAMILIES: &[(&str, &str, &str)] = &[
         "counter",
         "Log lines that were left out because they could not be written in time.",
     ),
+    ("phalanx_packet_buffers_in_use", "gauge", "Packet buffers in receive rings, kept, or on their way out."),
 ];
 
 /// Upper bounds of the histograms' buckets, in nanoseconds.
@@ -319,6 +320,7 @@ fn shell(page: &mut Page, sources: &Sources<'_>) {
         family.add(&[("event", event), ("description", description.trim())], 1.0);
     }
     page.one("phalanx_log_left_out_lines_total", sources.log_left_out as f64);
+    page.one("phalanx_packet_buffers_in_use", f64::from(sources.buffers_in_use));
 }
 
 #[cfg(test)]

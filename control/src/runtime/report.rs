@@ -27,6 +27,8 @@ pub(super) struct Sources<'a> {
     pub(super) busy: &'a [f64],
     /// Log lines that were left out.
     pub(super) log_left_out: u64,
+    /// Packet buffers that are not in the pool: in receive rings, kept, or on their way out.
+    pub(super) buffers_in_use: u32,
     pub(super) now: Time,
 }
 
@@ -268,7 +270,16 @@ pub(super) mod tests {
         };
         let devices = [Device { mac: [2; 6], missed: 4, errors: 0 }, Device::default()];
         let (posted, shared) = (&posted, &shared);
-        look(&Sources { config: &config, posted, shared, devices: &devices, busy: &[0.25], log_left_out: 0, now })
+        look(&Sources {
+            config: &config,
+            posted,
+            shared,
+            devices: &devices,
+            busy: &[0.25],
+            log_left_out: 0,
+            buffers_in_use: 7,
+            now,
+        })
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl Member {
         let wake = waker.clone();
         let wanted = settings::dataplane(&config, id, steered_key(identity.secret()), seed);
         let dataplane = Dataplane::open(eal, &wanted, clock, Arc::new(move || wake.wake()))?;
-        let Dataplane { workers, handles, shared, ports, macs, pool: _ } = dataplane;
+        let Dataplane { workers, handles, shared, ports, macs, pool } = dataplane;
         if let Err(error) = lock_memory() {
             tracing::warn!("secrets may be swapped out: {error}");
         }
@@ -182,6 +182,7 @@ impl Member {
             shared,
             ports,
             macs,
+            pool,
             commands: commands.clone(),
             waker: waker.clone(),
             logging,
