@@ -68,11 +68,11 @@ impl Fault {
     pub fn draw(dice: &mut Dice, veteran: bool) -> Self {
         let port = *dice.one_of(&["outside", "inside", "cluster", "all", "all"]);
         let direction = *dice.one_of(&["both", "both", "rx", "tx"]);
-        match dice.below(10) {
-            0..=2 if !veteran => Self::Kill,
-            3 if !veteran => Self::Stop,
-            0..=5 => Self::Pause,
-            6 => Self::Cut("all", "both", 20),
+        match (dice.below(10), veteran) {
+            (0..=2, false) => Self::Kill,
+            (3, false) => Self::Stop,
+            (4..=5, _) => Self::Pause,
+            (6, _) => Self::Cut("all", "both", 20),
             _ => Self::Cut(port, direction, 100),
         }
     }

@@ -273,7 +273,9 @@ fn judge_silence(lab: &Lab, victim: u8, cut_us: u64, client: &Answers, server: &
         let mac = super::capture::member_mac(victim, side);
         let last = answers.last_from(mac, cut_us, cut_us + 2_000_000);
         let last_ms = last.map_or(0.0, |at| (at - cut_us) as f64 / 1000.0);
-        println!("    m{victim}, isolated, was last heard {side} after {last_ms:.1} ms (lease and slack: {lease_ms:.0} ms)");
+        println!(
+            "    m{victim}, isolated, was last heard {side} after {last_ms:.1} ms (lease and slack: {lease_ms:.0} ms)"
+        );
         if lab.plan.quorum == "majority" && last_ms > lease_ms {
             findings.complain(format!("the minority spoke {side} {last_ms:.0} ms after the split"));
         }
