@@ -48,6 +48,19 @@ impl<const N: usize> Burst<N> {
         }
     }
 
+    /// Moves mbufs from the front of `other` to the end of this burst, in order, as many as fit; says how many.
+    #[inline]
+    pub fn append<const M: usize>(&mut self, other: &mut Burst<M>) -> usize {
+        let count = self.room().min(other.len);
+        // SAFETY: `other` has as many initialised mbufs, and this burst as much room; `other` forgets them below.
+        unsafe {
+            std::ptr::copy_nonoverlapping(other.mbufs.as_ptr(), self.mbufs.as_mut_ptr().add(self.len), count);
+            other.shrink_front(count);
+        }
+        self.len += count;
+        count
+    }
+
     /// Takes the last mbuf.
     #[inline]
     pub fn pop(&mut self) -> Option<Mbuf> {

@@ -109,7 +109,7 @@ impl Gathered {
         let words = [self.bytes_14_18.0[i], self.bytes_18_22.0[i], self.bytes_22_26.0[i]];
         let plain = (self.bytes_12_14.0[i] == 0x0008) & (words[0] & 0xff == 0x45);
         let plain = plain & (words[2] >> 8 & 0xff != u32::from(proto::ICMP));
-        let total_len = words[0] >> 8 & 0xff00 | words[0] >> 24;
+        let total_len = ip_len(words[0]);
         let fits = (total_len >= 20) & (total_len + 14 <= self.len.0[i]);
         let (src, dst) = (self.bytes_26_30.0[i], self.bytes_30_34.0[i]);
         let sum: u32 = words.into_iter().chain([src, dst]).map(|w| (w & 0xffff) + (w >> 16)).sum();
@@ -120,11 +120,26 @@ impl Gathered {
     }
 }
 
+/// The total length in the first word of an IPv4 header.
+#[inline(always)]
+fn ip_len(word: u32) -> u32 {
+    word >> 8 & 0xff00 | word >> 24
+}
+
 /// Neither this-network, loopback, link-local, a group nor reserved.
 #[inline(always)]
 fn is_plain_host(address: u32) -> bool {
     let top = address >> 24;
     (top != 0) & (top != 127) & (top < 224) & (address >> 16 != 0xa9fe)
+}
+
+/// How many packets of a burst have one of the two common codes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seen {
+    /// Not ours.
+    pub drops: usize,
+    /// Ours, with nothing to watch for.
+    pub mine: usize,
 }
 
 /// The arrays of one burst.
@@ -160,13 +175,25 @@ impl Default for Look {
 }
 
 impl Look {
-    /// The destination of an ordinary packet.
+    /// The destinations of ordinary packets.
     #[inline(always)]
-    pub fn dst(&self, i: usize) -> u32 {
-        self.dst.0[i]
+    pub fn destinations(&self) -> &[u32; BURST] {
+        &self.dst.0
     }
 
-    /// Looks at a burst; answers how many packets of it are ordinary and not ours.
+    /// The word of TTL, protocol and checksum as it lies in the frame, and the length of the IP packet.
+    #[inline(always)]
+    pub(super) fn ttl_word(&self, i: usize) -> (u32, u32) {
+        (self.gathered.bytes_22_26.0[i], ip_len(self.gathered.bytes_14_18.0[i]))
+    }
+
+    /// A packet's bytes.
+    #[inline(always)]
+    pub(super) fn len(&self, i: usize) -> u32 {
+        self.gathered.len.0[i]
+    }
+
+    /// Looks at a burst; answers how many packets of it are ordinary, and not ours or ours.
     #[inline]
     pub fn at(
         &mut self,
@@ -175,18 +202,19 @@ impl Look {
         addresses: &Addresses,
         filter: &Filter,
         codes: &[u8; UNITS],
-    ) -> usize {
+    ) -> Seen {
         self.gather(burst);
         dpdk::simd::widest(Judge { look: self, gate, filter });
-        let mut drops = 0;
+        let mut seen = Seen { drops: 0, mine: 0 };
         for i in 0..burst.len().min(BURST) {
             let near = addresses.filter_at(self.src_place.0[i]) | addresses.filter_at(self.dst_place.0[i]);
             let odd = self.odd.0[i] != 0 || near != 0;
             let code = if odd { code::SLOW } else { codes[self.units[i].index()] };
             self.codes[i] = code;
-            drops += usize::from(code == code::DROP);
+            seen.drops += usize::from(code == code::DROP);
+            seen.mine += usize::from(code == code::MINE);
         }
-        drops
+        seen
     }
 
     #[inline]

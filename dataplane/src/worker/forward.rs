@@ -1,53 +1,142 @@
 //! Routing: a packet of ours that is not for us finds its port, its next hop and its way out.
 //!
-//! Two ways. [`Path::forward_cached`] is the ordinary packet's: one look into the cache of destinations, twelve bytes
+//! Two ways. [`Path::forward_burst`] is the ordinary packets': one look into the cache of destinations, twelve bytes
 //! written, the TTL and its checksum adjusted. [`Path::route`] does everything: it reports what cannot be forwarded
 //! (RFC 1812 section 5.3, RFC 8200), cuts IPv4 packets that may be cut, asks for neighbours, and fills the cache.
 
 use dpdk::{Burst, Mbuf};
 
+use super::fast::{BURST, Look};
+use super::packet::Packet;
 use super::path::Path;
-use super::routes::{Adjacency, Hop};
+use super::routes::{Adjacency, Cache, Hop};
 use super::transmit::Kind;
 use crate::drop_reason::DropReason;
 use crate::icmp_error::{self, Complaint};
 use crate::neighbour::Action;
 use crate::parse::{Family, Summary, flag, summarise};
 use crate::port::PortIndex;
-use crate::unit::Unit;
 use crate::wire::ethernet::{EtherType, HEADER_LEN, Repr, TAGGED_HEADER_LEN};
 use crate::wire::{MacAddr, VlanId, ipv4, ipv6};
 
 /// The most fragments that a packet is cut into: 64 KiB over the least sensible MTU would be more, and is refused.
 const FRAGMENTS_MAX: usize = 64;
 
+/// What is known of a burst's ways, by place in the look.
+struct Onward {
+    /// The cache's answer; 0 also for packets that must take the long way although the cache knows theirs.
+    found: [u16; BURST],
+    /// TTL, protocol and checksum after this hop, as they lie in the frame.
+    aged: [u32; BURST],
+}
+
+/// Works all of that out, for the whole burst at once.
+struct Prepare<'a> {
+    cache: &'a Cache,
+    look: &'a Look,
+    onward: &'a mut Onward,
+}
+
+impl dpdk::simd::Work for Prepare<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Onward { found, aged } = self.onward;
+        self.cache.find(self.look.destinations(), found);
+        let mtu = self.cache.mtu();
+        for i in 0..BURST {
+            let (word, ip_len) = self.look.ttl_word(i);
+            let fits = (word & 0xff > 1) & (ip_len <= mtu);
+            found[i] = if fits { found[i] } else { 0 };
+            aged[i] = age(word);
+        }
+    }
+}
+
+/// TTL, protocol and checksum of an IPv4 header, as loaded from the frame, one hop later. RFC 1141: the TTL's word falls
+/// by 0x0100, so the checksum rises by as much, with end-around carry.
+#[inline(always)]
+fn age(word: u32) -> u32 {
+    let sum = (word >> 8 & 0xff00 | word >> 24) + 0x0100;
+    let sum = sum + (sum >> 16);
+    (word & 0xff00) | (word.wrapping_sub(1) & 0xff) | (sum & 0xff) << 24 | (sum & 0xff00) << 8
+}
+
 impl Path {
-    /// Forwards an ordinary packet (see [`super::fast`]) to a destination that the cache knows; gives it back if the
-    /// cache does not, or if something about it needs care.
+    /// Forwards ordinary packets of ours (see [`super::fast`]): those to destinations that the cache knows at once, the
+    /// others, and what needs care, by the long way. `places` says which packets of the look they are.
     #[inline]
-    pub(super) fn forward_cached(&mut self, mut mbuf: Mbuf, destination: u32, unit: Unit) -> Result<(), Mbuf> {
-        let Some(cached) = self.cache.get(destination) else { return Err(mbuf) };
-        let Some(head) = mbuf.data_mut().first_chunk_mut::<34>() else { return Err(mbuf) };
-        let total_len = u16::from_be_bytes([head[16], head[17]]);
-        let ttl = head[22];
-        if ttl <= 1 || total_len > cached.mtu {
-            return Err(mbuf);
+    pub(super) fn forward_burst(
+        &mut self,
+        burst: &mut Burst<BURST>,
+        places: &[u8; BURST],
+        look: &Look,
+        port: PortIndex,
+    ) {
+        if burst.is_empty() {
+            return;
         }
-        head[..12].copy_from_slice(&cached.header);
-        head[22] = ttl - 1;
-        // RFC 1141: the TTL's word falls by 0x0100, so the checksum rises by as much, with end-around carry.
-        let sum = u32::from(u16::from_be_bytes([head[24], head[25]])) + 0x0100;
-        let sum = (sum + (sum >> 16)) as u16;
-        head[24..26].copy_from_slice(&sum.to_be_bytes());
-        let port = usize::from(cached.port);
-        self.load(unit, mbuf.pkt_len());
-        let Some(path) = self.ports.get_mut(port) else { return Err(mbuf) };
-        if path.tx.is_full() {
-            path.tx.flush(self.lease_ok, &self.counters);
+        let mut onward = Onward { found: [0; BURST], aged: [0; BURST] };
+        dpdk::simd::widest(Prepare { cache: &self.cache, look, onward: &mut onward });
+        let count = burst.len();
+        let to = self.rewrite(burst, places, &onward);
+        for place in places.iter().take(count).map(|p| usize::from(*p) % BURST) {
+            if onward.found[place] != 0 {
+                self.load(look.units[place], look.len(place));
+            }
         }
-        path.tx.push(mbuf, Kind::Forwarded);
-        self.counters.forwarded.add(1);
-        Ok(())
+        match to.and_then(|to| self.ports.get_mut(usize::from(to))) {
+            Some(path) => {
+                self.counters.forwarded.add(count as u64);
+                path.tx.push_all(burst, self.lease_ok, &self.counters);
+            }
+            None => self.part(burst, places, look, &onward, port),
+        }
+    }
+
+    /// Makes of each frame that has a way what it is to be on its next link. Answers the port that all of them leave by;
+    /// none if they part here.
+    #[inline]
+    fn rewrite(&self, burst: &mut Burst<BURST>, places: &[u8; BURST], onward: &Onward) -> Option<PortIndex> {
+        let first = self.cache.adjacency(onward.found[usize::from(places[0]) % BURST]).map(|next| next.port);
+        let mut together = true;
+        for (mbuf, place) in burst.iter_mut().zip(places) {
+            let place = usize::from(*place) % BURST;
+            let next = self.cache.adjacency(onward.found[place]);
+            match next.zip(mbuf.data_mut().first_chunk_mut::<26>()) {
+                Some((next, head)) => {
+                    head[..12].copy_from_slice(&next.header);
+                    head[22..].copy_from_slice(&onward.aged[place].to_le_bytes());
+                    mbuf.set_tag(Kind::Forwarded as u32);
+                    together &= Some(next.port) == first;
+                }
+                None => together = false,
+            }
+        }
+        if together { first } else { None }
+    }
+
+    /// Packets of one burst that do not all leave by one port: each goes its own way, in order.
+    fn part(&mut self, burst: &mut Burst<BURST>, places: &[u8; BURST], look: &Look, onward: &Onward, port: PortIndex) {
+        // What was found holds only until something is learned on the long way.
+        let to = onward.found.map(|found| self.cache.adjacency(found).map(|next| next.port));
+        for (mbuf, place) in burst.drain().zip(places) {
+            let place = usize::from(*place) % BURST;
+            let Some(to) = to[place] else {
+                self.process_packet(look.units[place], Packet { mbuf, port });
+                continue;
+            };
+            let Some(path) = self.ports.get_mut(usize::from(to)) else {
+                self.drop_packet(mbuf, DropReason::NoRoute);
+                continue;
+            };
+            if path.tx.is_full() {
+                path.tx.flush(self.lease_ok, &self.counters);
+            }
+            path.tx.push(mbuf, Kind::Forwarded);
+            self.counters.forwarded.add(1);
+        }
     }
 
     /// Forwards any packet of ours that is not for us.
@@ -269,5 +358,34 @@ fn decrement(mbuf: &mut Mbuf, summary: &Summary) -> bool {
     match summary.family {
         Family::V4 => ipv4::Packet::new_header_checked(packet).is_ok_and(|mut p| p.decrement_ttl()),
         Family::V6 => ipv6::Packet::new_checked(packet).is_ok_and(|mut p| p.decrement_hop_limit()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Ageing a word is what the header's own view does.
+        #[test]
+        fn a_word_ages_as_a_header_does(ttl in 2u8.., protocol: u8, id: u16, source: u32) {
+            let repr = ipv4::Repr {
+                tos: 0,
+                id,
+                fragment: 0,
+                ttl,
+                protocol,
+                source: source.into(),
+                destination: 7.into(),
+                payload_len: 0,
+            };
+            let mut header = [0; 20];
+            repr.emit(&mut header).expect("room");
+            let aged = age(u32::from_le_bytes([header[8], header[9], header[10], header[11]]));
+            let mut packet = ipv4::Packet::new_header_checked(&mut header[..]).expect("sound");
+            prop_assert!(packet.decrement_ttl());
+            prop_assert_eq!(aged.to_le_bytes(), [header[8], header[9], header[10], header[11]]);
+        }
     }
 }

@@ -35,7 +35,7 @@ mod transmit;
 pub use addresses::{Address, Addresses, Owner};
 pub use clock::Clock;
 pub use counter::{Counter, Histogram};
-pub use fast::{BURST, Gate, Look};
+pub use fast::{BURST, Gate, Look, Seen};
 pub use handover::worker_of;
 pub use link::{CLUSTER_FRAME_LEN_MAX, ClusterFrame, Stuck, Wake, WorkerHandle, WorkerLink, WorkerOrder, link};
 pub use packet::{Packet, digest};
@@ -60,7 +60,7 @@ pub struct Worker {
     me: MemberId,
     index: usize,
     workers: usize,
-    clock: Clock,
+    clock: clock::Ticker,
     rate: dpdk::clock::Rate,
     filter: Filter,
     steering: Steering<Packet>,

@@ -18,6 +18,17 @@ use crate::steer::{Source, Verdict, code};
 use crate::unit::{MemberId, Unit};
 use crate::wire::{EtherType, MacAddr, bytes, icmpv6, proto};
 
+/// The places of all packets of a burst.
+const EACH: [u8; BURST] = {
+    let mut places = [0; BURST];
+    let mut i = 0;
+    while i < BURST {
+        places[i] = i as u8;
+        i += 1;
+    }
+    places
+};
+
 impl Worker {
     /// Handles a burst that came in by a port; the burst is empty afterwards.
     #[inline]
@@ -25,28 +36,48 @@ impl Worker {
         let Some(gate) = self.path.ports.get(usize::from(port)).map(|p| p.gate) else {
             return self.path.drop_burst(burst, DropReason::Malformed);
         };
-        let drops = self.look.at(burst, &gate, &self.path.addresses, &self.filter, self.steering.codes());
-        if drops == burst.len() && !careful {
+        let seen = self.look.at(burst, &gate, &self.path.addresses, &self.filter, self.steering.codes());
+        let fast = self.path.lease_ok && !careful;
+        if seen.drops == burst.len() && !careful {
             return self.path.drop_burst(burst, DropReason::NotOwner);
         }
+        if seen.mine == burst.len() && fast && self.workers == 1 {
+            return self.path.forward_burst(burst, &EACH, &self.look, port);
+        }
+        self.sort(burst, port, careful);
+    }
+
+    /// Handles a burst of several kinds. Packets of ours wait for one another, but not past one that takes the careful
+    /// way: it might be of the same flow.
+    fn sort(&mut self, burst: &mut Burst<BURST>, port: PortIndex, careful: bool) {
         let fast = self.path.lease_ok && !careful;
         let mut not_ours = Burst::<BURST>::new();
+        let mut ours = Burst::<BURST>::new();
+        let mut places = [0; BURST];
         for (i, mbuf) in burst.drain().enumerate() {
             match self.look.codes[i] {
                 code::DROP if !careful => drop(not_ours.push(mbuf)),
-                code::MINE if fast && handover::worker_of(self.look.units[i], self.workers) == self.index => {
-                    let (destination, unit) = (self.look.dst(i), self.look.units[i]);
-                    if let Err(mbuf) = self.path.forward_cached(mbuf, destination, unit) {
-                        self.path.process_packet(unit, Packet { mbuf, port });
-                    }
+                code::MINE if fast && self.serves(self.look.units[i]) => {
+                    places[ours.len()] = i as u8;
+                    drop(ours.push(mbuf));
                 }
                 relay if fast && relay & code::RELAY != 0 && self.path.is_from_host(mbuf.data()) => {
                     self.pass_on_fast(relay, Packet { mbuf, port });
                 }
-                _ => self.receive_one(mbuf, port, careful),
+                _ => {
+                    self.path.forward_burst(&mut ours, &places, &self.look, port);
+                    self.receive_one(mbuf, port, careful);
+                }
             }
         }
+        self.path.forward_burst(&mut ours, &places, &self.look, port);
         self.path.drop_burst(&mut not_ours, DropReason::NotOwner);
+    }
+
+    /// Whether this worker is the one that a unit is for.
+    #[inline]
+    fn serves(&self, unit: Unit) -> bool {
+        self.workers == 1 || handover::worker_of(unit, self.workers) == self.index
     }
 
     /// Passes an ordinary packet on to the member that its unit's code names.

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use dpdk::Eal;
 use dpdk::fib::{Fib4, Fib6, FibConfig, Layout};
 
+use super::fast::BURST;
 use crate::neighbour::NextHop;
 use crate::parse::{Family, address_number};
 use crate::port::{Interface, PortIndex, PortSpec, RouteSpec};
@@ -193,7 +194,7 @@ const WAYS: usize = 8;
 /// Neighbours that the cache tells apart.
 const ADJACENCIES_MAX: usize = 4096;
 
-/// Eight entries: destination, epoch, and the adjacency's number, in 32, 16 and 16 bits.
+/// Eight entries: destination, epoch, and the adjacency's number from 1 on, in 32, 16 and 16 bits.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
 struct Set([u64; WAYS]);
@@ -202,6 +203,7 @@ struct Set([u64; WAYS]);
 pub(super) struct Cache {
     sets: Box<[Set]>,
     adjacencies: Vec<Adjacency>,
+    mtu: u16,
     epoch: u16,
     /// Whose turn it is to give way in a full set.
     turn: usize,
@@ -210,28 +212,54 @@ pub(super) struct Cache {
 impl Default for Cache {
     fn default() -> Self {
         let adjacencies = Vec::with_capacity(ADJACENCIES_MAX);
-        Self { sets: vec![Set::default(); SETS].into_boxed_slice(), adjacencies, epoch: 1, turn: 0 }
+        Self { sets: vec![Set::default(); SETS].into_boxed_slice(), adjacencies, mtu: u16::MAX, epoch: 1, turn: 0 }
     }
 }
 
 impl Cache {
-    #[inline]
+    #[inline(always)]
     fn place(destination: u32) -> usize {
         (destination.wrapping_mul(0x9e37_79b1) >> 21) as usize % SETS
     }
 
-    #[inline]
+    #[inline(always)]
     fn key(&self, destination: u32) -> u64 {
         u64::from(destination) << 16 | u64::from(self.epoch)
     }
 
-    /// What is known of a destination in this epoch.
+    /// What is known of a burst of destinations in this epoch: for [`Self::adjacency`]. All eight entries of a set are
+    /// compared at once, and the misses of many sets overlap: see [`dpdk::simd`].
+    #[inline(always)]
+    pub(super) fn find(&self, destinations: &[u32; BURST], found: &mut [u16; BURST]) {
+        // One reference for all: the compiler then knows that no place is out of bounds.
+        let Ok(sets) = <&[Set; SETS]>::try_from(&*self.sets) else { return };
+        for (destination, found) in destinations.iter().zip(found) {
+            let key = self.key(*destination);
+            let mut number = 0;
+            for entry in &sets[Self::place(*destination)].0 {
+                number |= if *entry >> 16 == key { *entry } else { 0 };
+            }
+            *found = number as u16;
+        }
+    }
+
+    /// The least MTU of all ports that the cache leads to.
+    #[inline(always)]
+    pub(super) fn mtu(&self) -> u32 {
+        self.mtu.into()
+    }
+
+    /// What was found.
     #[inline]
-    pub(super) fn get(&self, destination: u32) -> Option<&Adjacency> {
-        let key = self.key(destination);
-        let set = self.sets.get(Self::place(destination))?;
-        let entry = set.0.iter().find(|entry| **entry >> 16 == key)?;
-        self.adjacencies.get(usize::from(*entry as u16))
+    pub(super) fn adjacency(&self, found: u16) -> Option<&Adjacency> {
+        self.adjacencies.get(usize::from(found).wrapping_sub(1))
+    }
+
+    #[cfg(test)]
+    fn get(&self, destination: u32) -> Option<&Adjacency> {
+        let mut found = [0; BURST];
+        self.find(&[destination; BURST], &mut found);
+        self.adjacency(found[BURST - 1])
     }
 
     /// Notes a destination for the rest of the epoch.
@@ -241,11 +269,12 @@ impl Cache {
             Some(number) => number,
             None if self.adjacencies.len() < ADJACENCIES_MAX => {
                 self.adjacencies.push(adjacency);
+                self.mtu = self.mtu.min(adjacency.mtu);
                 self.adjacencies.len() - 1
             }
             None => return,
         };
-        let entry = self.key(destination) << 16 | number as u64;
+        let entry = self.key(destination) << 16 | (number + 1) as u64;
         let epoch = self.epoch;
         self.turn = self.turn.wrapping_add(1);
         let Some(Set(ways)) = self.sets.get_mut(Self::place(destination)) else { return };
@@ -257,6 +286,7 @@ impl Cache {
     /// Begins a new epoch: everything is looked up anew.
     pub(super) fn forget(&mut self) {
         self.adjacencies.clear();
+        self.mtu = u16::MAX;
         self.epoch = self.epoch.wrapping_add(1);
         if self.epoch == 0 {
             // After 2^16 epochs an entry of the first would look fresh.

@@ -98,14 +98,12 @@ impl Worker {
         let probation = shared.probation.load(Relaxed);
         let ports = shared.ports.get(usize::from(port));
         let careful = ports.is_some_and(|p| p.heard(self.path.now_ns, probation, &self.probation));
-        let bytes: u64 = burst.iter().map(|m| u64::from(m.pkt_len())).sum();
-        let counters = &self.path.counters;
-        counters.received.add(count as u64);
-        if let Some(counters) = counters.ports.get(usize::from(port)) {
-            counters.rx_packets.add(count as u64);
-            counters.rx_bytes.add(bytes);
-        }
+        self.path.counters.received.add(count as u64);
         self.handle(&mut burst, port, careful);
+        if let Some(counters) = self.path.counters.ports.get(usize::from(port)) {
+            counters.rx_packets.add(count as u64);
+            counters.rx_bytes.add(self.look.bytes);
+        }
         count
     }
 

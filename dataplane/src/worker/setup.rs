@@ -208,7 +208,7 @@ impl Parts<'_> {
             me: config.me,
             index: self.index,
             workers: config.workers.max(1),
-            clock: self.clock,
+            clock: super::clock::Ticker::new(self.clock, dpdk::clock::Rate::of(self.eal)),
             rate: dpdk::clock::Rate::of(self.eal),
             filter: Filter::new(config.scheme, config.key),
             steering: Steering::new(config.me, config.steering),

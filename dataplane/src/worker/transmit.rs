@@ -56,6 +56,17 @@ impl Transmitter {
         let _ = self.leased.push(mbuf);
     }
 
+    /// Adds packets that may leave under the lease only and whose tag is their [`Kind`], sending what is there already
+    /// if they would not fit.
+    #[inline]
+    pub(super) fn push_all<const N: usize>(&mut self, burst: &mut Burst<N>, lease_ok: bool, counters: &WorkerShared) {
+        const { assert!(N <= TX_BURST) };
+        if self.leased.room() < burst.len() {
+            self.flush(lease_ok, counters);
+        }
+        self.leased.append(burst);
+    }
+
     /// Adds a packet that this member sends in its own name, and sends it.
     pub(super) fn push_own(&mut self, mut mbuf: Mbuf, counters: &WorkerShared) {
         mbuf.set_tag(Kind::Originated as u32);
