@@ -3,6 +3,7 @@
 //! Knows no files, no sockets, no async. Time comes in as an argument.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod drop_reason;
 pub mod filter;
 pub mod icmp_error;
