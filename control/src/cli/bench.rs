@@ -1,20 +1,34 @@
 //! `phalanx bench`: how fast one worker is, in the manner of testpmd.
+//!
+//! The packet path runs on the calling thread, pinned to one core, between a source that never runs dry and a sink that
+//! takes everything. `scripts/bench` runs this in turns with `dpdk-testpmd` on the same source, packets and core.
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use dpdk::Eal;
+use dpdk::sched::Affinity;
+use phalanx_dataplane::bench::{Bench, BenchError, Figures, Plan, Work, flows};
+use phalanx_dataplane::filter::Scheme;
+use serde::Serialize;
 
-use super::{FAILED, failed};
+use super::{FAILED, WRONG_USAGE, failed};
 
 const EXAMPLES: &str = "\
 EXAMPLES
   phalanx bench forward --pmd net_pcap --size 64
-  phalanx bench discard --pmd net_pcap --size 64 --pcap flows.pcap --json";
+  phalanx bench discard --pmd net_pcap --size 64 --pcap flows.pcap --json
+  phalanx bench discard --size 512 --save flows.pcap --seconds 0    only make the packets";
+
+/// 2 MiB pages that the benchmark's memory takes; without so many free ones it runs on ordinary memory.
+const HUGEPAGES: u64 = 128;
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Work {
+enum WorkArgument {
     /// Receive and drop packets that others own: the cluster's overhead.
     Discard,
     /// Receive, find the unit, drop.
@@ -25,26 +39,229 @@ enum Work {
     MasterForward,
 }
 
+impl From<WorkArgument> for Work {
+    fn from(work: WorkArgument) -> Self {
+        match work {
+            WorkArgument::Discard => Self::Discard,
+            WorkArgument::Classify => Self::Classify,
+            WorkArgument::Forward => Self::Forward,
+            WorkArgument::MasterForward => Self::MasterForward,
+        }
+    }
+}
+
+/// How units are found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum SchemeArgument {
+    Classic,
+    Steered,
+}
+
 /// Measure the packet path of one worker.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct BenchCommand {
     /// What to measure.
-    work: Work,
-    /// The device to receive from.
+    work: WorkArgument,
+    /// The device to receive from: net_pcap, net_null, or any other DPDK device string.
     #[arg(long, default_value = "net_pcap", value_name = "PMD")]
     pmd: String,
-    /// The size of a frame, in bytes.
-    #[arg(long, default_value_t = 64, value_name = "BYTES")]
-    size: u16,
+    /// The size of a frame, in bytes, without its checksum; 64 unless --pcap says otherwise.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(i64::from(flows::SIZE_MIN)..=i64::from(flows::SIZE_MAX)))]
+    size: Option<u16>,
     /// Packets to receive, over and over; made up (4096 flows) without it.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
+    /// Keep the made-up packets in this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "pcap")]
+    save: Option<PathBuf>,
+    /// How long to measure.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    seconds: u32,
+    /// How units are found.
+    #[arg(long, default_value = "steered", value_name = "SCHEME")]
+    scheme: SchemeArgument,
+    /// The core to run on.
+    #[arg(long, default_value_t = 1, value_name = "CORE")]
+    cores: usize,
     /// One JSON object at the end, nothing else.
     #[arg(long)]
     json: bool,
 }
 
-pub(super) fn run(_command: &BenchCommand) -> ExitCode {
-    failed(FAILED, "this build has no packet path")
+/// What a benchmark answers; `scripts/bench` fills in the peer.
+#[derive(Serialize)]
+struct Report<'a> {
+    bench: &'a str,
+    pmd: &'a str,
+    size: u16,
+    mpps: f64,
+    gbps: f64,
+    ns_per_packet: f64,
+    cycles_per_packet: f64,
+    allocations_per_packet: f64,
+    peer: Option<()>,
+    ratio: Option<f64>,
+}
+
+/// The packets to receive: where they are, and whom they are for.
+struct Packets {
+    file: PathBuf,
+    /// Whether the file goes when the benchmark ends.
+    temporary: bool,
+    address: [u8; 6],
+    size: u16,
+}
+
+impl Drop for Packets {
+    fn drop(&mut self) {
+        if self.temporary {
+            // A file that is gone already is no loss.
+            let _ = std::fs::remove_file(&self.file);
+        }
+    }
+}
+
+pub(super) fn run(command: &BenchCommand) -> ExitCode {
+    let packets = match packets(command) {
+        Ok(packets) => packets,
+        Err(what) => return failed(WRONG_USAGE, what),
+    };
+    if command.seconds == 0 {
+        return ExitCode::SUCCESS;
+    }
+    match measure(command, &packets) {
+        Ok(figures) => show(command, packets.size, &figures),
+        Err(error) => failed(FAILED, error),
+    }
+}
+
+fn packets(command: &BenchCommand) -> Result<Packets, String> {
+    if let Some(file) = &command.pcap {
+        let bytes = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let (address, size) = flows::first_of_pcap(&bytes)
+            .ok_or_else(|| format!("{}: no capture file in pcap format, or an empty one", file.display()))?;
+        let size = command.size.unwrap_or(size);
+        return Ok(Packets { file: file.clone(), temporary: false, address, size });
+    }
+    let size = command.size.unwrap_or(64);
+    let bytes = flows::pcap(&flows::frames(size));
+    let (file, temporary) = match &command.save {
+        Some(file) => (file.clone(), false),
+        None => (std::env::temp_dir().join(format!("phalanx-bench-{}.pcap", std::process::id())), true),
+    };
+    write(&file, temporary, &bytes).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(Packets { file, temporary, address: flows::ADDRESS, size })
+}
+
+/// A temporary file must be new: a folder that everyone may write to could hold somebody's link of that name.
+fn write(file: &Path, temporary: bool, bytes: &[u8]) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(temporary).create(!temporary).truncate(!temporary);
+    options.open(file)?.write_all(bytes)
+}
+
+fn measure(command: &BenchCommand, packets: &Packets) -> Result<Figures, BenchError> {
+    let memory: &[&str] = if free_hugepages() >= HUGEPAGES {
+        &["--in-memory", "-m", "256"]
+    } else {
+        eprintln!("phalanx: fewer than {HUGEPAGES} hugepages are free, running on ordinary memory");
+        &["--no-huge", "--no-shconf", "-m", "512"]
+    };
+    let lcores = format!("--lcores=0@{}", command.cores);
+    let common = ["--no-pci", "--no-telemetry", "--log-level=3", lcores.as_str()];
+    let eal = Eal::init(memory.iter().chain(&common))?;
+    Affinity::of_cpu(command.cores)?.apply()?;
+    let mut bench = Bench::open(&eal, &plan(command, packets))?;
+    bench.run(command.seconds, &mut |second, figures| {
+        let size = packets.size;
+        eprintln!("{second:>4} s  {:8.2} Mpps  {:8.2} Gbit/s", figures.mpps(), figures.gbps(size));
+    })
+}
+
+fn plan(command: &BenchCommand, packets: &Packets) -> Plan {
+    let (source, sink) = match command.pmd.as_str() {
+        "net_pcap" => (format!("net_pcap0,rx_pcap={},infinite_rx=1", packets.file.display()), "net_null0,no-rx=1"),
+        "net_null" => (format!("net_null0,size={}", packets.size), "net_null1,no-rx=1"),
+        other => (other.to_owned(), "net_null0,no-rx=1"),
+    };
+    let is_null = source.starts_with("net_null");
+    Plan {
+        work: command.work.into(),
+        source,
+        sink: sink.to_owned(),
+        address: packets.address,
+        scheme: match command.scheme {
+            SchemeArgument::Classic => Scheme::Classic,
+            SchemeArgument::Steered => Scheme::Steered,
+        },
+        priming: if is_null { flows::frames(packets.size) } else { Vec::new() },
+    }
+}
+
+fn free_hugepages() -> u64 {
+    let text = std::fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
+    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+fn show(command: &BenchCommand, size: u16, figures: &Figures) -> ExitCode {
+    let report = Report {
+        bench: Work::from(command.work).name(),
+        pmd: &command.pmd,
+        size,
+        mpps: figures.mpps(),
+        gbps: figures.gbps(size),
+        ns_per_packet: figures.ns_per_packet(),
+        cycles_per_packet: figures.cycles_per_packet(),
+        allocations_per_packet: figures.allocations_per_packet(),
+        peer: None,
+        ratio: None,
+    };
+    if command.json {
+        return match serde_json::to_string(&report) {
+            Ok(text) => {
+                println!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => failed(FAILED, error),
+        };
+    }
+    println!(
+        "{}, {}, {} bytes: {:.2} Mpps, {:.2} Gbit/s, {:.2} ns and {:.1} cycles per packet, {} allocations per packet",
+        report.bench,
+        report.pmd,
+        size,
+        report.mpps,
+        report.gbps,
+        report.ns_per_packet,
+        report.cycles_per_packet,
+        report.allocations_per_packet
+    );
+    ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_have_the_fields_that_scripts_read() {
+        let report = Report {
+            bench: "forward",
+            pmd: "net_pcap",
+            size: 64,
+            mpps: 1.0,
+            gbps: 0.5,
+            ns_per_packet: 1000.0,
+            cycles_per_packet: 2300.0,
+            allocations_per_packet: 0.0,
+            peer: None,
+            ratio: None,
+        };
+        let expected = concat!(
+            r#"{"bench":"forward","pmd":"net_pcap","size":64,"mpps":1.0,"gbps":0.5,"ns_per_packet":1000.0,"#,
+            r#""cycles_per_packet":2300.0,"allocations_per_packet":0.0,"peer":null,"ratio":null}"#
+        );
+        assert_eq!(serde_json::to_string(&report).unwrap(), expected);
+    }
 }
