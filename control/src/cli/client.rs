@@ -15,10 +15,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ClientError {
+pub enum ClientError {
     /// No one listens.
     #[error("no member answers at {socket}: {source}; is `phalanx run` up, and is this its [management] socket?")]
-    Unreachable { socket: String, source: std::io::Error },
+    Unreachable {
+        /// Where it was looked for.
+        socket: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The connection broke off.
     #[error("the member's answer broke off: {0}; look at its log")]
     Broken(#[from] std::io::Error),
@@ -29,11 +34,11 @@ pub(super) enum ClientError {
 
 /// An answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Answer {
+pub struct Answer {
     /// The status code.
-    pub(super) code: u16,
+    pub code: u16,
     /// The body.
-    pub(super) body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 /// Asks a member: `method` is `GET` or `POST` (without a body).
@@ -52,7 +57,7 @@ pub(super) fn ask(socket: &Path, method: &str, path: &str) -> Result<Answer, Cli
 }
 
 /// Reads one whole answer (RFC 9112): with a length, in chunks, or up to the end.
-pub(super) fn parse(bytes: &[u8]) -> Result<Answer, ClientError> {
+pub fn parse(bytes: &[u8]) -> Result<Answer, ClientError> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").ok_or(ClientError::Malformed("no end of head"))?;
     let (head, rest) = bytes.split_at(end);
     let body = rest.get(4..).unwrap_or_default();

@@ -7,7 +7,7 @@
 mod bench;
 mod ca;
 mod check;
-mod client;
+pub mod client;
 mod drain;
 mod run;
 mod status;

@@ -12,6 +12,7 @@ mod codec;
 mod config;
 mod cursor;
 mod envelope;
+mod http;
 mod identities;
 mod neighbour;
 mod parse;
@@ -34,6 +35,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("beacon", beacon::target),
     ("pki", pki::target),
     ("config", config::target),
+    ("http", http::target),
     ("cluster", cluster::target),
 ];
 
