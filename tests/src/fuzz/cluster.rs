@@ -107,7 +107,10 @@ impl Scene {
             assert!(self.lease <= lease, "{from} is not the master and renewed the lease");
         }
         assert!(self.lease <= self.now + Span::from_ms(10 * 25), "a lease far ahead");
-        assert!(self.left || !self.core.lease_is_valid(self.now) || self.core.reign().is_some(), "a lease without a master");
+        assert!(
+            self.left || !self.core.lease_is_valid(self.now) || self.core.reign().is_some(),
+            "a lease without a master"
+        );
         assert!(self.left || self.core.poll_timeout().is_some(), "nothing would ever happen again");
     }
 
