@@ -22,9 +22,12 @@ use crate::wire::{MacAddr, VlanId, ipv4, ipv6};
 /// The most fragments that a packet is cut into: 64 KiB over the least sensible MTU would be more, and is refused.
 const FRAGMENTS_MAX: usize = 64;
 
+/// In the place of a cache's answer: needs care. (No adjacency has this number.)
+const CARE: u16 = u16::MAX;
+
 /// What is known of a burst's ways, by place in the look.
 struct Onward {
-    /// The cache's answer; 0 also for packets that must take the long way although the cache knows theirs.
+    /// The cache's answer; [`CARE`] for packets that must take the long way whatever the cache knows.
     found: [u16; BURST],
     /// TTL, protocol and checksum after this hop, as they lie in the frame.
     aged: [u32; BURST],
@@ -48,7 +51,7 @@ impl dpdk::simd::Work for Prepare<'_> {
         for i in 0..BURST {
             let (word, ip_len) = self.look.ttl_word(i);
             let fits = (word & 0xff > 1) & (ip_len <= mtu);
-            found[i] = if fits { found[i] } else { 0 };
+            found[i] = if fits { found[i] } else { CARE };
             aged[i] = age(word);
         }
     }
@@ -80,9 +83,14 @@ impl Path {
         let mut onward = Onward { found: [0; BURST], aged: [0; BURST] };
         dpdk::simd::widest(Prepare { cache: &self.cache, look, onward: &mut onward });
         let count = burst.len();
+        for place in places.iter().take(count).map(|p| usize::from(*p) % BURST) {
+            if onward.found[place] == 0 {
+                onward.found[place] = self.cache.search(look.destinations()[place]);
+            }
+        }
         let to = self.rewrite(burst, places, &onward);
         for place in places.iter().take(count).map(|p| usize::from(*p) % BURST) {
-            if onward.found[place] != 0 {
+            if !matches!(onward.found[place], 0 | CARE) {
                 self.load(look.units[place], look.len(place));
             }
         }

@@ -217,9 +217,11 @@ impl Default for Cache {
 }
 
 impl Cache {
+    /// A destination's set, and its first choice among the entries there; the second is the one beside it.
     #[inline(always)]
-    fn place(destination: u32) -> usize {
-        (destination.wrapping_mul(0x9e37_79b1) >> 21) as usize % SETS
+    fn place(destination: u32) -> (usize, usize) {
+        let hash = destination.wrapping_mul(0x9e37_79b1) >> 18;
+        ((hash >> 3) as usize % SETS, (hash & 7) as usize % WAYS)
     }
 
     #[inline(always)]
@@ -227,20 +229,28 @@ impl Cache {
         u64::from(destination) << 16 | u64::from(self.epoch)
     }
 
-    /// What is known of a burst of destinations in this epoch: for [`Self::adjacency`]. All eight entries of a set are
-    /// compared at once, and the misses of many sets overlap: see [`dpdk::simd`].
+    /// What is known of a burst of destinations in this epoch, for [`Self::adjacency`]: 0 is nothing, in the two places
+    /// where a destination is first put; [`Self::search`] looks further. Many misses of the processor's cache overlap.
     #[inline(always)]
     pub(super) fn find(&self, destinations: &[u32; BURST], found: &mut [u16; BURST]) {
         // One reference for all: the compiler then knows that no place is out of bounds.
         let Ok(sets) = <&[Set; SETS]>::try_from(&*self.sets) else { return };
         for (destination, found) in destinations.iter().zip(found) {
             let key = self.key(*destination);
-            let mut number = 0;
-            for entry in &sets[Self::place(*destination)].0 {
-                number |= if *entry >> 16 == key { *entry } else { 0 };
-            }
-            *found = number as u16;
+            let (set, way) = Self::place(*destination);
+            let (first, second) = (sets[set].0[way], sets[set].0[way ^ 1]);
+            let either = if first >> 16 == key { first } else { second };
+            *found = if either >> 16 == key { either as u16 } else { 0 };
         }
+    }
+
+    /// Looks through all of a destination's set.
+    #[cold]
+    pub(super) fn search(&self, destination: u32) -> u16 {
+        let key = self.key(destination);
+        let set = self.sets.get(Self::place(destination).0);
+        let entry = set.and_then(|set| set.0.iter().find(|entry| **entry >> 16 == key));
+        entry.map_or(0, |entry| *entry as u16)
     }
 
     /// The least MTU of all ports that the cache leads to.
@@ -277,9 +287,10 @@ impl Cache {
         let entry = self.key(destination) << 16 | (number + 1) as u64;
         let epoch = self.epoch;
         self.turn = self.turn.wrapping_add(1);
-        let Some(Set(ways)) = self.sets.get_mut(Self::place(destination)) else { return };
-        let is_old = |entry: &u64| (*entry >> 16) as u16 != epoch;
-        let way = ways.iter().position(is_old).unwrap_or(self.turn % WAYS);
+        let (set, first) = Self::place(destination);
+        let Some(Set(ways)) = self.sets.get_mut(set) else { return };
+        let is_free = |way: &usize| (ways[*way] >> 16) as u16 != epoch;
+        let way = (0..WAYS).map(|n| first ^ n).find(is_free).unwrap_or(self.turn % WAYS);
         ways[way] = entry;
     }
 
