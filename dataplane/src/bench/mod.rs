@@ -159,6 +159,8 @@ pub struct Bench {
     kernel: Kernel,
     rate: Rate,
     pool: Mempool,
+    /// The gateway's hardware address.
+    gateway: [u8; 6],
     priming: Vec<Vec<u8>>,
     next: usize,
 }
@@ -167,6 +169,9 @@ impl Bench {
     /// Opens the devices and brings the worker into the state under test.
     pub fn open(eal: &Eal, plan: &Plan) -> Result<Self, BenchError> {
         let config = config(plan);
+        // Buffers that come back as they left must still be for us.
+        let returns = !plan.priming.is_empty();
+        let gateway = if returns { plan.address } else { GATEWAY_MAC };
         let (kernel, pool) = if plan.work == Work::Classify {
             let classifier = Classifier::open(eal, &config, BUFFERS)?;
             let pool = classifier.pool;
@@ -175,7 +180,7 @@ impl Bench {
             let mut data = Dataplane::open(eal, &config, Clock::start(), Arc::new(|| {}))?;
             data.shared.lease_until_ns.store(u64::MAX, Relaxed);
             let mode = plan.work.mode();
-            let peers = vec![None, Some(PEER_MACS.to_vec())];
+            let peers = vec![None, Some(if returns { vec![plan.address; 2] } else { PEER_MACS.to_vec() })];
             let answers = plan.work == Work::MasterForward;
             let view = View { version: 1, modes: vec![mode; UNITS], answers, peers };
             data.handles[0].order(WorkerOrder::Steer(Order::View(view)))?;
@@ -183,7 +188,7 @@ impl Bench {
             (Kernel::Worker { worker: Box::new(data.workers.remove(0)), data }, pool)
         };
         let (work, priming) = (plan.work, plan.priming.clone());
-        let mut bench = Self { work, kernel, rate: Rate::of(eal), pool, priming, next: 0 };
+        let mut bench = Self { work, kernel, rate: Rate::of(eal), pool, gateway, priming, next: 0 };
         bench.prime(BUFFERS as usize / 2);
         Ok(bench)
     }
@@ -209,7 +214,7 @@ impl Bench {
     /// Works for so many cycles.
     fn stretch(&mut self, for_cycles: u64) -> Figures {
         if let Kernel::Worker { worker, .. } = &mut self.kernel {
-            worker.introduce(TO, GATEWAY.into(), MacAddr(GATEWAY_MAC));
+            worker.introduce(TO, GATEWAY.into(), MacAddr(self.gateway));
         }
         let mut figures = Figures::new(self.rate);
         let rounds = if self.priming.is_empty() { ROUNDS } else { PRIMED_ROUNDS };
