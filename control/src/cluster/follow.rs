@@ -371,6 +371,9 @@ impl Core {
 
     pub(super) fn handle_abdication(&mut self, now: Time, from: MemberId, reign: Reign, to: MemberId) {
         let me = self.id();
+        if to == me && from == reign.master {
+            self.announce_again(now);
+        }
         let Role::Follow(follow) = &mut self.role else { return };
         if reign != follow.reign || from != reign.master {
             return;

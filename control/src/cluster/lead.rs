@@ -154,12 +154,13 @@ impl Lead {
     }
 
     pub(super) fn deadlines(&self, settings: &Settings) -> Option<(Time, &'static str)> {
-        let mut due = vec![(self.keepalive_at, "keepalive"), (self.loading.balance_at, "balance")];
         let silence = settings.give_away(self.losses_high());
-        due.extend(self.followers.values().map(|follower| (follower.fresh_at + silence, "member watchdog")));
-        due.extend(self.announce.at.map(|at| (at, "announce")));
-        due.extend(self.active.as_ref().map(|active| (active.deadline(settings), "move unanswered")));
-        due.into_iter().min()
+        [(self.keepalive_at, "keepalive"), (self.loading.balance_at, "balance")]
+            .into_iter()
+            .chain(self.followers.values().map(|follower| (follower.fresh_at + silence, "member watchdog")))
+            .chain(self.announce.at.map(|at| (at, "announce")))
+            .chain(self.active.as_ref().map(|active| (active.deadline(settings), "move unanswered")))
+            .min()
     }
 }
 
@@ -317,6 +318,9 @@ impl Core {
         lead.majority = majority;
         let quorate = quorum_is_none || majority && now >= lead.fenced_until;
         let changed = std::mem::replace(&mut lead.quorate, quorate) != quorate;
+        if changed && quorate {
+            lead.announce = Announce { at: Some(now), pause: self.settings.period };
+        }
         if changed {
             self.event(ClusterEvent::Quorate(quorate));
         }
@@ -493,10 +497,22 @@ impl Core {
         }
     }
 
+    /// Another master has yielded to this one: hosts on its side of the split still send to it.
+    pub(super) fn announce_again(&mut self, now: Time) {
+        let pause = self.settings.period;
+        if let Role::Lead(lead) = &mut self.role {
+            lead.announce = Announce { at: Some(now), pause };
+        }
+    }
+
     /// Hosts send here once they hear it: first the workers have to know that this member is the master.
     pub(super) fn announce_timeout(&mut self, now: Time) {
         let ready = self.views.told().answers && self.views.applied() >= self.views.told().version;
         let Role::Lead(lead) = &mut self.role else { return };
+        if !lead.quorate {
+            // Hosts in sight of a minority would follow it into silence; once it has a majority, it begins anew.
+            lead.announce.at = None;
+        }
         if ready && lead.announce.at.is_some_and(|at| at <= now) {
             let pause = lead.announce.pause.quarters(4 * 4);
             let more = lead.announce.pause <= ANNOUNCE_PAUSE_MAX;
