@@ -92,10 +92,10 @@ impl World {
         self.report.packets += 1;
         if self.delivers_to_all() {
             for at in 0..self.nodes.len() {
-                self.to_member(at, packet);
+                self.send_to_member(at, packet);
             }
         } else if let Some(at) = self.traffic.arp[usize::from(port)] {
-            self.to_member(at, packet);
+            self.send_to_member(at, packet);
         }
         // Bursts now and then: packets of one unit right behind one another.
         let gap = if self.rng.permille(300) { 5 * US } else { self.rng.between(1, 2 * self.traffic.gap_ns) };

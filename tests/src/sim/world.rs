@@ -64,7 +64,8 @@ pub enum Event {
 struct Due {
     at: u64,
     number: u64,
-    event: Event,
+    /// Boxed: the queue moves its entries about a lot.
+    event: Box<Event>,
 }
 
 impl PartialEq for Due {
@@ -167,7 +168,7 @@ impl World {
 
     pub(super) fn at(&mut self, at: u64, event: Event) {
         self.number += 1;
-        self.queue.push(Reverse(Due { at: at.max(self.now), number: self.number, event }));
+        self.queue.push(Reverse(Due { at: at.max(self.now), number: self.number, event: Box::new(event) }));
     }
 
     pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
@@ -180,13 +181,13 @@ impl World {
         let Some(Reverse(due)) = self.queue.pop() else { return Err("nothing will ever happen again".into()) };
         self.now = due.at;
         self.report.steps += 1;
-        let kind = match &due.event {
+        let kind = match due.event.as_ref() {
             Event::Datagram(at, ..) | Event::Frame(at, ..) | Event::Obey(at, ..) | Event::Timer(at, ..) => *at as u64,
             _ => 40,
         };
         self.report.hash =
             (self.report.hash ^ due.at ^ (kind << 56)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(9);
-        self.happen(due.event)
+        self.happen(*due.event)
     }
 
     fn happen(&mut self, event: Event) -> Result<(), String> {
@@ -581,7 +582,7 @@ impl World {
     }
 
     /// A host's frame is under way to a member.
-    pub(super) fn to_member(&mut self, at: usize, packet: Packet) -> bool {
+    pub(super) fn send_to_member(&mut self, at: usize, packet: Packet) -> bool {
         let port = usize::from(packet.port);
         let then = self.net.frame(&mut self.rng, self.now, HOST, at, port);
         if let Some(then) = then {
