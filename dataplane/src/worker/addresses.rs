@@ -102,6 +102,13 @@ impl Addresses {
         self.all.iter().find(|a| a.family == family && a.number == number)
     }
 
+    /// Whether one of two IPv4 addresses is ours. For the few packets that the filter of marks lets through: a burst
+    /// with a packet that only looks like ours would have to be taken apart.
+    #[cold]
+    pub(super) fn have_either(&self, src: u32, dst: u32) -> bool {
+        [src, dst].into_iter().any(|number| self.find(Family::V4, number.into()).is_some())
+    }
+
     /// Our address that a packet is for.
     pub fn destination_of(&self, summary: &Summary) -> Option<&Address> {
         self.find(summary.family, summary.dst)

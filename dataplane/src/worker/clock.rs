@@ -46,24 +46,38 @@ pub(super) struct Ticker {
     read_ns: Cell<u64>,
     /// The last answer: a counter that is a little fast makes time stand still for a moment, never run backwards.
     last_ns: Cell<u64>,
+    last_cycles: Cell<u64>,
 }
 
 impl Ticker {
     pub(super) fn new(clock: Clock, rate: Rate) -> Self {
         let (read_at_cycles, read_ns) = (Cell::new(cycles()), Cell::new(clock.now_ns()));
-        let last_ns = Cell::new(0);
-        Self { clock, rate, trust_cycles: rate.to_cycles(TRUST_NS), read_at_cycles, read_ns, last_ns }
+        let (last_ns, last_cycles) = (Cell::new(0), read_at_cycles.clone());
+        Self { clock, rate, trust_cycles: rate.to_cycles(TRUST_NS), read_at_cycles, read_ns, last_ns, last_cycles }
     }
 
     /// As [`Clock::now_ns`]; never runs backwards.
     #[inline]
     pub(super) fn now_ns(&self) -> u64 {
-        let passed = cycles().wrapping_sub(self.read_at_cycles.get());
+        let passed = self.read_cycles().wrapping_sub(self.read_at_cycles.get());
         let now_ns =
             if passed > self.trust_cycles { self.read() } else { self.read_ns.get() + self.rate.to_ns(passed) };
         let now_ns = now_ns.max(self.last_ns.get());
         self.last_ns.set(now_ns);
         now_ns
+    }
+
+    /// Reads the counter.
+    #[inline]
+    pub(super) fn read_cycles(&self) -> u64 {
+        self.last_cycles.set(cycles());
+        self.last_cycles.get()
+    }
+
+    /// What the counter said when the time, or it, was last read.
+    #[inline]
+    pub(super) fn last_cycles(&self) -> u64 {
+        self.last_cycles.get()
     }
 
     #[cold]

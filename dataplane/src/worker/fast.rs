@@ -19,6 +19,17 @@ use crate::wire::proto;
 /// How many packets are looked at together.
 pub const BURST: usize = 32;
 
+/// The places of all packets of a burst.
+pub(super) const EACH: [u8; BURST] = {
+    let mut places = [0; BURST];
+    let mut i = 0;
+    while i < BURST {
+        places[i] = i as u8;
+        i += 1;
+    }
+    places
+};
+
 /// How far ahead of the packet in hand the next ones' headers are fetched into the cache.
 const AHEAD: usize = 4;
 
@@ -99,6 +110,12 @@ impl Gathered {
         self.bytes_30_34.0[i] = word(30);
     }
 
+    /// Source and destination.
+    #[inline(always)]
+    fn addresses(&self, i: usize) -> (u32, u32) {
+        (self.bytes_26_30.0[i].swap_bytes(), self.bytes_30_34.0[i].swap_bytes())
+    }
+
     /// Whether a packet is odd (1) or ordinary (0), but for addresses of ours.
     #[inline(always)]
     fn is_odd(&self, i: usize, gate: &Gate) -> u32 {
@@ -131,15 +148,6 @@ fn ip_len(word: u32) -> u32 {
 fn is_plain_host(address: u32) -> bool {
     let top = address >> 24;
     (top != 0) & (top != 127) & (top < 224) & (address >> 16 != 0xa9fe)
-}
-
-/// How many packets of a burst have one of the two common codes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Seen {
-    /// Not ours.
-    pub drops: usize,
-    /// Ours, with nothing to watch for.
-    pub mine: usize,
 }
 
 /// The arrays of one burst.
@@ -187,13 +195,13 @@ impl Look {
         (self.gathered.bytes_22_26.0[i], ip_len(self.gathered.bytes_14_18.0[i]))
     }
 
-    /// A packet's bytes.
+    /// The packets' bytes.
     #[inline(always)]
-    pub(super) fn len(&self, i: usize) -> u32 {
-        self.gathered.len.0[i]
+    pub(super) fn lengths(&self) -> &[u32; BURST] {
+        &self.gathered.len.0
     }
 
-    /// Looks at a burst; answers how many packets of it are ordinary, and not ours or ours.
+    /// Looks at a burst; answers the code that all its packets have, if they have one.
     #[inline]
     pub fn at(
         &mut self,
@@ -202,32 +210,34 @@ impl Look {
         addresses: &Addresses,
         filter: &Filter,
         codes: &[u8; UNITS],
-    ) -> Seen {
+    ) -> Option<u8> {
         self.gather(burst);
         dpdk::simd::widest(Judge { look: self, gate, filter });
-        let mut seen = Seen { drops: 0, mine: 0 };
+        let (mut any, mut all) = (0, !0);
         for i in 0..burst.len().min(BURST) {
             let near = addresses.filter_at(self.src_place.0[i]) | addresses.filter_at(self.dst_place.0[i]);
-            let odd = self.odd.0[i] != 0 || near != 0;
-            let code = if odd { code::SLOW } else { codes[self.units[i].index()] };
+            let ours = near != 0 && addresses.have_either(self.src.0[i], self.dst.0[i]);
+            let code = if self.odd.0[i] == 0 && !ours { codes[self.units[i].index() % UNITS] } else { code::SLOW };
             self.codes[i] = code;
-            seen.drops += usize::from(code == code::DROP);
-            seen.mine += usize::from(code == code::MINE);
+            any |= code;
+            all &= code;
         }
-        seen
+        (any == all).then_some(any)
     }
 
     #[inline]
     fn gather(&mut self, burst: &Burst<BURST>) {
         burst.iter().take(AHEAD).for_each(Mbuf::prefetch);
-        self.bytes = 0;
+        // In a register: a sum in memory would make each packet wait for the one before it.
+        let mut bytes = 0;
         for (i, mbuf) in burst.iter().enumerate().take(BURST) {
             if let Some(next) = burst.get(i + AHEAD) {
                 next.prefetch();
             }
-            self.bytes += u64::from(mbuf.pkt_len());
+            bytes += u64::from(mbuf.pkt_len());
             self.gathered.put(i, mbuf.data());
         }
+        self.bytes = bytes;
     }
 }
 
@@ -249,8 +259,7 @@ impl dpdk::simd::Work for Judge<'_> {
             odd.0[i] = gathered.is_odd(i, &gate);
         }
         for i in 0..BURST {
-            src.0[i] = gathered.bytes_26_30.0[i].swap_bytes();
-            dst.0[i] = gathered.bytes_30_34.0[i].swap_bytes();
+            (src.0[i], dst.0[i]) = gathered.addresses(i);
             src_place.0[i] = filter_place(src.0[i]);
             dst_place.0[i] = filter_place(dst.0[i]);
         }
@@ -263,8 +272,7 @@ impl dpdk::simd::Work for Judge<'_> {
 fn ordinary(frame: &[u8], gate: &Gate) -> Option<(u32, u32)> {
     let mut gathered = Gathered::EMPTY;
     gathered.put(0, frame);
-    let addresses = (gathered.bytes_26_30.0[0].swap_bytes(), gathered.bytes_30_34.0[0].swap_bytes());
-    (gathered.is_odd(0, gate) == 0).then_some(addresses)
+    (gathered.is_odd(0, gate) == 0).then_some(gathered.addresses(0))
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Routing: a packet of ours that is not for us finds its port, its next hop and its way out.
 //!
-//! Two ways. [`Path::forward_burst`] is the ordinary packets': one look into the cache of destinations, twelve bytes
+//! Two ways. [`Path::forward_whole`] is the ordinary packets': one look into the cache of destinations, twelve bytes
 //! written, the TTL and its checksum adjusted. [`Path::route`] does everything: it reports what cannot be forwarded
 //! (RFC 1812 section 5.3, RFC 8200), cuts IPv4 packets that may be cut, asks for neighbours, and fills the cache.
 
 use dpdk::{Burst, Mbuf};
 
-use super::fast::{BURST, Look};
+use super::fast::{BURST, EACH, Look};
 use super::packet::Packet;
 use super::path::Path;
 use super::routes::{Adjacency, Cache, Hop};
@@ -23,37 +23,51 @@ use crate::wire::{MacAddr, VlanId, ipv4, ipv6};
 const FRAGMENTS_MAX: usize = 64;
 
 /// In the place of a cache's answer: needs care. (No adjacency has this number.)
-const CARE: u16 = u16::MAX;
+const CARE: u32 = u16::MAX as u32;
 
 /// What is known of a burst's ways, by place in the look.
 struct Onward {
     /// The cache's answer; [`CARE`] for packets that must take the long way whatever the cache knows.
-    found: [u16; BURST],
+    found: [u32; BURST],
     /// TTL, protocol and checksum after this hop, as they lie in the frame.
     aged: [u32; BURST],
 }
 
-/// Works all of that out, for the whole burst at once.
+impl Onward {
+    /// The ways of the look's first `count` packets, and whether they are one way.
+    #[inline]
+    fn of(look: &Look, count: usize, cache: &Cache) -> (Self, bool) {
+        let mut onward = Self { found: [0; BURST], aged: [0; BURST] };
+        cache.find(look.destinations().iter().zip(&mut onward.found).take(count));
+        let together = dpdk::simd::widest(Prepare { look, count, mtu: cache.mtu(), onward: &mut onward });
+        (onward, together)
+    }
+}
+
+/// Works out what can be for a whole burst at once. Answers whether its first `count` packets go the same way.
 struct Prepare<'a> {
-    cache: &'a Cache,
     look: &'a Look,
+    count: usize,
+    mtu: u32,
     onward: &'a mut Onward,
 }
 
 impl dpdk::simd::Work for Prepare<'_> {
-    type Output = ();
+    type Output = bool;
 
     #[inline(always)]
-    fn run(self) {
+    fn run(self) -> bool {
         let Onward { found, aged } = self.onward;
-        self.cache.find(self.look.destinations(), found);
-        let mtu = self.cache.mtu();
+        let mtu = self.mtu;
         for i in 0..BURST {
             let (word, ip_len) = self.look.ttl_word(i);
             let fits = (word & 0xff > 1) & (ip_len <= mtu);
             found[i] = if fits { found[i] } else { CARE };
             aged[i] = age(word);
         }
+        let (first, count) = (found[0], self.count as u32);
+        let others = (0..).zip(&*found).map(|(i, found)| if i < count { found ^ first } else { 0 });
+        others.fold(0, |all, other: u32| all | other) == 0
     }
 }
 
@@ -67,10 +81,36 @@ fn age(word: u32) -> u32 {
 }
 
 impl Path {
-    /// Forwards ordinary packets of ours (see [`super::fast`]): those to destinations that the cache knows at once, the
-    /// others, and what needs care, by the long way. `places` says which packets of the look they are.
+    /// Forwards a burst of ordinary packets of ours (see [`super::fast`]), which are those of the look, place by place.
+    /// Mostly all go to one next hop: then each frame is touched once more, and no choice is left to make.
     #[inline]
-    pub(super) fn forward_burst(
+    pub(super) fn forward_whole(&mut self, burst: &mut Burst<BURST>, look: &Look, port: PortIndex) {
+        let count = burst.len();
+        let (onward, together) = Onward::of(look, count, &self.cache);
+        let next = self.cache.adjacency(onward.found[0]).filter(|_| together).copied();
+        let Some((next, path)) = next.and_then(|next| Some((next, self.ports.get_mut(usize::from(next.port))?))) else {
+            return self.forward_known(burst, &EACH, look, onward, port);
+        };
+        let loads = &self.counters.loads;
+        for (((mbuf, aged), unit), len) in burst.iter_mut().zip(&onward.aged).zip(&look.units).zip(look.lengths()) {
+            // What is ordinary is longer than this.
+            if let Some(head) = mbuf.data_mut().first_chunk_mut::<26>() {
+                head[..12].copy_from_slice(&next.header);
+                head[22..].copy_from_slice(&aged.to_le_bytes());
+            }
+            mbuf.set_tag(Kind::Forwarded as u32);
+            loads.of(*unit).add(*len);
+        }
+        self.counters.forwarded.add(count as u64);
+        path.tx.push_all(burst, look.bytes, self.lease_ok, &self.counters);
+        self.sampled = Some(look.units[0]);
+        if self.fresh.any {
+            look.units.iter().take(count).for_each(|unit| self.note_first(*unit));
+        }
+    }
+
+    /// Forwards some of the look's packets: `places` says which.
+    pub(super) fn forward_some(
         &mut self,
         burst: &mut Burst<BURST>,
         places: &[u8; BURST],
@@ -80,24 +120,31 @@ impl Path {
         if burst.is_empty() {
             return;
         }
-        let mut onward = Onward { found: [0; BURST], aged: [0; BURST] };
-        dpdk::simd::widest(Prepare { cache: &self.cache, look, onward: &mut onward });
+        let (onward, _) = Onward::of(look, BURST, &self.cache);
+        self.forward_known(burst, places, look, onward, port);
+    }
+
+    /// Forwards those whose destinations the cache knows at once, the others, and what needs care, by the long way.
+    fn forward_known(
+        &mut self,
+        burst: &mut Burst<BURST>,
+        places: &[u8; BURST],
+        look: &Look,
+        onward: Onward,
+        port: PortIndex,
+    ) {
         let count = burst.len();
-        for place in places.iter().take(count).map(|p| usize::from(*p) % BURST) {
-            if onward.found[place] == 0 {
-                onward.found[place] = self.cache.search(look.destinations()[place]);
-            }
-        }
         let to = self.rewrite(burst, places, &onward);
         for place in places.iter().take(count).map(|p| usize::from(*p) % BURST) {
             if !matches!(onward.found[place], 0 | CARE) {
-                self.load(look.units[place], look.len(place));
+                self.load(look.units[place], look.lengths()[place]);
             }
         }
         match to.and_then(|to| self.ports.get_mut(usize::from(to))) {
             Some(path) => {
                 self.counters.forwarded.add(count as u64);
-                path.tx.push_all(burst, self.lease_ok, &self.counters);
+                let bytes = burst.iter().map(|mbuf| u64::from(mbuf.pkt_len())).sum();
+                path.tx.push_all(burst, bytes, self.lease_ok, &self.counters);
             }
             None => self.part(burst, places, look, &onward, port),
         }

@@ -35,7 +35,7 @@ mod transmit;
 pub use addresses::{Address, Addresses, Owner};
 pub use clock::Clock;
 pub use counter::{Counter, Histogram};
-pub use fast::{BURST, Gate, Look, Seen};
+pub use fast::{BURST, Gate, Look};
 pub use handover::worker_of;
 pub use link::{CLUSTER_FRAME_LEN_MAX, ClusterFrame, Stuck, Wake, WorkerHandle, WorkerLink, WorkerOrder, link};
 pub use packet::{Packet, digest};

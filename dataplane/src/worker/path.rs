@@ -127,9 +127,7 @@ impl Path {
     /// Notes what a packet of ours costs.
     #[inline]
     pub(super) fn load(&mut self, unit: Unit, bytes: u32) {
-        let load = self.counters.loads.of(unit);
-        load.packets.add(1);
-        load.bytes.add(bytes.into());
+        self.counters.loads.of(unit).add(bytes);
         self.sampled = Some(unit);
         if self.fresh.any {
             self.note_first(unit);
@@ -146,7 +144,7 @@ impl Path {
     }
 
     #[cold]
-    fn note_first(&mut self, unit: Unit) {
+    pub(super) fn note_first(&mut self, unit: Unit) {
         if self.fresh.take(unit) {
             let now_ns = self.now_ns;
             let first = self.shared.first_packet_ns.compare_exchange(0, now_ns, Relaxed, Relaxed);

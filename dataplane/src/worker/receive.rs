@@ -18,17 +18,6 @@ use crate::steer::{Source, Verdict, code};
 use crate::unit::{MemberId, Unit};
 use crate::wire::{EtherType, MacAddr, bytes, icmpv6, proto};
 
-/// The places of all packets of a burst.
-const EACH: [u8; BURST] = {
-    let mut places = [0; BURST];
-    let mut i = 0;
-    while i < BURST {
-        places[i] = i as u8;
-        i += 1;
-    }
-    places
-};
-
 impl Worker {
     /// Handles a burst that came in by a port; the burst is empty afterwards.
     #[inline]
@@ -38,11 +27,11 @@ impl Worker {
         };
         let seen = self.look.at(burst, &gate, &self.path.addresses, &self.filter, self.steering.codes());
         let fast = self.path.lease_ok && !careful;
-        if seen.drops == burst.len() && !careful {
+        if seen == Some(code::DROP) && !careful {
             return self.path.drop_burst(burst, DropReason::NotOwner);
         }
-        if seen.mine == burst.len() && fast && self.workers == 1 {
-            return self.path.forward_burst(burst, &EACH, &self.look, port);
+        if seen == Some(code::MINE) && fast && self.workers == 1 {
+            return self.path.forward_whole(burst, &self.look, port);
         }
         self.sort(burst, port, careful);
     }
@@ -65,12 +54,12 @@ impl Worker {
                     self.pass_on_fast(relay, Packet { mbuf, port });
                 }
                 _ => {
-                    self.path.forward_burst(&mut ours, &places, &self.look, port);
+                    self.path.forward_some(&mut ours, &places, &self.look, port);
                     self.receive_one(mbuf, port, careful);
                 }
             }
         }
-        self.path.forward_burst(&mut ours, &places, &self.look, port);
+        self.path.forward_some(&mut ours, &places, &self.look, port);
         self.path.drop_burst(&mut not_ours, DropReason::NotOwner);
     }
 

@@ -11,7 +11,6 @@ use std::net::IpAddr;
 use dpdk::Eal;
 use dpdk::fib::{Fib4, Fib6, FibConfig, Layout};
 
-use super::fast::BURST;
 use crate::neighbour::NextHop;
 use crate::parse::{Family, address_number};
 use crate::port::{Interface, PortIndex, PortSpec, RouteSpec};
@@ -187,21 +186,18 @@ pub(super) struct Adjacency {
     pub(super) port: PortIndex,
 }
 
-/// Sets of the cache: 128 KiB, which a second-level cache holds.
-const SETS: usize = 2048;
-/// Entries of a set: one cache line.
+/// Entries of a set of the cache, side by side.
 const WAYS: usize = 8;
+/// Entries of the cache: 128 KiB, which a second-level cache holds.
+const ENTRIES: usize = 2048 * WAYS;
 /// Neighbours that the cache tells apart.
 const ADJACENCIES_MAX: usize = 4096;
 
-/// Eight entries: destination, epoch, and the adjacency's number from 1 on, in 32, 16 and 16 bits.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(align(64))]
-struct Set([u64; WAYS]);
-
 /// The cache of destinations (IPv4).
 pub(super) struct Cache {
-    sets: Box<[Set]>,
+    /// Destination, epoch, and the adjacency's number from 1 on, in 32, 16 and 16 bits. One array of plain numbers, its
+    /// size known to the compiler: no look-up needs a check of its bounds.
+    entries: Box<[u64; ENTRIES]>,
     adjacencies: Vec<Adjacency>,
     mtu: u16,
     epoch: u16,
@@ -212,16 +208,15 @@ pub(super) struct Cache {
 impl Default for Cache {
     fn default() -> Self {
         let adjacencies = Vec::with_capacity(ADJACENCIES_MAX);
-        Self { sets: vec![Set::default(); SETS].into_boxed_slice(), adjacencies, mtu: u16::MAX, epoch: 1, turn: 0 }
+        Self { entries: Box::new([0; ENTRIES]), adjacencies, mtu: u16::MAX, epoch: 1, turn: 0 }
     }
 }
 
 impl Cache {
-    /// A destination's set, and its first choice among the entries there; the second is the one beside it.
+    /// A destination's first choice among the entries; the second is the one beside it, the others are in its set.
     #[inline(always)]
-    fn place(destination: u32) -> (usize, usize) {
-        let hash = destination.wrapping_mul(0x9e37_79b1) >> 18;
-        ((hash >> 3) as usize % SETS, (hash & 7) as usize % WAYS)
+    fn place(destination: u32) -> usize {
+        (destination.wrapping_mul(0x9e37_79b1) >> 18) as usize % ENTRIES
     }
 
     #[inline(always)]
@@ -229,28 +224,26 @@ impl Cache {
         u64::from(destination) << 16 | u64::from(self.epoch)
     }
 
-    /// What is known of a burst of destinations in this epoch, for [`Self::adjacency`]: 0 is nothing, in the two places
-    /// where a destination is first put; [`Self::search`] looks further. Many misses of the processor's cache overlap.
-    #[inline(always)]
-    pub(super) fn find(&self, destinations: &[u32; BURST], found: &mut [u16; BURST]) {
-        // One reference for all: the compiler then knows that no place is out of bounds.
-        let Ok(sets) = <&[Set; SETS]>::try_from(&*self.sets) else { return };
-        for (destination, found) in destinations.iter().zip(found) {
-            let key = self.key(*destination);
-            let (set, way) = Self::place(*destination);
-            let (first, second) = (sets[set].0[way], sets[set].0[way ^ 1]);
-            let either = if first >> 16 == key { first } else { second };
-            *found = if either >> 16 == key { either as u16 } else { 0 };
+    /// What is known of destinations in this epoch, for [`Self::adjacency`]: 0 is nothing. Many misses of the processor's
+    /// cache overlap. Plain instructions: they are faster than gathering ones.
+    #[inline]
+    pub(super) fn find<'a>(&self, destinations: impl Iterator<Item = (&'a u32, &'a mut u32)>) {
+        for (destination, found) in destinations {
+            let key = self.key(*destination) << 16;
+            let place = Self::place(*destination);
+            // What differs from the key in the lowest 16 bits alone is the entry looked for, and they are the answer.
+            let best = (self.entries[place] ^ key).min(self.entries[(place ^ 1) % ENTRIES] ^ key);
+            *found = if best >> 16 == 0 { best as u32 } else { self.search(*destination) };
         }
     }
 
     /// Looks through all of a destination's set.
     #[cold]
-    pub(super) fn search(&self, destination: u32) -> u16 {
+    fn search(&self, destination: u32) -> u32 {
         let key = self.key(destination);
-        let set = self.sets.get(Self::place(destination).0);
-        let entry = set.and_then(|set| set.0.iter().find(|entry| **entry >> 16 == key));
-        entry.map_or(0, |entry| *entry as u16)
+        let first = Self::place(destination);
+        let mut set = (0..WAYS).map(|n| self.entries[(first ^ n) % ENTRIES]);
+        set.find(|entry| entry >> 16 == key).map_or(0, |entry| entry as u32 & 0xffff)
     }
 
     /// The least MTU of all ports that the cache leads to.
@@ -261,15 +254,15 @@ impl Cache {
 
     /// What was found.
     #[inline]
-    pub(super) fn adjacency(&self, found: u16) -> Option<&Adjacency> {
-        self.adjacencies.get(usize::from(found).wrapping_sub(1))
+    pub(super) fn adjacency(&self, found: u32) -> Option<&Adjacency> {
+        self.adjacencies.get((found as usize).wrapping_sub(1))
     }
 
     #[cfg(test)]
     fn get(&self, destination: u32) -> Option<&Adjacency> {
-        let mut found = [0; BURST];
-        self.find(&[destination; BURST], &mut found);
-        self.adjacency(found[BURST - 1])
+        let mut found = 0;
+        self.find(std::iter::once((&destination, &mut found)));
+        self.adjacency(found)
     }
 
     /// Notes a destination for the rest of the epoch.
@@ -287,11 +280,11 @@ impl Cache {
         let entry = self.key(destination) << 16 | (number + 1) as u64;
         let epoch = self.epoch;
         self.turn = self.turn.wrapping_add(1);
-        let (set, first) = Self::place(destination);
-        let Some(Set(ways)) = self.sets.get_mut(set) else { return };
-        let is_free = |way: &usize| (ways[*way] >> 16) as u16 != epoch;
-        let way = (0..WAYS).map(|n| first ^ n).find(is_free).unwrap_or(self.turn % WAYS);
-        ways[way] = entry;
+        let first = Self::place(destination);
+        let is_free = |place: &usize| (self.entries[*place] >> 16) as u16 != epoch;
+        let mut set = (0..WAYS).map(|n| (first ^ n) % ENTRIES);
+        let place = set.find(is_free).unwrap_or((first ^ (self.turn % WAYS)) % ENTRIES);
+        self.entries[place] = entry;
     }
 
     /// Begins a new epoch: everything is looked up anew.
@@ -301,7 +294,7 @@ impl Cache {
         self.epoch = self.epoch.wrapping_add(1);
         if self.epoch == 0 {
             // After 2^16 epochs an entry of the first would look fresh.
-            self.sets.fill(Set::default());
+            self.entries.fill(0);
             self.epoch = 1;
         }
     }

@@ -50,7 +50,8 @@ impl Worker {
     /// One round; answers how many packets came in.
     pub fn poll_once(&mut self) -> usize {
         let orders = self.link.orders();
-        let begin = dpdk::clock::cycles();
+        // Where the last round ended (or, if it was empty, looked at the lease), this one begins: one reading for both.
+        let begin = self.clock.last_cycles();
         let mut count = 0;
         for queue in 0..self.rx.len() {
             count += self.poll_queue(queue);
@@ -72,7 +73,7 @@ impl Worker {
         counters.last_poll_ns.set(begin_ns);
         counters.held.set(self.steering.held() as u64);
         if count > 0 {
-            let cycles = dpdk::clock::cycles().saturating_sub(begin);
+            let cycles = self.clock.read_cycles().saturating_sub(begin);
             self.path.charge(cycles);
             self.path.counters.poll_ns.record(self.rate.to_ns(cycles));
         }
@@ -220,6 +221,8 @@ impl Worker {
         if !self.link.has_orders() && !self.handover.is_waiting() {
             self.wait.wait(Some(self.until_due().min(longest)))?;
         }
+        // Sleep is no work: the next round begins now.
+        self.clock.read_cycles();
         if interrupts {
             for receive in &mut self.rx {
                 let _ = receive.queue.disable_interrupt();

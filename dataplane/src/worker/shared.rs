@@ -128,10 +128,11 @@ impl DropCounters {
 
 /// The load of each unit, rising for ever.
 #[derive(Debug)]
-pub struct Loads(Box<[UnitLoad]>);
+pub struct Loads(Box<[UnitLoad; UNITS]>);
 
-/// One unit's load.
+/// One unit's load, in one cache line.
 #[derive(Debug, Default)]
+#[repr(align(32))]
 pub struct UnitLoad {
     /// Packets processed.
     pub packets: Counter,
@@ -141,9 +142,18 @@ pub struct UnitLoad {
     pub cycles: Counter,
 }
 
+impl UnitLoad {
+    /// Notes one packet.
+    #[inline]
+    pub(super) fn add(&self, bytes: u32) {
+        self.packets.add(1);
+        self.bytes.add(bytes.into());
+    }
+}
+
 impl Default for Loads {
     fn default() -> Self {
-        Self((0..UNITS).map(|_| UnitLoad::default()).collect())
+        Self(Box::new(std::array::from_fn(|_| UnitLoad::default())))
     }
 }
 
@@ -151,7 +161,7 @@ impl Loads {
     /// One unit's load.
     #[inline]
     pub fn of(&self, unit: crate::unit::Unit) -> &UnitLoad {
-        &self.0[unit.index()]
+        &self.0[unit.index() % UNITS]
     }
 }
 

@@ -28,13 +28,15 @@ pub(super) enum Kind {
 pub(super) struct Transmitter {
     queue: TxQueue,
     leased: Burst<TX_BURST>,
+    /// The bytes of what is in `leased`.
+    leased_bytes: u64,
     own: Burst<TX_BURST>,
     port: usize,
 }
 
 impl Transmitter {
     pub(super) fn new(queue: TxQueue, port: usize) -> Self {
-        Self { queue, leased: Burst::new(), own: Burst::new(), port }
+        Self { queue, leased: Burst::new(), leased_bytes: 0, own: Burst::new(), port }
     }
 
     /// Whether packets wait to be sent under the lease.
@@ -52,26 +54,35 @@ impl Transmitter {
     #[inline]
     pub(super) fn push(&mut self, mut mbuf: Mbuf, kind: Kind) {
         mbuf.set_tag(kind as u32);
+        self.leased_bytes += u64::from(mbuf.pkt_len());
         // Callers flush a full buffer first; if one did not, the packet returns to its pool here.
         let _ = self.leased.push(mbuf);
     }
 
-    /// Adds packets that may leave under the lease only and whose tag is their [`Kind`], sending what is there already
-    /// if they would not fit.
+    /// Adds packets of `bytes` in all that may leave under the lease only and whose tag is their [`Kind`], sending what
+    /// is there already if they would not fit.
     #[inline]
-    pub(super) fn push_all<const N: usize>(&mut self, burst: &mut Burst<N>, lease_ok: bool, counters: &WorkerShared) {
+    pub(super) fn push_all<const N: usize>(
+        &mut self,
+        burst: &mut Burst<N>,
+        bytes: u64,
+        lease_ok: bool,
+        counters: &WorkerShared,
+    ) {
         const { assert!(N <= TX_BURST) };
         if self.leased.room() < burst.len() {
             self.flush(lease_ok, counters);
         }
+        self.leased_bytes += bytes;
         self.leased.append(burst);
     }
 
     /// Adds a packet that this member sends in its own name, and sends it.
     pub(super) fn push_own(&mut self, mut mbuf: Mbuf, counters: &WorkerShared) {
         mbuf.set_tag(Kind::Originated as u32);
+        let bytes = mbuf.pkt_len().into();
         let _ = self.own.push(mbuf);
-        send(&mut self.queue, &mut self.own, self.port, counters);
+        send(&mut self.queue, &mut self.own, bytes, self.port, counters);
     }
 
     /// Sends everything that waits, or drops it when the lease has lapsed.
@@ -80,16 +91,17 @@ impl Transmitter {
         if self.leased.is_empty() {
             return;
         }
+        let bytes = std::mem::take(&mut self.leased_bytes);
         if lease_ok {
-            send(&mut self.queue, &mut self.leased, self.port, counters);
+            send(&mut self.queue, &mut self.leased, bytes, self.port, counters);
         } else {
             give_up(&mut self.leased, DropReason::NoLease, counters);
         }
     }
 }
 
-fn send(queue: &mut TxQueue, burst: &mut Burst<TX_BURST>, port: usize, counters: &WorkerShared) {
-    let bytes: u64 = burst.iter().map(|m| u64::from(m.pkt_len())).sum();
+/// Sends a burst of `bytes` in all. They are passed in because whoever filled the burst had the lengths at hand.
+fn send(queue: &mut TxQueue, burst: &mut Burst<TX_BURST>, bytes: u64, port: usize, counters: &WorkerShared) {
     let mut sent = queue.send(burst) as u64;
     if !burst.is_empty() {
         // One more try: a ring that was being emptied has room by now; more would only delay the others.
