@@ -195,12 +195,6 @@ impl Look {
         (self.gathered.bytes_22_26.0[i], ip_len(self.gathered.bytes_14_18.0[i]))
     }
 
-    /// The packets' bytes.
-    #[inline(always)]
-    pub(super) fn lengths(&self) -> &[u32; BURST] {
-        &self.gathered.len.0
-    }
-
     /// Looks at a burst; answers the code that all its packets have, if they have one.
     #[inline]
     pub fn at(

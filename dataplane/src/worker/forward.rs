@@ -92,14 +92,14 @@ impl Path {
             return self.forward_known(burst, &EACH, look, onward, port);
         };
         let loads = &self.counters.loads;
-        for (((mbuf, aged), unit), len) in burst.iter_mut().zip(&onward.aged).zip(&look.units).zip(look.lengths()) {
+        for ((mbuf, aged), unit) in burst.iter_mut().zip(&onward.aged).zip(&look.units) {
             // What is ordinary is longer than this.
             if let Some(head) = mbuf.data_mut().first_chunk_mut::<26>() {
                 head[..12].copy_from_slice(&next.header);
                 head[22..].copy_from_slice(&aged.to_le_bytes());
             }
             mbuf.set_tag(Kind::Forwarded as u32);
-            loads.of(*unit).add(*len);
+            loads.of(*unit).packets.add(1);
         }
         self.counters.forwarded.add(count as u64);
         path.tx.push_all(burst, look.bytes, self.lease_ok, &self.counters);
@@ -137,7 +137,7 @@ impl Path {
         let to = self.rewrite(burst, places, &onward);
         for place in places.iter().take(count).map(|p| usize::from(*p) % BURST) {
             if !matches!(onward.found[place], 0 | CARE) {
-                self.load(look.units[place], look.lengths()[place]);
+                self.load(look.units[place]);
             }
         }
         match to.and_then(|to| self.ports.get_mut(usize::from(to))) {

@@ -126,8 +126,8 @@ impl Path {
 
     /// Notes what a packet of ours costs.
     #[inline]
-    pub(super) fn load(&mut self, unit: Unit, bytes: u32) {
-        self.counters.loads.of(unit).add(bytes);
+    pub(super) fn load(&mut self, unit: Unit) {
+        self.counters.loads.of(unit).packets.add(1);
         self.sampled = Some(unit);
         if self.fresh.any {
             self.note_first(unit);
@@ -154,7 +154,7 @@ impl Path {
 
     /// Processes a packet of a unit of ours.
     pub(super) fn process_packet(&mut self, unit: Unit, packet: Packet) {
-        self.load(unit, packet.mbuf.pkt_len());
+        self.load(unit);
         let Packet { mbuf, port } = packet;
         let vlan = self.ports.get(usize::from(port)).and_then(|p| p.vlan);
         // It was parsed before it was steered; parsing it again is simpler than carrying the summary along.

@@ -130,25 +130,14 @@ impl DropCounters {
 #[derive(Debug)]
 pub struct Loads(Box<[UnitLoad; UNITS]>);
 
-/// One unit's load, in one cache line.
+/// One unit's load. Small, for a burst touches as many of them as it has packets.
 #[derive(Debug, Default)]
-#[repr(align(32))]
+#[repr(align(16))]
 pub struct UnitLoad {
     /// Packets processed.
     pub packets: Counter,
-    /// Their bytes.
-    pub bytes: Counter,
     /// Processor cycles that they took, by sampling: each round of the poll loop is charged to one of its units.
     pub cycles: Counter,
-}
-
-impl UnitLoad {
-    /// Notes one packet.
-    #[inline]
-    pub(super) fn add(&self, bytes: u32) {
-        self.packets.add(1);
-        self.bytes.add(bytes.into());
-    }
 }
 
 impl Default for Loads {
