@@ -71,14 +71,11 @@ impl Core {
         let incarnation = highest.max(request.incarnation).saturating_add(1);
         let Role::Lead(lead) = &mut self.role else { return };
         lead.followers.insert(id, Follower::new(0, now));
-        if !lead.basis.contains(&id) {
-            lead.basis.push(id);
-        }
         lead.loading.balance_at = lead.loading.balance_at.min(now + self.settings.period.quarters(4 * 4));
         let reign = lead.reign;
         self.members.push(Member { id, incarnation });
+        self.agree_on(id);
         self.outputs.push_back(Output::TellApps(id, true));
-        self.persist(self.member_ids());
         self.set_probation(false);
         self.event(ClusterEvent::MemberJoined(id));
         self.answer_join(id, JoinAnswer::Ack { reign, incarnation });

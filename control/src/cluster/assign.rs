@@ -232,17 +232,15 @@ impl Core {
         if lead.gather.as_ref().is_none_or(|gather| !gather.is_empty()) {
             return;
         }
-        let mut agreed = self.members.iter().map(|member| member.id).collect::<Vec<_>>();
-        if !self.quorum_is_none() {
-            let Role::Lead(lead) = &self.role else { return };
-            let with_me = 1 + lead.followers.iter().filter(|(id, f)| f.spoke && lead.basis.contains(id)).count();
-            if with_me * 2 <= lead.basis.len() {
-                return;
-            }
+        let seq = self.seq + 1;
+        let spoke = |id: MemberId| id == lead.reign.master || lead.followers.get(&id).is_some_and(|f| f.spoke);
+        let majority = lead.basis.is_majority(spoke);
+        if !self.quorum_is_none() && !majority {
+            return;
         }
         let Role::Lead(lead) = &mut self.role else { return };
         lead.gather = None;
-        std::mem::swap(&mut lead.basis, &mut agreed);
+        lead.basis.renew(lead.reign.term, seq);
         self.reassign_orphans(now, true);
     }
 }

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use phalanx_dataplane::steer::{Order, ReleaseTo};
 use phalanx_dataplane::unit::{MemberId, Unit};
 
+use super::basis::Basis;
 use super::core::{Core, Member, Role};
 use super::event::{ClusterEvent, RejoinReason};
 use super::message::{CHUNK_ENTRIES, Listed, MasterKeepalive, MemberKeepalive, Message, Reign, TableChunk};
@@ -36,6 +37,8 @@ pub(super) struct Follow {
     /// The sum of the echoes in its last keepalive: it changes if the master hears anyone at all.
     echoes: u64,
     losses: u8,
+    /// The membership that is agreed on, as the master told.
+    pub(super) basis: Basis,
     /// When a newer master was heard that loyalty to this one forbade to follow yet.
     successor_heard: Option<Time>,
     keepalive_at: Time,
@@ -93,6 +96,7 @@ impl Follow {
             told: 0,
             echoes: 0,
             losses,
+            basis: Basis::default(),
             successor_heard: None,
             keepalive_at: now,
             incoming: Incoming::default(),
@@ -124,7 +128,7 @@ impl Core {
         self.term_max = self.term_max.max(reign.term);
         self.incarnation = incarnation;
         self.members = vec![Member { id: self.id(), incarnation }];
-        self.persist(vec![self.id(), reign.master]);
+        self.persist(self.settings.last_membership.clone());
         self.role = Role::Follow(Follow::new(reign, self.settings.losses_min, now));
         self.event(ClusterEvent::Joined { reign, incarnation });
         self.beacon_now(now);
@@ -142,7 +146,7 @@ impl Core {
         if silent >= watch && !succeeded {
             let rank = self.rank_in_succession(now, watch);
             if silent >= Span(watch.0 + rank * self.settings.period.0) {
-                return self.take_over(now, false);
+                return self.succeed(now);
             }
         }
         self.release_taken(&released);
@@ -154,6 +158,14 @@ impl Core {
             self.linger_until = None;
         }
         self.leave_if_drained();
+    }
+
+    /// Takes over; a member that never heard its master knows too little of the cluster for that.
+    fn succeed(&mut self, now: Time) {
+        match &self.role {
+            Role::Follow(follow) if follow.heard == 0 => self.rejoin(now, RejoinReason::MasterLost, None),
+            _ => self.take_over(now, false),
+        }
     }
 
     /// A member that was relieved of everything says so and is gone.
@@ -196,6 +208,10 @@ impl Core {
             if listed.is_none() {
                 return self.rejoin(now, RejoinReason::MasterLost, Some(keepalive.reign.master));
             }
+            // It does not know how the membership has changed since: its majority may be none.
+            if self.settings.quorum == Quorum::Majority && keepalive.list < follow.basis.version() {
+                return;
+            }
             self.change_master(now, keepalive.reign);
         } else if keepalive.seq <= follow.heard {
             return;
@@ -210,6 +226,11 @@ impl Core {
         let hears_anyone = std::mem::replace(&mut follow.echoes, echoes) != echoes || keepalive.members.len() < 3;
         follow.heard = keepalive.seq;
         follow.losses = keepalive.losses;
+        let basis = Basis::told(keepalive.list, keepalive.agreed.clone(), keepalive.joining.clone());
+        if std::mem::replace(&mut follow.basis, basis.clone()) != basis {
+            self.persist(keepalive.agreed.clone());
+        }
+        let Role::Follow(follow) = &mut self.role else { return };
         if hears_anyone || follow.hearing == 0 {
             follow.master_alive = now;
             follow.hearing = keepalive.seq;
@@ -252,7 +273,6 @@ impl Core {
         let went = before.iter().filter(|member| !next.contains(member) && member.id != me).map(|m| (m.id, false));
         let came = next.iter().filter(|member| !before.contains(member) && member.id != me).map(|m| (m.id, true));
         self.outputs.extend(went.chain(came).map(|(id, came)| Output::TellApps(id, came)));
-        self.persist(self.member_ids());
     }
 
     /// Another member's word that the master lives counts for the watchdog, never for the lease.
@@ -379,7 +399,7 @@ impl Core {
             return;
         }
         follow.abdicated = true;
-        if to == me {
+        if to == me && follow.heard != 0 {
             self.take_over(now, true);
         }
     }

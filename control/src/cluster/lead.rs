@@ -11,6 +11,7 @@ use phalanx_dataplane::unit::{MemberId, Unit};
 
 use super::assign::Pending;
 use super::balance::Loading;
+use super::basis::Basis;
 use super::core::{Core, Member, Role};
 use super::event::{ClusterEvent, RejoinReason};
 use super::handover::{ActiveMove, PlannedMove};
@@ -28,6 +29,8 @@ pub(super) struct Follower {
     pub(super) seq: u64,
     /// Whether it has spoken under this reign.
     pub(super) spoke: bool,
+    /// The last of this master's keepalives that it acknowledged.
+    heard: u64,
     pub(super) loss: Loss,
     /// When this master sent the last keepalive that the follower is known to have heard; moved along when this master
     /// was late itself: it judges by this.
@@ -48,6 +51,7 @@ impl Follower {
         Self {
             seq,
             spoke: false,
+            heard: 0,
             loss: Loss::default(),
             fresh_at: now,
             confirmed_at: now,
@@ -74,7 +78,7 @@ pub(super) struct Lead {
     losses_before: u8,
     losses_changed_at: Time,
     /// The last agreed membership, for `majority`.
-    pub(super) basis: Vec<MemberId>,
+    pub(super) basis: Basis,
     pub(super) quorate: bool,
     /// `majority`: whether it follows, and, if it came back after this master's lease had lapsed, until when another
     /// master and its followers may still serve that had it before.
@@ -107,7 +111,7 @@ struct Announce {
 const ANNOUNCE_PAUSE_MAX: Span = Span::from_ms(2000);
 
 impl Lead {
-    pub(super) fn new(settings: &Settings, term: u64, basis: Vec<MemberId>, losses: u8, now: Time) -> Self {
+    pub(super) fn new(settings: &Settings, term: u64, basis: Basis, losses: u8, now: Time) -> Self {
         Self {
             reign: Reign { term, master: settings.id },
             followers: BTreeMap::new(),
@@ -176,7 +180,7 @@ impl Core {
         }
         self.members = vec![me];
         self.persist(basis.clone());
-        let lead = Lead::new(&self.settings, self.term_max, basis, self.settings.losses_min, now);
+        let lead = Lead::new(&self.settings, self.term_max, Basis::new(basis), self.settings.losses_min, now);
         let reign = lead.reign;
         self.role = Role::Lead(Box::new(lead));
         self.event(ClusterEvent::BecameMaster { reign, members: 1, succeeded: None });
@@ -190,7 +194,7 @@ impl Core {
     pub(super) fn take_over(&mut self, now: Time, asked: bool) {
         let Role::Follow(follow) = &self.role else { return };
         let (old, losses, silent) = (follow.reign.master, follow.losses(), now.since(follow.master_alive));
-        let basis = self.member_ids();
+        let basis = follow.basis.clone();
         let me = self.members.iter().copied().find(|member| member.id == self.id());
         let Some(me) = me else { return self.rejoin(now, RejoinReason::MasterLost, None) };
         let keeps = |member: &&Member| member.id != me.id && (asked || member.id != old);
@@ -270,6 +274,9 @@ impl Core {
             losses: lead.losses,
             quorate: lead.quorate,
             members: self.members.iter().map(echo).collect(),
+            agreed: lead.basis.agreed().to_vec(),
+            joining: lead.basis.joining().to_vec(),
+            list: lead.basis.version(),
             hears,
             contact: self.settings.contact.clone(),
         };
@@ -285,19 +292,34 @@ impl Core {
             Quorum::None => Some(lead.last_sent),
             Quorum::Majority if now < lead.fenced_until => None,
             Quorum::Majority => {
-                let mut heard: Vec<Time> = lead
-                    .followers
-                    .iter()
-                    .filter(|(id, follower)| lead.basis.contains(id) && follower.spoke)
-                    .map(|(_, follower)| follower.confirmed_at)
-                    .chain([lead.last_sent])
-                    .collect();
-                heard.sort_unstable_by(|a, b| b.cmp(a));
-                heard.get(lead.basis.len() / 2).copied()
+                let heard = |id: MemberId| {
+                    let follower = lead.followers.get(&id).filter(|follower| follower.spoke);
+                    if id == lead.reign.master { Some(lead.last_sent) } else { follower.map(|f| f.confirmed_at) }
+                };
+                lead.basis.heard_by_majority(heard)
             }
         };
         if let Some(anchor) = anchor {
             self.renew_lease(now, anchor + lease);
+        }
+    }
+
+    /// A newcomer is to be agreed on, from the next keepalive on.
+    pub(super) fn agree_on(&mut self, newcomer: MemberId) {
+        let seq = self.seq + 1;
+        if let Role::Lead(lead) = &mut self.role {
+            lead.basis.join(newcomer, lead.reign.term, seq);
+        }
+    }
+
+    /// Looks whether the member list is agreed on by now.
+    fn agree(&mut self) {
+        let Role::Lead(lead) = &mut self.role else { return };
+        let (me, followers) = (lead.reign.master, &lead.followers);
+        let heard = |id: MemberId| followers.get(&id).filter(|f| f.spoke).map_or(0, |f| f.heard);
+        if lead.basis.acknowledge(|id| if id == me { u64::MAX } else { heard(id) }) {
+            let agreed = lead.basis.agreed().to_vec();
+            self.persist(agreed);
         }
     }
 
@@ -306,11 +328,9 @@ impl Core {
         let (quorum_is_none, lapsed) = (self.quorum_is_none(), !self.lease_is_valid(now));
         let Role::Lead(lead) = &mut self.role else { return false };
         let watch = self.settings.watch(lead.losses.max(lead.losses_before));
-        let follows = |(id, follower): &(&MemberId, &Follower)| {
-            lead.basis.contains(id) && follower.spoke && now.since(follower.confirmed_at) < watch
-        };
-        let with_me = 1 + lead.followers.iter().filter(follows).count();
-        let majority = with_me * 2 > lead.basis.len();
+        let follows = |follower: &Follower| follower.spoke && now.since(follower.confirmed_at) < watch;
+        let counts = |id: MemberId| id == lead.reign.master || lead.followers.get(&id).is_some_and(follows);
+        let majority = lead.basis.is_majority(counts);
         if majority && !lead.majority && lapsed {
             // That master may count on the one who came over for `watch` more, and its followers on their lease.
             lead.fenced_until = now + Span(watch.0 + self.settings.lease(lead.losses.max(lead.losses_before)).0);
@@ -351,6 +371,7 @@ impl Core {
         follower.spoke_at = now;
         follower.fresh_at = follower.fresh_at.max(heard_at.unwrap_or_default());
         follower.confirmed_at = follower.confirmed_at.max(heard_at.unwrap_or_default());
+        follower.heard = keepalive.heard;
         follower.applied = keepalive.applied;
         follower.holds = keepalive.holds;
         follower.hears.clone_from(&keepalive.hears);
@@ -358,6 +379,7 @@ impl Core {
         if asks_to_leave {
             self.plan_moves(now);
         }
+        self.agree();
         self.gather_from(now, from);
         self.takeover_acknowledged(now, from);
         if self.judge_quorum(now) {
@@ -386,15 +408,20 @@ impl Core {
             return;
         }
         // Only those who follow count as left: the others may follow somebody else who counts them too.
-        let left = |id: &&MemberId| **id == lead.reign.master || lead.followers.get(*id).is_some_and(|f| f.spoke);
-        let left = lead.basis.iter().filter(left).filter(|id| !dead.iter().any(|(dead, _)| dead == *id)).count();
-        if !self.quorum_is_none() && left * 2 <= lead.basis.len() {
+        let lives = |id: MemberId| !dead.iter().any(|(dead, _)| *dead == id);
+        let follows = |id: MemberId| lead.followers.get(&id).is_some_and(|f| f.spoke) && lives(id);
+        let gone: Vec<MemberId> = dead.iter().map(|(id, _)| *id).collect();
+        let basis = lead.basis.without(&gone);
+        if !self.quorum_is_none() && !basis.is_majority(|id| id == lead.reign.master || follows(id)) {
             return;
+        }
+        if let Role::Lead(lead) = &mut self.role {
+            lead.basis = basis;
         }
         for (id, silent) in &dead {
             self.event(ClusterEvent::MemberDead(*id, *silent));
         }
-        self.members_gone(now, &dead.iter().map(|(id, _)| *id).collect::<Vec<_>>(), true);
+        self.members_gone(now, &gone, true);
     }
 
     /// Takes members off the list; their units go to those who are left.
@@ -404,7 +431,6 @@ impl Core {
         let Role::Lead(lead) = &mut self.role else { return };
         for id in gone {
             lead.followers.remove(id);
-            lead.basis.retain(|member| member != id);
             lead.unfit.remove(id);
             if let Some(gather) = &mut lead.gather {
                 gather.remove(id);
@@ -418,7 +444,6 @@ impl Core {
         if dead && alone {
             self.set_probation(true);
         }
-        self.persist(self.member_ids());
         if !gathering {
             self.reassign_orphans(now, dead);
         }
@@ -426,8 +451,9 @@ impl Core {
     }
 
     pub(super) fn handle_exit(&mut self, now: Time, from: MemberId, reign: Reign) {
-        let Role::Lead(lead) = &self.role else { return };
+        let Role::Lead(lead) = &mut self.role else { return };
         if lead.reign == reign && lead.followers.contains_key(&from) {
+            lead.basis.leave(from);
             self.event(ClusterEvent::MemberLeft(from));
             self.members_gone(now, &[from], false);
         }

@@ -104,6 +104,12 @@ pub struct MasterKeepalive {
     pub quorate: bool,
     /// All members, in order of succession.
     pub members: Vec<Listed>,
+    /// The membership that is agreed on: whose majority counts (`majority` only).
+    pub agreed: Vec<MemberId>,
+    /// Who is to be added to it.
+    pub joining: Vec<MemberId>,
+    /// The version of the list with them: who knows only older ones is not followed.
+    pub list: Version,
     /// On which of its data ports the master hears whom.
     pub hears: Vec<(MemberId, u8)>,
     /// Where the master is reached.

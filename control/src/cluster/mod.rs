@@ -5,6 +5,7 @@
 mod admit;
 mod assign;
 mod balance;
+mod basis;
 mod core;
 mod event;
 mod follow;

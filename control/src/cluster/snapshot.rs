@@ -88,7 +88,7 @@ impl Core {
         };
         let detection = self.settings.watch(losses);
         let basis = match &self.role {
-            Role::Lead(lead) => lead.basis.clone(),
+            Role::Lead(lead) => lead.basis.agreed().to_vec(),
             _ => self.member_ids(),
         };
         let heard = |id: &&MemberId| **id == self.id() || self.heard_within(now, **id, detection);

@@ -267,3 +267,20 @@ fn a_master_that_speaks_but_hears_nobody_is_succeeded() {
     assert_eq!(net.master(), 2);
     assert!(net.share(1) > 0);
 }
+
+#[test]
+fn a_majority_that_comes_together_again_serves_again() {
+    let mut net = Net::new(&[]);
+    for number in 1..=3 {
+        net.start(Settings { quorum: Quorum::Majority, period: Span::from_ms(100), ..settings(number) });
+    }
+    net.run(Span::from_ms(6000));
+    let mut asleep = net.cores.remove(&1).unwrap();
+    net.run(Span::from_ms(225));
+    net.cores.remove(&2);
+    net.run(Span::from_ms(325));
+    asleep.handle_timeout(net.now);
+    net.cores.insert(1, asleep);
+    net.run(Span::from_ms(2500));
+    assert!(net.owners().iter().all(Option::is_some), "{:?} {:#?}", net.owners(), net.events);
+}

@@ -163,6 +163,9 @@ fn put_master_keepalive(w: &mut Writer<'_>, keepalive: &MasterKeepalive) {
         w.u64(member.incarnation);
         w.u64(member.echo);
     });
+    w.list(&keepalive.agreed, |w, member| w.member(*member));
+    w.list(&keepalive.joining, |w, member| w.member(*member));
+    w.version(keepalive.list);
     put_hears(w, &keepalive.hears);
     w.contact(&keepalive.contact);
 }
@@ -176,6 +179,9 @@ fn master_keepalive(r: &mut Reader<'_>) -> Result<MasterKeepalive, DecodeError> 
         losses: r.u8().and_then(losses)?,
         quorate: r.bool()?,
         members: r.list(MEMBERS, |r| Ok(Listed { id: r.member()?, incarnation: r.u64()?, echo: r.u64()? }))?,
+        agreed: r.list(MEMBERS, Reader::member)?,
+        joining: r.list(MEMBERS, Reader::member)?,
+        list: r.version()?,
         hears: hears(r)?,
         contact: r.contact()?,
     })

@@ -604,13 +604,16 @@ fn brief(event: &Event) -> String {
 fn brief_message(message: &Message) -> String {
     match message {
         Message::MasterKeepalive(k) => format!(
-            "master t{} seq {} table {}.{} n {} quorate {} {:?}",
+            "master t{} seq {} table {}.{} n {} quorate {} list {}.{} agreed {:?} {:?}",
             k.reign.term,
             k.seq,
             k.version.term,
             k.version.generation,
             k.losses,
             k.quorate,
+            k.list.term,
+            k.list.generation,
+            k.agreed,
             k.members.iter().map(|m| (m.id, m.incarnation, m.echo)).collect::<Vec<_>>()
         ),
         Message::MemberKeepalive(k) => format!(
