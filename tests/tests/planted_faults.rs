@@ -56,5 +56,6 @@ fn blackouts_stay_within_their_bound_at_three_milliseconds_too() {
             longest = longest.max(report.blackout_ns);
         }
     }
-    assert!((6_000_000..40_000_000).contains(&longest), "{longest} ns");
+    // At the most allowed losses (20, under heavy loss) that is 21.5 + 2 periods.
+    assert!((6_000_000..71_000_000).contains(&longest), "{longest} ns");
 }

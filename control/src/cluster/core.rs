@@ -44,7 +44,7 @@ pub enum Path {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Role {
     Search(Search),
-    Follow(Follow),
+    Follow(Box<Follow>),
     Lead(Box<Lead>),
     Left,
 }

@@ -129,7 +129,7 @@ impl Core {
         self.incarnation = incarnation;
         self.members = vec![Member { id: self.id(), incarnation }];
         self.persist(self.settings.last_membership.clone());
-        self.role = Role::Follow(Follow::new(reign, self.settings.losses_min, now));
+        self.role = Role::Follow(Box::new(Follow::new(reign, self.settings.losses_min, now)));
         self.event(ClusterEvent::Joined { reign, incarnation });
         self.beacon_now(now);
         self.send_member_keepalive(now);
@@ -251,7 +251,7 @@ impl Core {
         let mut next = Follow::new(reign, follow.losses, now);
         next.taken = std::mem::take(&mut follow.taken);
         next.applying = follow.applying.take();
-        self.role = Role::Follow(next);
+        self.role = Role::Follow(Box::new(next));
         self.event(ClusterEvent::Following(reign));
     }
 
@@ -406,7 +406,7 @@ impl Core {
 
     /// Becomes a follower of the member that it handed its role to.
     pub(super) fn follow_successor(&mut self, now: Time, reign: Reign, losses: u8) {
-        self.role = Role::Follow(Follow::new(reign, losses, now));
+        self.role = Role::Follow(Box::new(Follow::new(reign, losses, now)));
         self.linger_until = Some(now + self.settings.period.quarters(4 * 10));
         self.event(ClusterEvent::Following(reign));
     }

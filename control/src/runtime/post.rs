@@ -29,7 +29,7 @@ const POSITION_BYTES: usize = SALT_BYTES + 16;
 #[derive(Debug)]
 pub(super) enum Arrival {
     /// A message.
-    Message(MemberId, Message),
+    Message(MemberId, Box<Message>),
     /// A copy of one that came before.
     Copy(MemberId),
     /// Nothing that counts.
@@ -161,7 +161,7 @@ impl Post {
         match parsed {
             Some((position, message @ (Message::JoinRequest(_) | Message::JoinAnswer(_)))) => {
                 self.opener.vouch(peer.member, position);
-                Arrival::Message(peer.member, message)
+                Arrival::Message(peer.member, Box::new(message))
             }
             _ => self.malformed(),
         }
@@ -202,7 +202,7 @@ impl Post {
             self.refused.misdirected += 1;
             return Arrival::Nothing;
         }
-        Arrival::Message(sender, message)
+        Arrival::Message(sender, Box::new(message))
     }
 
     fn copy(&mut self, sealed: &[u8], path: Path) -> Arrival {
@@ -228,7 +228,7 @@ impl Post {
         let member = opened.peer.member;
         let Ok(message @ Message::Beacon(_)) = decode(opened.body) else { return self.malformed() };
         match self.roster.admit(opened.certificate, wall) {
-            Ok(_) => Arrival::Message(member, message),
+            Ok(_) => Arrival::Message(member, Box::new(message)),
             Err(_) => Arrival::Nothing,
         }
     }

@@ -16,7 +16,7 @@ use crate::parse::{Family, ParseDrop, Summary, summarise};
 use crate::port::PortIndex;
 use crate::steer::{Source, Verdict, code};
 use crate::unit::{MemberId, Unit};
-use crate::wire::{EtherType, MacAddr, bytes, icmpv6, proto};
+use crate::wire::{EtherType, MacAddr, arp, bytes, icmpv6, proto};
 
 impl Worker {
     /// Handles a burst that came in by a port; the burst is empty afterwards.
@@ -78,7 +78,8 @@ impl Worker {
         }
     }
 
-    /// Handles one packet, with every check. `probation`: only the members' own frames count.
+    /// Handles one packet, with every check. `probation`: only the members' own frames count, and neighbours' answers
+    /// to our own questions: each comes a second after the one before, so waiting for the next would never end.
     pub(super) fn receive_one(&mut self, mbuf: Mbuf, port: PortIndex, probation: bool) {
         let Some(path) = self.path.ports.get(usize::from(port)) else {
             return self.path.drop_packet(mbuf, DropReason::Malformed);
@@ -96,7 +97,9 @@ impl Worker {
             Err(ParseDrop::NotIp { ethertype: EtherType::CLUSTER, offset }) => {
                 self.receive_cluster(mbuf, offset, port, from);
             }
-            _ if probation => self.path.drop_packet(mbuf, DropReason::Probation),
+            parsed if probation && !(to == own && is_neighbours_answer(&parsed, frame)) => {
+                self.path.drop_packet(mbuf, DropReason::Probation);
+            }
             Err(ParseDrop::NotIp { ethertype: EtherType::ARP, offset }) => self.path.receive_arp(mbuf, offset, port),
             Err(refused) => self.path.drop_packet(mbuf, reason_of(refused)),
             Ok(summary) => self.receive_ip(mbuf, &summary, port, from, to),
@@ -218,5 +221,19 @@ fn reason_of(refused: ParseDrop) -> DropReason {
         | ParseDrop::IpLength
         | ParseDrop::ExtensionHeaders
         | ParseDrop::FragmentPastEnd => DropReason::Malformed,
+    }
+}
+
+/// Whether a frame tells a hardware address that somebody asked for.
+fn is_neighbours_answer(parsed: &Result<Summary, ParseDrop>, frame: &[u8]) -> bool {
+    match parsed {
+        Err(ParseDrop::NotIp { ethertype: EtherType::ARP, offset }) => {
+            let told = arp::Repr::parse(frame.get(usize::from(*offset)..).unwrap_or_default());
+            told.is_ok_and(|told| told.operation == arp::Operation::Reply)
+        }
+        Ok(summary) => {
+            summary.proto == proto::ICMPV6 && summary.l4(frame).first() == Some(&icmpv6::NEIGHBOR_ADVERTISEMENT)
+        }
+        Err(_) => false,
     }
 }

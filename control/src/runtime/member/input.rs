@@ -66,7 +66,7 @@ impl ClusterThread {
         let now = self.now();
         match arrival {
             Arrival::Message(from, message) => {
-                self.parts.core.handle_message(now, from, path, message);
+                self.parts.core.handle_message(now, from, path, *message);
                 self.carry_out();
             }
             Arrival::Copy(from) => self.parts.core.handle_heard(now, from, path),
