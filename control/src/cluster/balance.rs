@@ -125,7 +125,7 @@ fn balance(owned: &mut BTreeMap<MemberId, Vec<Unit>>, weights: &[u64]) -> Vec<(M
 
 impl Core {
     /// What this member's own units cost: kept if it is the master, told to the master otherwise.
-    pub(super) fn take_own_loads(&mut self, _now: Time, loads: &[(Unit, u32)]) {
+    pub(super) fn take_own_loads(&mut self, loads: &[(Unit, u32)]) {
         match &mut self.role {
             Role::Lead(lead) => {
                 for (unit, load) in loads {

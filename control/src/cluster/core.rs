@@ -176,7 +176,7 @@ impl Core {
         match notice {
             Notice::Applied { version, logs } => self.handle_applied(now, version, logs),
             Notice::Unassigned(unit) => self.assign_on_demand(now, unit),
-            Notice::Marker { from, token } => self.handle_marker(now, from, token),
+            Notice::Marker { from, token } => self.handle_marker(from, token),
         }
         self.finish(now);
     }
@@ -191,7 +191,7 @@ impl Core {
     /// Takes in what this member's own units cost lately.
     pub fn handle_loads(&mut self, now: Time, loads: &[(Unit, u32)]) {
         self.wake(now);
-        self.take_own_loads(now, loads);
+        self.take_own_loads(loads);
         self.finish(now);
     }
 
@@ -259,7 +259,7 @@ impl Core {
                 self.term_max = self.term_max.max(keepalive.reign.term);
                 self.note_contact(from, &keepalive.contact);
                 match self.role {
-                    Role::Search(_) => self.search_hears_master(now, from, &keepalive),
+                    Role::Search(_) => self.consider_master(now, from),
                     Role::Follow(_) => self.follow_hears_master(now, &keepalive),
                     Role::Lead(_) => self.lead_hears_master(now, &keepalive),
                     Role::Left => {}

@@ -354,7 +354,7 @@ impl Core {
     }
 
     /// The master's marker: what it held for this member is all here.
-    pub(super) fn handle_marker(&mut self, _now: Time, from: MemberId, token: u64) {
+    pub(super) fn handle_marker(&mut self, from: MemberId, token: u64) {
         let Role::Follow(follow) = &self.role else { return };
         if from == follow.reign.master {
             let released: Vec<Unit> = follow

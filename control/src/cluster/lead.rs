@@ -250,7 +250,7 @@ impl Core {
         self.adapt(now);
         self.judge_fitness(now);
         self.send_master_keepalive(now);
-        self.hand_on(now);
+        self.hand_on();
     }
 
     pub(super) fn send_master_keepalive(&mut self, now: Time) {
@@ -339,7 +339,7 @@ impl Core {
         let quorate = quorum_is_none || majority && now >= lead.fenced_until;
         let changed = std::mem::replace(&mut lead.quorate, quorate) != quorate;
         if changed && quorate {
-            lead.announce = Announce { at: Some(now), pause: self.settings.period };
+            self.announce_again(now);
         }
         if changed {
             self.event(ClusterEvent::Quorate(quorate));
@@ -517,7 +517,7 @@ impl Core {
         let paced = lead.other_master_told.is_none_or(|told| now.since(told) >= Span::from_ms(100));
         if paced {
             lead.other_master_told = Some(now);
-            lead.announce = Announce { at: Some(now), pause: self.settings.period };
+            self.announce_again(now);
             self.send(To::Member(other.reign.master), Message::OtherMasterExists(mine));
             self.beacon_soon(now);
         }
@@ -548,7 +548,7 @@ impl Core {
     }
 
     /// A master that leaves, or that the LAN does not reach, hands its role on once it owns nothing.
-    fn hand_on(&mut self, now: Time) {
+    fn hand_on(&mut self) {
         let me = self.id();
         let Role::Lead(lead) = &mut self.role else { return };
         let wants = self.draining || lead.unfit.contains(&me);
@@ -571,7 +571,6 @@ impl Core {
         let reign = lead.reign;
         self.event(ClusterEvent::Abdicated(successor));
         self.send(To::All, Message::Abdicate(reign, successor));
-        let _ = now;
     }
 
     /// Whether members have been heard long enough for a verdict on their ports.

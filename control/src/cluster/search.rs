@@ -19,7 +19,7 @@ use phalanx_dataplane::unit::MemberId;
 
 use super::core::{Core, Role};
 use super::event::{ClusterEvent, RejoinReason};
-use super::message::{BeaconKind, JoinRequest, MasterKeepalive, Message, NakReason, Reign};
+use super::message::{BeaconKind, JoinRequest, Message, NakReason, Reign};
 use super::output::To;
 use super::settings::{Contact, PROTOCOL_VERSION, Settings};
 use super::time::{Span, Time};
@@ -112,10 +112,6 @@ impl Core {
         }
     }
 
-    pub(super) fn search_hears_master(&mut self, now: Time, from: MemberId, _keepalive: &MasterKeepalive) {
-        self.consider_master(now, from);
-    }
-
     pub(super) fn search_hears_beacon(&mut self, now: Time, from: MemberId, kind: BeaconKind, contact: &Contact) {
         match kind {
             BeaconKind::Master => self.consider_master(now, from),
@@ -153,7 +149,8 @@ impl Core {
         }
     }
 
-    fn consider_master(&mut self, now: Time, master: MemberId) {
+    /// A master is heard: ask to join it, unless it is known not to hear us.
+    pub(super) fn consider_master(&mut self, now: Time, master: MemberId) {
         let Role::Search(search) = &self.role else { return };
         let free = matches!(search.stage, Stage::Listening { .. } | Stage::Offering { .. });
         if free && self.deaf.get(&master).is_none_or(|until| *until <= now) {
