@@ -11,6 +11,7 @@ use phalanx_dataplane::unit::{MemberId, Unit};
 use super::core::{Core, PORTS_MAX, Role};
 use super::event::ClusterEvent;
 use super::handover::PlannedMove;
+use super::lead::Follower;
 use super::message::{LOADS_MAX, Loads, MOVE_UNITS_MAX, Message};
 use super::output::To;
 use super::table::Owner;
@@ -180,9 +181,9 @@ impl Core {
     pub(super) fn may_own(&self, id: MemberId) -> bool {
         let Role::Lead(lead) = &self.role else { return false };
         let leaves = if id == self.id() { self.draining } else { lead.followers.get(&id).is_none_or(|f| f.draining) };
-        // A member that has not spoken yet cannot acknowledge.
-        let spoke = id == self.id() || lead.gathering() || lead.followers.get(&id).is_some_and(|f| f.spoke);
-        !leaves && spoke && !lead.unfit.contains(&id)
+        // Nobody serves before it has heard this master.
+        let serves = id == self.id() || lead.gathering() || lead.followers.get(&id).is_some_and(Follower::hears_us);
+        !leaves && serves && !lead.unfit.contains(&id)
     }
 
     /// Plans anew which units move where: away from members that may not own, then for balance.

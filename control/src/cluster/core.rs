@@ -269,7 +269,7 @@ impl Core {
                 self.note_contact(from, &keepalive.contact);
                 self.note_seq(from, keepalive.seq);
                 match self.role {
-                    Role::Follow(_) => self.follow_hears_member(now, &keepalive),
+                    Role::Follow(_) => self.follow_hears_member(now, from, &keepalive),
                     Role::Lead(_) => self.lead_hears_member(now, from, &keepalive),
                     Role::Search(_) | Role::Left => {}
                 }

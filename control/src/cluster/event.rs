@@ -21,6 +21,8 @@ pub enum RejoinReason {
     Slept,
     /// The master's silence was not followed by a successor.
     MasterLost,
+    /// The master yielded to another after a split.
+    MasterYielded,
 }
 
 /// Something that happened to the cluster, as this member saw it.
@@ -150,6 +152,7 @@ impl fmt::Display for RejoinReason {
             Self::NotListed => "the master's list does not name this member",
             Self::ExitRequest => "the master asked for it",
             Self::TieLost => "another master has more members or the lower address",
+            Self::MasterYielded => "the master yielded to another one",
             Self::Slept => "this process slept past its lease",
             Self::MasterLost => "the master is gone and nobody followed",
         })

@@ -48,8 +48,8 @@ pub(super) struct Follow {
     applying: Option<(u64, Version)>,
     /// Units just taken over whose earlier packets the master may still hold: until then their own packets wait.
     taken: BTreeMap<Unit, (Time, u64)>,
-    /// The master gave its role to this member's choice of successor: no loyalty to it.
-    abdicated: bool,
+    /// The master gave its role to this one, or yielded to it after a split: no loyalty to it any more.
+    abdicated_to: Option<MemberId>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -102,7 +102,7 @@ impl Follow {
             incoming: Incoming::default(),
             applying: None,
             taken: BTreeMap::new(),
-            abdicated: false,
+            abdicated_to: None,
         }
     }
 
@@ -195,7 +195,11 @@ impl Core {
         let Role::Follow(follow) = &mut self.role else { return };
         let listed = keepalive.members.iter().find(|member| member.id == me && member.incarnation == self.incarnation);
         if keepalive.reign != follow.reign {
-            let loyal = !follow.abdicated
+            let yielded = follow.abdicated_to == Some(keepalive.reign.master) && keepalive.reign < follow.reign;
+            if yielded {
+                return self.rejoin(now, RejoinReason::MasterYielded, Some(keepalive.reign.master));
+            }
+            let loyal = follow.abdicated_to.is_none()
                 // As long as the master may count on our having heard it.
                 && now.since(follow.master_alive) < self.settings.self_lease(follow.losses);
             if keepalive.reign <= follow.reign {
@@ -276,11 +280,13 @@ impl Core {
     }
 
     /// Another member's word that the master lives counts for the watchdog, never for the lease.
-    pub(super) fn follow_hears_member(&mut self, now: Time, keepalive: &MemberKeepalive) {
+    pub(super) fn follow_hears_member(&mut self, now: Time, from: MemberId, keepalive: &MemberKeepalive) {
         let Role::Follow(follow) = &mut self.role else { return };
         if keepalive.reign == follow.reign && keepalive.heard > follow.told {
             follow.told = keepalive.heard;
             follow.master_alive = now;
+        } else if from == follow.reign.master && follow.heard > 0 && keepalive.seq > follow.heard {
+            self.follow_hears_own_master_follow(now, keepalive.reign);
         }
     }
 
@@ -398,9 +404,21 @@ impl Core {
         if reign != follow.reign || from != reign.master {
             return;
         }
-        follow.abdicated = true;
+        follow.abdicated_to = Some(to);
         if to == me && follow.heard != 0 {
             self.take_over(now, true);
+        } else if !self.is_member(to) {
+            // The units that this member owns belong to members of that cluster now.
+            self.rejoin(now, RejoinReason::MasterYielded, Some(to));
+        }
+    }
+
+    /// Our master follows another: it has abdicated, should that message be lost.
+    pub(super) fn follow_hears_own_master_follow(&mut self, now: Time, to: Reign) {
+        let Role::Follow(follow) = &self.role else { return };
+        let reign = follow.reign;
+        if to != reign && to.master != self.id() {
+            self.handle_abdication(now, reign.master, reign, to.master);
         }
     }
 

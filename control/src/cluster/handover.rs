@@ -157,6 +157,14 @@ impl Core {
             && side.awaiting.is_none()
             && !side.part.has_stopped()
         {
+            self.tell_prepared(now, id);
+        }
+    }
+
+    /// Prepared; but who may not serve yet (it has just joined) takes nothing over, and is asked again.
+    fn tell_prepared(&mut self, now: Time, id: u64) {
+        let takes = self.side.as_ref().is_some_and(|side| matches!(side.part, Part::To { .. }));
+        if !takes || self.lease_is_valid(now) {
             self.tell_master(MoveStep::Prepared(id));
         }
     }
@@ -197,7 +205,7 @@ impl Core {
                 *stage = FromStage::Stopped;
                 self.send_log(now);
             }
-            Part::From { .. } | Part::To { .. } => self.tell_master(MoveStep::Prepared(id)),
+            Part::From { .. } | Part::To { .. } => self.tell_prepared(now, id),
         }
     }
 

@@ -63,6 +63,11 @@ impl Follower {
             spoke_at: now,
         }
     }
+
+    /// Whether it has acknowledged a keepalive of this reign.
+    pub(super) fn hears_us(&self) -> bool {
+        self.spoke && self.heard > 0
+    }
 }
 
 /// The state of a master.
