@@ -11,6 +11,7 @@ const OLDEST: &str = "22.11";
 const FUNCTIONS: &[&str] = &[
     "shim_.*",
     "rte_eal_init",
+    "rte_eal_alarm_set",
     "rte_thread_(un)?register",
     "rte_dev_probe",
     "rte_get_tsc_hz",

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <rte_version.h>
+#include <rte_alarm.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>

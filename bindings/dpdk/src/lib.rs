@@ -5,8 +5,9 @@
 //!   a [`ring`], to a reassembly table. No second owner of a buffer can be made, so `data_mut` needs no check.
 //! - A [`Burst`] owns up to `N` mbufs. [`TxQueue::send`] takes from its front what the driver accepted: that is the
 //!   queue's now, and freed by it. What wasn't accepted stays in the caller's burst, in order.
-//! - A [`Port`] and its queues share one device: it is stopped and closed when the last of them is dropped. A queue is
-//!   `Send` and not `Sync`: one thread at a time, no lock.
+//! - A [`Port`] and its queues share one device: it is stopped and closed when the last of them is dropped, whichever
+//!   thread that is, by the thread on which drivers handle their events. A queue is `Send` and not `Sync`: one thread at
+//!   a time, no lock.
 //! - A [`Mempool`] lives as long as the process: its handle is `Copy`, and no mbuf can outlive it.
 //!
 //! # Threads
@@ -16,6 +17,7 @@
 pub mod alloc_count;
 pub mod burst;
 pub mod clock;
+mod device;
 pub mod eal;
 pub mod error;
 pub mod fib;

@@ -7,16 +7,12 @@
 //! instead of address filters, software checksums).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::device::Device;
 use crate::eal::Eal;
 use crate::error::{self, Error, Result};
 use crate::mempool::{Mempool, socket_id};
 use crate::queue::{RxQueue, Siblings, TxQueue};
-
-/// Which ports are open: a port has one [`Device`] at a time.
-static OPEN: [AtomicBool; dpdk_sys::RTE_MAX_ETHPORTS as usize] =
-    [const { AtomicBool::new(false) }; dpdk_sys::RTE_MAX_ETHPORTS as usize];
 
 /// How a port is to be set up. Offloads are switched on where wanted *and* supported: see [`Port::active`].
 #[derive(Clone, Debug)]
@@ -127,34 +123,6 @@ pub struct PortStats {
     pub rx_no_mbuf: u64,
 }
 
-/// An open device: stopped and closed when its port and all queues are gone.
-#[derive(Debug)]
-pub(crate) struct Device {
-    id: u16,
-}
-
-impl Device {
-    fn claim(id: u16) -> Result<Self> {
-        let slot = OPEN.get(usize::from(id)).ok_or(Error::NotFound { what: "port number" })?;
-        if slot.swap(true, Ordering::AcqRel) { Err(Error::Busy { what: "port" }) } else { Ok(Self { id }) }
-    }
-
-    pub(crate) fn id(&self) -> u16 {
-        self.id
-    }
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        // SAFETY: the port exists, and neither port nor queues can be used any more. Stopping a stopped one is harmless.
-        unsafe {
-            dpdk_sys::rte_eth_dev_stop(self.id);
-            dpdk_sys::rte_eth_dev_close(self.id);
-        }
-        OPEN[usize::from(self.id)].store(false, Ordering::Release);
-    }
-}
-
 /// The queues of a port that was started: hand them to the workers.
 #[derive(Debug)]
 pub struct Queues {
@@ -189,7 +157,7 @@ impl Port {
 
     /// The port's number, as in [`crate::Mbuf::port`].
     pub fn id(&self) -> u16 {
-        self.device.id
+        self.device.id()
     }
 
     /// What the device and its driver can do.

@@ -8,8 +8,8 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use crate::burst::Burst;
+use crate::device::Device;
 use crate::error::{self, Result};
-use crate::port::Device;
 
 /// Makes a type `!Sync`, but leaves it `Send`.
 type NotSync = PhantomData<Cell<()>>;

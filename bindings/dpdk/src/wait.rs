@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::device::Device;
 use crate::error::{self, Error, Result};
-use crate::port::Device;
 use crate::queue::{RxQueue, Siblings};
 
 /// A packet socket of this process.

@@ -19,6 +19,7 @@ fn loopback_without_hugepages() {
     null_port(&eal, pool);
     pcap_port(&eal, pool);
     drivers_that_lack_features(&eal);
+    wires_closed_at_once(&eal, pool);
     assert_eq!(pool.available(), MBUFS, "every mbuf is back");
 }
 
@@ -148,4 +149,30 @@ fn drivers_that_lack_features(eal: &Eal) {
     let mut port = Port::open(eal, "net_ring1").unwrap();
     assert!(port.set_multicast_list(&[[1, 0, 0x5e, 0, 0, 1]]).unwrap_err().is_not_supported());
     assert!(matches!(Port::open(eal, "net_nonsense0"), Err(error) if error != Error::Busy { what: "port" }));
+}
+
+/// Closing one end of a wire makes the driver clean up the other, in the background, while that one is closed as well.
+fn wires_closed_at_once(eal: &Eal, pool: Mempool) {
+    for round in 0..20 {
+        let socket = format!("phalanx-loopback-{}-{round}", std::process::id());
+        let mut ends = ["server", "client"].map(|role| {
+            let device = format!("net_memif_{role}{round},role={role},id={round},socket={socket},socket-abstract=yes");
+            let mut port = Port::open(eal, &device).unwrap();
+            let queues = port.start(&PortConfig::default(), pool).unwrap();
+            (port, queues)
+        });
+        #[allow(clippy::disallowed_methods, reason = "a test that waits for a background thread")]
+        let start = std::time::Instant::now();
+        while !ends.iter().all(|(port, _)| port.link().unwrap().up) {
+            assert!(start.elapsed() < std::time::Duration::from_secs(60), "the wire does not come up");
+            std::thread::yield_now();
+        }
+        let mut burst = Burst::<1>::new();
+        burst.push(pool.alloc_from(&[7; 60]).unwrap()).unwrap();
+        assert_eq!(ends[1].1.tx[0].send(&mut burst), 1);
+        assert_eq!(ends[0].1.rx[0].receive(&mut burst), 1);
+        if round % 2 == 1 {
+            ends.reverse();
+        }
+    }
 }
