@@ -18,6 +18,8 @@ static STAGES: AtomicU32 = AtomicU32::new(0);
 
 pub(crate) const OUTSIDE: usize = 0;
 pub(crate) const INSIDE: usize = 1;
+/// No scene waits for a timer, and none is to be late for one, however busy the machine is.
+const LONG_NS: u64 = 1_000_000_000_000;
 /// Another member's ports.
 pub(crate) const PEER_MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 1, 2], [2, 0, 0, 0, 2, 2]];
 
@@ -28,7 +30,7 @@ pub(crate) fn member(number: u8) -> MemberId {
 struct Wire {
     rx: Vec<RxQueue>,
     tx: TxQueue,
-    _port: Port,
+    port: Port,
 }
 
 pub(crate) struct Stage {
@@ -87,10 +89,14 @@ impl Stage {
             mbufs: 1023,
             large_tables: false,
             routes_max: 64,
-            steering: steer::Limits::default(),
-            neighbours: neighbour::Limits::default(),
+            steering: steer::Limits { hold_ns: LONG_NS, hold_own_ns: LONG_NS, ..steer::Limits::default() },
+            neighbours: neighbour::Limits {
+                request_interval_ns: LONG_NS,
+                reachable_ns: LONG_NS,
+                ..neighbour::Limits::default()
+            },
             reassembly_max: 64,
-            probation: ProbationTimes { quiet_ns: 1_000_000_000_000, probation_ns: 1_000_000_000_000 },
+            probation: ProbationTimes { quiet_ns: LONG_NS, probation_ns: LONG_NS },
             seed: 1,
         };
         let data = Dataplane::open(eal, &config, Clock::start(), Arc::new(|| {})).expect("a data path");
@@ -105,12 +111,13 @@ impl Stage {
         stage
     }
 
-    /// The two ends of a shared-memory wire find each other in the background.
+    /// The two ends of a shared-memory wire find each other in the background, the host's end last.
     fn wait_for_links(&self) {
         #[allow(clippy::disallowed_methods, reason = "a test that waits for a background thread")]
         let start = Instant::now();
-        while !self.data.ports.iter().all(|p| p.link().is_ok_and(|l| l.up)) {
-            assert!(start.elapsed() < Duration::from_secs(10), "the wires do not come up");
+        let ends = self.data.ports.iter().chain(self.wires.iter().map(|wire| &wire.port));
+        while !ends.clone().all(|port| port.link().is_ok_and(|link| link.up)) {
+            assert!(start.elapsed() < Duration::from_secs(60), "the wires do not come up");
             std::thread::yield_now();
         }
     }
@@ -198,6 +205,6 @@ impl Wire {
         let config =
             PortConfig { rx_queues, tx_queues, rx_checksums: false, tx_checksums: false, ..PortConfig::default() };
         let mut queues = port.start(&config, pool).expect("a started wire");
-        Self { rx: queues.rx, tx: queues.tx.remove(0), _port: port }
+        Self { rx: queues.rx, tx: queues.tx.remove(0), port }
     }
 }
