@@ -6,7 +6,7 @@
 
 use phalanx_dataplane::unit::MemberId;
 
-use super::core::{Core, Member, Role};
+use super::core::{Core, Member, Role, STEP_MAX};
 use super::event::ClusterEvent;
 use super::lead::Follower;
 use super::message::{JoinAnswer, JoinRequest, Message, NakReason};
@@ -68,12 +68,15 @@ impl Core {
     fn admit(&mut self, now: Time, id: MemberId, request: &JoinRequest) {
         // The cluster's memory of incarnations is what its members carry: a newcomer gets one above all of them.
         let highest = self.members.iter().map(|member| member.incarnation).max().unwrap_or(0);
-        let incarnation = highest.max(request.incarnation).saturating_add(1);
+        let had = request.incarnation.min(highest.saturating_add(STEP_MAX));
+        let incarnation = highest.max(had).saturating_add(1);
         let Role::Lead(lead) = &mut self.role else { return };
         lead.followers.insert(id, Follower::new(0, now));
         lead.loading.balance_at = lead.loading.balance_at.min(now + self.settings.period.quarters(4 * 4));
         let reign = lead.reign;
         self.members.push(Member { id, incarnation });
+        // Should it have lost its disk, it counts from the beginning again: a successor of ours echoes what we know.
+        self.peers.entry(id).or_default().seq = 0;
         self.agree_on(id);
         self.outputs.push_back(Output::TellApps(id, true));
         self.set_probation(false);

@@ -28,6 +28,9 @@ use super::view::Views;
 
 /// Data ports that a keepalive can report on: one bit each.
 pub const PORTS_MAX: usize = 8;
+/// One message lets the highest known term, or incarnation, grow by this much at most: a hostile member would need ages
+/// to exhaust it.
+pub(super) const STEP_MAX: u64 = 1 << 16;
 /// How many of its own last keepalives a member remembers the sending of.
 const SENT_MAX: usize = 64;
 
@@ -256,7 +259,9 @@ impl Core {
                 if keepalive.reign.master != from || !plausible(&keepalive.members, from) {
                     return;
                 }
-                self.term_max = self.term_max.max(keepalive.reign.term);
+                if !self.hear_term(keepalive.reign.term) {
+                    return;
+                }
                 self.note_contact(from, &keepalive.contact);
                 match self.role {
                     Role::Search(_) => self.consider_master(now, from),
@@ -293,7 +298,7 @@ impl Core {
 
     /// A beacon: introduces its sender; a seeker or offerer is answered.
     fn handle_beacon(&mut self, now: Time, from: MemberId, beacon: Beacon) {
-        self.term_max = self.term_max.max(beacon.term);
+        self.hear_term(beacon.term);
         self.note_contact(from, &beacon.contact);
         match (&self.role, beacon.kind) {
             (Role::Search(_), kind) => self.search_hears_beacon(now, from, kind, &beacon.contact),
@@ -420,6 +425,18 @@ impl Core {
                 .fold(0_u8, |bits, (port, _)| bits | 1 << port)
         };
         self.peers.iter().map(|(id, peer)| (*id, bits(peer))).filter(|(_, bits)| *bits != 0).collect()
+    }
+
+    /// Takes note of a term, however high in steps; false until it has been reached.
+    pub(super) fn hear_term(&mut self, term: u64) -> bool {
+        self.term_max = self.term_max.max(term.min(self.term_max.saturating_add(STEP_MAX)));
+        term <= self.term_max
+    }
+
+    /// Begins another life. Its keepalives have higher numbers than those of an earlier one.
+    pub(super) fn live_as(&mut self, incarnation: u64) {
+        self.incarnation = incarnation;
+        self.seq = self.seq.max((incarnation & 0x7fff_ffff) << 32);
     }
 
     /// The next keepalive's sequence number; its sending is remembered, since an echo of it renews a lease.

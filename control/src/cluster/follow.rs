@@ -126,7 +126,7 @@ impl Core {
     pub(super) fn start_follow(&mut self, now: Time, reign: Reign, incarnation: u64) {
         self.stop_work(now);
         self.term_max = self.term_max.max(reign.term);
-        self.incarnation = incarnation;
+        self.live_as(incarnation);
         self.members = vec![Member { id: self.id(), incarnation }];
         self.persist(self.settings.last_membership.clone());
         self.role = Role::Follow(Box::new(Follow::new(reign, self.settings.losses_min, now)));
@@ -268,7 +268,7 @@ impl Core {
         }
         let before = std::mem::replace(&mut self.members, next.clone());
         let me = self.id();
-        // A new life counts its keepalives from one again.
+        // A member that has lost its disk may count its keepalives from the beginning again.
         for member in next.iter().filter(|member| !before.contains(member)) {
             if let Some(peer) = self.peers.get_mut(&member.id) {
                 peer.seq = 0;

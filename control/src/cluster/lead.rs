@@ -176,7 +176,7 @@ impl Lead {
 impl Core {
     /// Figure 6, 619 to 623: nobody answered the offer.
     pub(super) fn found_cluster(&mut self, now: Time) {
-        self.incarnation = self.incarnation.saturating_add(1);
+        self.live_as(self.incarnation.saturating_add(1));
         self.term_max = self.term_max.saturating_add(1);
         let me = Member { id: self.id(), incarnation: self.incarnation };
         let mut basis = self.settings.last_membership.clone();

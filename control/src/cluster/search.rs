@@ -135,7 +135,7 @@ impl Core {
         if reign.master != from {
             return;
         }
-        self.term_max = self.term_max.max(reign.term);
+        self.hear_term(reign.term);
         match &self.role {
             Role::Search(_) => {
                 self.deaf.remove(&from);

@@ -284,3 +284,18 @@ fn a_majority_that_comes_together_again_serves_again() {
     net.run(Span::from_ms(2500));
     assert!(net.owners().iter().all(Option::is_some), "{:?} {:#?}", net.owners(), net.events);
 }
+
+#[test]
+fn a_hostile_member_cannot_exhaust_the_terms() {
+    let mut net = Net::formed();
+    let contact = settings(3).contact;
+    let beacon = Beacon { kind: BeaconKind::Member, term: u64::MAX, contact };
+    let now = net.now;
+    net.cores.get_mut(&2).unwrap().handle_message(now, member(3), Path::Link, Message::Beacon(beacon));
+    net.cores.remove(&1);
+    net.run(Span::from_ms(500));
+    let first = net.cores[&2].reign().unwrap();
+    assert_eq!(first.master, member(2), "{:#?}", net.events);
+    assert!(first.term < 1 << 20, "{first:?}");
+    assert_eq!(net.cores[&3].reign(), Some(first));
+}

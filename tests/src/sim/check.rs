@@ -4,57 +4,92 @@
 //! them are a violation
 //! - always under `majority`;
 //! - always under one master, once both have settled with it: its clocks keep them apart, whatever the network does;
-//! - always if one of them follows a master that is not running: its lease must have lapsed before anyone else began;
-//! - under `none`, also when the two have heard each other without a gap for [`STEADY_PERIODS`]: only members that cannot
-//!   hear each other may both believe that they are alone.
+//! - under `none`, also under two masters that have heard each other without a gap for [`STEADY_PERIODS`]: only where
+//!   masters cannot hear each other may both serve. A master that died or was held up counts as it was at that moment:
+//!   the leases that it gave must have lapsed before its successor began.
 
-use phalanx_control::cluster::{Quorum, Span};
+use phalanx_control::cluster::{Quorum, Reign, Span};
 use phalanx_dataplane::steer::Mode;
 use phalanx_dataplane::unit::Unit;
 
 use super::node::Node;
 use super::world::World;
 
-/// After so many periods of hearing each other, two members that both were master know it.
+/// After so many periods of hearing each other, two masters know it.
 const STEADY_PERIODS: u64 = 6;
+
+/// From one member to another.
+#[derive(Clone, Copy, Default)]
+struct Heard {
+    /// When the last datagram that arrived was sent.
+    last: u64,
+    /// When the last one was sent that came after a gap.
+    gap_end: u64,
+}
 
 /// What the checkers remember.
 pub struct Checks {
     members: usize,
-    /// By sender and receiver: when it was heard last, and when the last gap ended.
-    heard: Vec<(u64, u64)>,
-    period: u64,
+    /// By sender and receiver.
+    heard: Vec<Heard>,
+    /// Since when a member is dead, or stands still.
+    still: Vec<Option<u64>>,
+    /// Longer than this without a datagram is a gap.
+    gap: u64,
+    steady: u64,
     owned: Vec<Option<usize>>,
 }
 
 impl Checks {
-    pub(super) fn new(members: usize, units: usize) -> Self {
-        Self { members, heard: vec![(0, 0); members * members], period: 0, owned: vec![None; units] }
+    pub(super) fn new(members: usize, units: usize, period: Span) -> Self {
+        Self {
+            members,
+            heard: vec![Heard::default(); members * members],
+            still: vec![None; members],
+            gap: period.0 * 5 / 2,
+            steady: STEADY_PERIODS * period.0,
+            owned: vec![None; units],
+        }
     }
 
-    /// A datagram was taken in.
-    pub(super) fn heard(&mut self, now: u64, from: usize, at: usize, period: Span) {
-        self.period = period.0;
-        let (last, gap_end) = &mut self.heard[from * self.members + at];
-        if now - *last > period.0 * 5 / 2 {
-            *gap_end = now;
+    /// A datagram that was sent at this moment was taken in.
+    pub(super) fn heard(&mut self, sent_at: u64, from: usize, at: usize) {
+        let heard = &mut self.heard[from * self.members + at];
+        if sent_at > heard.last + self.gap {
+            heard.gap_end = sent_at;
         }
-        *last = now;
+        heard.last = heard.last.max(sent_at);
     }
 
     /// A process began: it has heard nobody, nobody has heard it.
     pub(super) fn reborn(&mut self, now: u64, at: usize) {
+        self.still[at] = None;
         for other in 0..self.members {
-            self.heard[at * self.members + other] = (0, now);
-            self.heard[other * self.members + at] = (0, now);
+            self.heard[at * self.members + other] = Heard { last: 0, gap_end: now };
+            self.heard[other * self.members + at] = Heard { last: 0, gap_end: now };
         }
     }
 
-    /// Whether two members have heard each other for a while, both ways.
-    pub(super) fn steady(&self, now: u64, a: usize, b: usize) -> bool {
+    /// A process died, or is held up.
+    pub(super) fn stands_still(&mut self, now: u64, at: usize) {
+        self.still[at].get_or_insert(now);
+    }
+
+    /// It goes on; that it neither spoke nor heard meanwhile is no gap of the network.
+    pub(super) fn goes_on(&mut self, now: u64, at: usize) {
+        let Some(since) = self.still[at].take() else { return };
+        for other in 0..self.members {
+            self.heard[at * self.members + other].last += now - since;
+            self.heard[other * self.members + at].last += now - since;
+        }
+    }
+
+    /// Whether two members hear each other, both ways, and have for a while.
+    fn steady(&self, now: u64, a: usize, b: usize) -> bool {
+        let then = [self.still[a], self.still[b]].into_iter().flatten().fold(now, u64::min);
         [(a, b), (b, a)].iter().all(|(from, at)| {
-            let (last, gap_end) = self.heard[from * self.members + at];
-            now - last <= self.period * 5 / 2 && now - gap_end > STEADY_PERIODS * self.period
+            let heard = self.heard[from * self.members + at];
+            then <= heard.last + self.gap && then > heard.gap_end + self.steady
         })
     }
 }
@@ -79,24 +114,31 @@ impl World {
     }
 
     fn check_pair(&self, unit: Unit, a: usize, b: usize) -> Result<(), String> {
-        let reign = |at: usize| self.nodes[at].process.as_ref().and_then(|process| process.core.reign());
-        let masterless = |at: usize| {
-            let master = reign(at).map(|reign| reign.master.index());
-            master.is_some_and(|master| master != at && self.nodes[master].process.is_none())
-        };
         let why = if self.common.quorum == Quorum::Majority {
             "under majority"
-        } else if reign(a).is_some() && reign(a) == reign(b) && self.has_settled(a) && self.has_settled(b) {
+        } else if self.reign(a).is_some() && self.reign(a) == self.reign(b) {
+            if !(self.has_settled(a) && self.has_settled(b)) {
+                return Ok(());
+            }
             "under one master"
-        } else if masterless(a) || masterless(b) {
-            "though the master of one is gone"
-        } else if self.checks.steady(self.now, a, b) {
-            "though they hear each other"
+        } else if self.know_each_other(a, b) {
+            "though their masters hear each other"
         } else {
             return Ok(());
         };
         let (id_a, id_b) = (self.nodes[a].id, self.nodes[b].id);
-        Err(format!("unit {unit} has two owners {why}: {id_a} ({:?}) and {id_b} ({:?})", reign(a), reign(b)))
+        Err(format!("unit {unit} has two owners {why}: {id_a} ({:?}) and {id_b} ({:?})", self.reign(a), self.reign(b)))
+    }
+
+    fn reign(&self, at: usize) -> Option<Reign> {
+        self.nodes[at].process.as_ref().and_then(|process| process.core.reign())
+    }
+
+    /// Whether two members' masters hear each other.
+    pub(super) fn know_each_other(&self, a: usize, b: usize) -> bool {
+        let master = |at: usize| self.reign(at).map_or(at, |reign| reign.master.index());
+        let (a, b) = (master(a), master(b));
+        a == b || self.checks.steady(self.now, a, b)
     }
 
     /// Whether the member has followed its master for more than a period. One that comes over from another master after a

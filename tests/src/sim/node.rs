@@ -306,6 +306,8 @@ impl Process {
 pub struct Sent {
     /// Who sent it.
     pub from: usize,
+    /// When.
+    pub at: u64,
     /// What it says.
     pub message: Message,
     /// Which members have taken it in.

@@ -111,7 +111,7 @@ impl World {
         if let Some((before, earlier_reign)) = line.by {
             let first = self.nodes[before].id;
             let same = before == at || (reign.is_some() && reign == earlier_reign && self.has_settled(at));
-            let split = self.common.quorum == Quorum::None && !same && !self.checks.steady(self.now, before, at);
+            let split = self.common.quorum == Quorum::None && !same && !self.know_each_other(before, at);
             if line.answered && answered && !split {
                 let second = self.nodes[at].id;
                 return Err(format!(

@@ -134,7 +134,7 @@ impl World {
             rng,
             now: 0,
             net: Net::new(members),
-            checks: Checks::new(members, common.units),
+            checks: Checks::new(members, common.units, common.period),
             nodes,
             common,
             traffic,
@@ -373,7 +373,7 @@ impl World {
         match event {
             Event::Datagram(_, path, sent) => {
                 let (bit, from) = (1 << at, sent.from);
-                self.checks.heard(now, from, at, self.common.period);
+                self.checks.heard(sent.at, from, at);
                 let Some(from_id) = MemberId::new(from as u8 + 1) else { return Ok(()) };
                 if sent.taken.get() & bit != 0 {
                     process.core.handle_heard(local, from_id, path);
@@ -511,7 +511,7 @@ impl World {
         self.note(|| {
             format!("{id} > {}: {}", only.map_or("all".into(), |m| (m + 1).to_string()), brief_message(&message))
         });
-        let sent = Rc::new(Sent { from, message, taken: Default::default() });
+        let sent = Rc::new(Sent { from, at: self.now, message, taken: Default::default() });
         if let (To::Reliably(..), Some(receiver)) = (&to, only) {
             if receiver < self.nodes.len()
                 && let Some(then) = self.net.reliable(&mut self.rng, self.now, from, receiver)
@@ -550,6 +550,7 @@ impl World {
 
     /// Ends a member's process, as `kill -9` does.
     pub(super) fn stop(&mut self, at: usize) {
+        self.checks.stands_still(self.now, at);
         let node = &mut self.nodes[at];
         node.process = None;
         node.inbox.clear();
@@ -559,6 +560,9 @@ impl World {
     /// A stopped process goes on: workers take what waits in their queues, then the cluster thread its messages, then
     /// timers fire.
     pub(super) fn resume(&mut self, at: usize) -> Result<(), String> {
+        if self.nodes[at].is_well() {
+            self.checks.goes_on(self.now, at);
+        }
         while self.nodes[at].paused == 0
             && let Some(event) = self.nodes[at].inbox.pop_front()
         {
