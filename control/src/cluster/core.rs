@@ -1,7 +1,7 @@
 //! The cluster core: one member's view of the cluster as a state machine without clock, socket or thread.
 //!
 //! Drive it like this, and it does the same under the runtime, the simulator and the model checker:
-//! 1. **in**: `handle_message`, `handle_heard`, `handle_notice`, `handle_verdict`, `handle_loads`, `handle_drain`,
+//! 1. **in**: `handle_message`, `handle_heard`, `handle_notice`, `handle_verdict`, `handle_refused`, `handle_loads`, `handle_drain`,
 //!    and `handle_timeout` when [`Core::poll_timeout`]'s moment has come;
 //! 2. **out**: after each, drain [`Core::poll_output`] in order.
 //!
@@ -189,6 +189,15 @@ impl Core {
         self.wake(now);
         self.handle_app_verdict(now, candidate, verdict);
         self.finish(now);
+    }
+
+    /// Takes in that a master would not even speak to this member: what TLS says for "unknown or revoked certificate".
+    pub fn handle_refused(&mut self, now: Time, by: MemberId, reason: NakReason) {
+        if matches!(&self.role, Role::Search(search) if search.asks(by)) {
+            self.wake(now);
+            self.join_refused(now, reason);
+            self.finish(now);
+        }
     }
 
     /// Takes in what this member's own units cost lately.

@@ -20,6 +20,7 @@ struct Net {
     refuse: Option<NakReason>,
     left: Vec<u8>,
     deaf: Option<u8>,
+    unheard: Option<u8>,
 }
 
 fn member(number: u8) -> MemberId {
@@ -43,6 +44,7 @@ impl Net {
             refuse: None,
             left: Vec::new(),
             deaf: None,
+            unheard: None,
         };
         for number in numbers {
             net.start(settings(*number));
@@ -82,7 +84,7 @@ impl Net {
                         To::All | To::Strangers => true,
                         To::Member(id) | To::Reliably(id, _) => id.number() == *other,
                     };
-                    if meant && *other != number && self.deaf != Some(*other) {
+                    if meant && *other != number && self.deaf != Some(*other) && self.unheard != Some(number) {
                         for port in 0..2 {
                             core.handle_heard(now, member(number), Path::Port(port));
                         }
@@ -298,4 +300,22 @@ fn a_hostile_member_cannot_exhaust_the_terms() {
     assert_eq!(first.master, member(2), "{:#?}", net.events);
     assert!(first.term < 1 << 20, "{first:?}");
     assert_eq!(net.cores[&3].reign(), Some(first));
+}
+
+#[test]
+fn a_candidate_whose_certificate_is_refused_founds_no_cluster_of_its_own() {
+    let mut net = Net::formed();
+    net.cores.remove(&3);
+    net.run(Span::from_ms(500));
+    net.unheard = Some(3);
+    net.start(settings(3));
+    for _ in 0..300 {
+        net.run(Span::from_ms(10));
+        let now = net.now;
+        net.cores.get_mut(&3).unwrap().handle_refused(now, member(1), NakReason::CertificateRevoked);
+        net.deliver();
+    }
+    assert_eq!(net.cores[&3].reign(), None, "{:#?}", net.events);
+    let told = net.events.iter().filter(|(_, event)| matches!(event, ClusterEvent::JoinRefused(_))).count();
+    assert_eq!(told, 1, "{:#?}", net.events);
 }
