@@ -21,6 +21,7 @@ fn tables_without_hugepages() {
     reassembly_of_ipv4(&eal, pool);
     reassembly_of_ipv6(&eal, pool);
     fragmentation(&eal, pool);
+    fragmentation_of_ipv6(&eal, pool);
     assert_eq!(pool.available(), MBUFS, "every mbuf is back");
 }
 
@@ -210,4 +211,79 @@ fn fragmentation(eal: &Eal, pool: Mempool) {
     let mut fixed = pool.alloc_from(&fragment_of_ipv4(5, 0x4000, &payload)).unwrap();
     assert!(matches!(fragment::ipv4(&mut fixed, 14, 576, pool, &mut out), Err(Error::NotSupported { .. })));
     assert!(fragment::ipv4(&mut packet, 14, 20, pool, &mut out).is_err());
+}
+
+/// A packet of IPv6: these headers (the first one's number before them), then the payload, with Ethernet padding behind.
+fn packet_of_ipv6(first: u8, headers: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut frame = LINK.to_vec();
+    frame.extend([0x60, 0, 0, 0]);
+    frame.extend(((headers.len() + payload.len()) as u16).to_be_bytes());
+    frame.extend([first, 64]);
+    frame.extend([[0xfd; 16], [0xfe; 16]].concat());
+    frame.extend(headers);
+    frame.extend(payload);
+    frame.extend([0xee; 3]);
+    frame
+}
+
+fn fragmentation_of_ipv6(eal: &Eal, pool: Mempool) {
+    let bytes: Vec<u8> = (0..1900_u16).map(|n| (n % 251) as u8).collect();
+    let mut out = Burst::<16>::new();
+    let cut = |frame: &[u8], mtu: u16, out: &mut Burst<16>| {
+        fragment::ipv6(&pool.alloc_from(frame).unwrap(), 14, mtu, 0x0102_0304, pool, out)
+    };
+    // Every length about the places where one more fragment begins.
+    for (mtu, len) in [(1280, 1241), (1280, 1248), (1280, 1249), (576, 1900), (300, 1900), (576, 1056), (576, 1057)] {
+        let count = cut(&packet_of_ipv6(17, &[], &bytes[..len]), mtu, &mut out);
+        assert_eq!(count, Ok(out.len()));
+        let each = usize::from(mtu - 48) / 8 * 8;
+        assert_eq!(out.len(), len.div_ceil(each), "{len} bytes in {mtu}");
+        let mut table = reassembler(eal);
+        let mut whole = None;
+        for (index, part) in out.drain().enumerate() {
+            let data = part.data();
+            assert!(part.is_contiguous() && data.len() <= 14 + usize::from(mtu) && data[..14] == LINK);
+            assert_eq!(usize::from(u16::from_be_bytes([data[18], data[19]])), data.len() - 54);
+            assert_eq!((data[20], data[54], &data[58..62]), (44, 17, &[1, 2, 3, 4][..]));
+            let word = usize::from(u16::from_be_bytes([data[56], data[57]]));
+            assert_eq!(word, index * each + usize::from((index + 1) * each < len), "offset, and whether more come");
+            assert_eq!(&data[62..], &bytes[index * each..len.min((index + 1) * each)]);
+            if let Outcome::Whole(mbuf) = table.ipv6(part, 14, 1) {
+                whole = Some(bytes_of(&mbuf));
+            }
+        }
+        assert_eq!(whole.unwrap()[..], packet_of_ipv6(17, &[], &bytes[..len])[..54 + len]);
+    }
+    // Hop-by-hop options, then destination options before a routing header: each fragment has them; options behind go
+    // with the data.
+    let hops =
+        [[60, 0, 1, 4, 0, 0, 0, 0], [43, 0, 1, 4, 0, 0, 0, 0], [60, 0, 0, 0, 0, 0, 0, 0], [17, 0, 1, 4, 0, 0, 0, 0]];
+    let frame = packet_of_ipv6(0, &hops.concat(), &bytes);
+    assert_eq!(cut(&frame, 1280, &mut out), Ok(2));
+    let mut data: Vec<u8> = Vec::new();
+    for part in out.drain() {
+        let part = part.data();
+        assert_eq!(part[54..70], frame[54..70]);
+        assert_eq!((part[20], part[70], part[78]), (0, 44, 60), "the routing header names the fragment header");
+        data.extend(&part[86..]);
+    }
+    assert_eq!(data, frame[78..frame.len() - 3]);
+    let long = packet_of_ipv6(17, &[], &bytes);
+    for (what, frame, mtu) in [
+        ("it fits", &packet_of_ipv6(17, &[], &bytes[..100]), 1280),
+        ("no room for data", &long, 48),
+        ("a fragment", &packet_of_ipv6(44, &[17, 0, 0, 1, 0, 0, 0, 9], &bytes), 1280),
+        ("cut off", &long[..1000].to_vec(), 576),
+        ("headers beyond the end", &packet_of_ipv6(0, &[43, 255, 0, 0, 0, 0, 0, 0], &bytes[..1500]), 1280),
+        ("too many", &long, 80),
+    ] {
+        assert!(cut(frame, mtu, &mut out).is_err(), "{what}");
+        assert!(out.is_empty());
+    }
+    let packet = pool.alloc_from(&long).unwrap();
+    let mut hoard: Vec<_> = std::iter::from_fn(|| pool.alloc()).collect();
+    hoard.truncate(hoard.len() - 1);
+    assert!(matches!(fragment::ipv6(&packet, 14, 1280, 9, pool, &mut out), Err(Error::NoMemory { .. })));
+    assert!(out.is_empty());
+    drop(hoard);
 }

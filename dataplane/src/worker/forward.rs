@@ -219,7 +219,7 @@ impl Path {
             return self.drop_packet(mbuf, DropReason::Malformed);
         }
         if too_long {
-            return self.fragment(mbuf, summary.l3_offset, summary.dst, hop, mtu, Kind::Forwarded);
+            return self.fragment(mbuf, summary.l3_offset, Family::V4, summary.dst, hop, Kind::Forwarded);
         }
         self.dispatch(mbuf, summary.l3_offset, summary.family, summary.dst, hop, Kind::Forwarded);
     }
@@ -234,19 +234,27 @@ impl Path {
         };
         if mbuf.pkt_len() <= u32::from(mtu) + u32::from(l3_offset) {
             self.dispatch(mbuf, l3_offset, family, destination, hop, Kind::Originated);
-        } else if family == Family::V4 {
-            self.fragment(mbuf, l3_offset, destination, hop, mtu, Kind::Originated);
         } else {
-            self.counters.originated_lost.add(1);
+            self.fragment(mbuf, l3_offset, family, destination, hop, Kind::Originated);
         }
     }
 
-    fn fragment(&mut self, mut mbuf: Mbuf, l3_offset: u16, destination: u128, hop: Hop, mtu: u16, kind: Kind) {
+    /// Sends a packet in pieces that its link takes. IPv6: a packet of this member's own making, for routers don't cut any.
+    fn fragment(&mut self, mut mbuf: Mbuf, l3_offset: u16, family: Family, destination: u128, hop: Hop, kind: Kind) {
         let mut fragments = Burst::<FRAGMENTS_MAX>::new();
         // The longest that fits both the link and a buffer of ours; offsets count in units of eight bytes.
         let buffer = self.pool.data_room().saturating_sub(dpdk::mempool::HEADROOM);
-        let mtu = mtu.min(buffer);
-        if dpdk::fragment::ipv4(&mut mbuf, l3_offset as u8, mtu, self.pool, &mut fragments).is_err() {
+        let mtu = self.ports.get(usize::from(hop.port)).map_or(0, |p| p.mtu).min(buffer);
+        let cut = match family {
+            Family::V4 => dpdk::fragment::ipv4(&mut mbuf, l3_offset as u8, mtu, self.pool, &mut fragments),
+            Family::V6 => {
+                // Nobody here keeps what a path turned out to admit, so the pieces are such as every path does.
+                let mtu = mtu.min(ipv6::MTU_MIN as u16);
+                let id = self.fragment_ids.draw();
+                dpdk::fragment::ipv6(&mbuf, l3_offset as u8, mtu, id, self.pool, &mut fragments)
+            }
+        };
+        if cut.is_err() {
             return match kind {
                 Kind::Originated => self.counters.originated_lost.add(1),
                 _ => self.drop_packet(mbuf, DropReason::FragmentFailed),
@@ -256,7 +264,7 @@ impl Path {
             self.counters.fragmented.add(fragments.len().saturating_sub(1) as u64);
         }
         for fragment in fragments.drain() {
-            self.dispatch(fragment, l3_offset, Family::V4, destination, hop, kind);
+            self.dispatch(fragment, l3_offset, family, destination, hop, kind);
         }
     }
 

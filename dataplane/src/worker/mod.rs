@@ -5,7 +5,7 @@
 //! | `run` | the loop: poll, obey, timers, send, sleep |
 //! | `fast`, `receive` | a burst's first look; one packet's careful look |
 //! | `path`, `forward`, `ask`, `cluster` | acting on packets: deliver, route, answer, the members' own frames |
-//! | `routes`, `addresses`, `transmit` | tables and buffers of those |
+//! | `routes`, `addresses`, `transmit`, `fragment_ids` | tables, buffers and numbers of those |
 //! | `link`, `shared`, `counter`, `clock` | what other threads see and say |
 //! | `handover`, `news` | rings between the workers of a member: packets, and what was learned of neighbours |
 //! | `setup` | making all of it from plain descriptions |
@@ -20,6 +20,7 @@ pub mod cluster;
 mod counter;
 mod fast;
 mod forward;
+mod fragment_ids;
 mod handover;
 mod link;
 mod news;

@@ -11,6 +11,7 @@ use dpdk::{Burst, Mbuf, Mempool};
 
 use super::addresses::{Addresses, Owner};
 use super::fast::Gate;
+use super::fragment_ids::FragmentIds;
 use super::news::NewsRings;
 use super::packet::Packet;
 use super::routes::{Cache, Routes};
@@ -55,6 +56,7 @@ pub(super) struct Path {
     /// What the neighbour table wants done; empty between two packets.
     pub(super) actions: Vec<Action<Mbuf>>,
     pub(super) reassembler: dpdk::reassembly::Reassembler,
+    pub(super) fragment_ids: FragmentIds,
     pub(super) errors: TokenBucket,
     pub(super) answers: bool,
     pub(super) peers: Vec<Option<Vec<[u8; 6]>>>,

@@ -9,6 +9,7 @@ use dpdk::wait::WaitSet;
 use dpdk::{Eal, Mempool, Port};
 
 use super::fast::Gate;
+use super::fragment_ids::FragmentIds;
 use super::handover::Handover;
 use super::news::NewsRings;
 use super::path::{Fresh, Path, PortPath};
@@ -271,6 +272,7 @@ impl Parts<'_> {
             news: NewsRings::default(),
             actions: Vec::with_capacity(1024),
             reassembler: Reassembler::create(self.eal, &reassembly)?,
+            fragment_ids: FragmentIds::default(),
             errors: TokenBucket::new(ERRORS_PER_S, ERRORS_BURST, 0),
             answers: false,
             peers: Vec::new(),

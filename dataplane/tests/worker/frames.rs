@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use phalanx_dataplane::parse::{Summary, summarise};
-use phalanx_dataplane::wire::{EtherType, MacAddr, arp, bytes, ethernet, icmpv4, ipv4, ipv6, ndisc, proto};
+use phalanx_dataplane::wire::{
+    EtherType, MacAddr, arp, bytes, ethernet, icmpv4, icmpv6, ipv4, ipv6, ipv6_ext, ndisc, proto,
+};
 
 pub(crate) const CLIENT: MacAddr = MacAddr([2, 0, 0, 0, 1, 0x64]);
 pub(crate) const SERVER: MacAddr = MacAddr([2, 0, 0, 0, 2, 0x64]);
@@ -69,6 +71,31 @@ pub(crate) fn echo_request_v4(to: MacAddr, from: MacAddr, source: &str, destinat
     icmpv4::Packet::new_checked(&mut payload[..]).expect("ICMP").fill_checksum();
     let ip = Ip { proto: proto::ICMP, payload, ..Ip::udp(to, from, 8) };
     ip.frame(source, destination)
+}
+
+/// An ICMPv6 echo request, cut into fragments of at most `each` bytes of it.
+pub(crate) fn echo_request_v6(
+    to: MacAddr,
+    from: MacAddr,
+    addresses: [&str; 2],
+    len: usize,
+    each: usize,
+    id: u32,
+) -> Vec<Vec<u8>> {
+    let mut message = vec![0; 8];
+    message[..8].copy_from_slice(&[128, 0, 0, 0, 0, 1, 0, 1]);
+    message.extend((0..len).map(|n| (n % 253) as u8));
+    let [source, destination] = addresses;
+    icmpv6::Packet::new_checked(&mut message[..]).expect("ICMPv6").fill_checksum(v6(source), v6(destination));
+    let piece = |(index, part): (usize, &[u8])| {
+        let more = (index + 1) * each < message.len();
+        let mut payload = vec![0; 8];
+        let header = ipv6_ext::Fragment { offset: (index * each) as u16, more, id };
+        header.emit(proto::ICMPV6, &mut payload).expect("room");
+        payload.extend(part);
+        Ip { proto: proto::FRAGMENT, payload, ..Ip::udp(to, from, 8) }.frame(source, destination)
+    };
+    message.chunks(each).enumerate().map(piece).collect()
 }
 
 pub(crate) fn arp_request(from: MacAddr, sender: &str, target: &str) -> Vec<u8> {

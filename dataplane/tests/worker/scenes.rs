@@ -7,7 +7,7 @@ use phalanx_dataplane::drop_reason::DropReason;
 use phalanx_dataplane::port::Delivery;
 use phalanx_dataplane::steer::{Mode, Notice, Order, ReleaseTo};
 use phalanx_dataplane::unit::Unit;
-use phalanx_dataplane::wire::{MacAddr, arp, ipv4, proto};
+use phalanx_dataplane::wire::{MacAddr, arp, icmpv6, ipv4, ipv6, ipv6_ext, proto};
 use phalanx_dataplane::worker::{WorkerOrder, cluster};
 
 use crate::frames::*;
@@ -163,11 +163,46 @@ fn answers_echoes(eal: &Eal) {
     let out = stage.exchange(OUTSIDE, &pieces);
     let echoed: usize = out[OUTSIDE].iter().map(|f| usize::from(summary(f).l3_len()) - 20).sum();
     assert_eq!(echoed, 3000, "{:?}", stage.drops());
+    answers_long_echoes_v6(&mut stage, mac);
     // Other packets to a cluster address: nobody's, and no answer.
     let out = stage.exchange(OUTSIDE, &[udp(&stage, 30).frame("10.2.0.100", "10.2.0.10")]);
     assert_eq!(out[OUTSIDE].len(), 0);
     assert!(stage.drops().contains(&("no_app", 1)));
     stage.assert_balance();
+}
+
+/// IPv6: routers cut nothing, so the answer's source cuts it, into pieces that every link takes.
+fn answers_long_echoes_v6(stage: &mut Stage, mac: MacAddr) {
+    let request = |len, id| echo_request_v6(mac, CLIENT, ["fd00:2::100", "fd00:2::10"], len, 1440, id);
+    // Who asks is not known yet; the pieces wait together.
+    assert_eq!(stage.exchange(OUTSIDE, &request(1500, 1))[OUTSIDE].len(), 1);
+    let out = stage.exchange(OUTSIDE, &[advertisement(mac, CLIENT, "fd00:2::100", "fd00:2::1")]);
+    assert_eq!(out[OUTSIDE].len(), 2);
+    for (id, len) in [(2, 3000), (3, 8000)] {
+        let out = stage.exchange(OUTSIDE, &request(len, id));
+        let pieces = &out[OUTSIDE];
+        assert_eq!(pieces.len(), (len + 8).div_ceil(1232), "{:?}", stage.drops());
+        let mut message = Vec::new();
+        let mut ids = std::collections::HashSet::new();
+        for (index, piece) in pieces.iter().enumerate() {
+            let head = ipv6::Packet::new_checked(&piece[14..]).expect("an IPv6 packet");
+            assert_eq!((head.source(), head.destination()), (v6("fd00:2::10"), v6("fd00:2::100")));
+            assert!(piece.len() <= 14 + ipv6::MTU_MIN && head.next_header() == proto::FRAGMENT);
+            let walk = ipv6_ext::walk(head.next_header(), head.payload()).expect("headers");
+            let fragment = walk.fragment.expect("a fragment header");
+            assert_eq!((walk.proto, usize::from(fragment.offset)), (proto::ICMPV6, message.len()));
+            assert_eq!(fragment.more, index + 1 < pieces.len());
+            ids.insert(fragment.id);
+            message.extend(&head.payload()[8..]);
+        }
+        assert_eq!((ids.len(), message.len(), message[0]), (1, len + 8, 129), "an echo reply, whole");
+        let reply = icmpv6::Packet::new_checked(&message[..]).expect("ICMPv6");
+        assert!(reply.verify_checksum(v6("fd00:2::10"), v6("fd00:2::100")));
+        assert!(message[8..].iter().enumerate().all(|(n, byte)| *byte == (n % 253) as u8));
+        stage.assert_balance();
+    }
+    let lost: u64 = stage.data.shared.workers.iter().map(|w| w.originated_lost.get()).sum();
+    assert_eq!(lost, 0);
 }
 
 fn figure_9_forward(eal: &Eal) {
