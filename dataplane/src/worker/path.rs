@@ -49,6 +49,8 @@ pub(super) struct Path {
     pub(super) large: Mempool,
     pub(super) addresses: Addresses,
     pub(super) ports: Vec<PortPath>,
+    /// Whether some port has fewer transmit queues than there are workers ([`super::lane`]).
+    pub(super) shares_queues: bool,
     pub(super) routes: Routes,
     pub(super) cache: Cache,
     pub(super) neighbours: Table<Mbuf>,
@@ -287,6 +289,23 @@ impl Path {
 
     pub(super) fn is_sending(&self) -> bool {
         self.ports.iter().any(|p| p.tx.is_waiting())
+    }
+
+    /// Whether another worker wants something sent through this one.
+    pub(super) fn is_asked_to_send(&self) -> bool {
+        self.shares_queues && self.ports.iter().any(|p| p.tx.is_asked())
+    }
+
+    /// Takes over what other workers want sent; says how many packets that was.
+    pub(super) fn send_for_others(&mut self, lease_ok: bool) -> usize {
+        self.ports.iter_mut().map(|p| p.tx.serve(lease_ok, &self.counters)).sum()
+    }
+
+    /// Takes back from the counters what other workers could not send for this one.
+    pub(super) fn settle(&mut self) {
+        for port in &mut self.ports {
+            port.tx.settle(&self.counters);
+        }
     }
 
     /// Frees a burst, all for one reason.
