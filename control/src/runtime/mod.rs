@@ -16,7 +16,6 @@ mod board;
 mod desk;
 mod eal;
 mod http;
-mod limited;
 mod loads;
 mod logging;
 mod manage;

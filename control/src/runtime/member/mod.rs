@@ -21,7 +21,6 @@ use phalanx_dataplane::worker::{Clock, Shared, WorkerHandle};
 
 use super::apps::Apps;
 use super::board::{Board, EVENTS_MAX, Posted};
-use super::limited::Limited;
 use super::loads::LoadMeter;
 use super::merge::Merge;
 use super::post::Post;
@@ -30,6 +29,7 @@ use super::timeline::Timeline;
 use super::udp::LinkSockets;
 use super::wake::Sleeper;
 use crate::cluster::{ClusterEvent, Core, Span, Standing, Time};
+use crate::limited::Limited;
 use crate::link::{LinkEvent, LinkHandle};
 use crate::pki::Admission;
 use crate::status::Event;
