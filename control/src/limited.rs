@@ -15,6 +15,11 @@ impl Limited {
         Self { bucket: TokenBucket::new(1, 5), left_out: 0 }
     }
 
+    /// At most one line a minute: for what repeats itself until an operator does something about it.
+    pub(crate) const fn rare() -> Self {
+        Self { bucket: TokenBucket::one_in(60), left_out: 0 }
+    }
+
     /// Whether the line may be written; if so, how many were left out since the last one.
     pub(crate) fn take(&mut self, now_ns: u64) -> Option<u64> {
         if self.bucket.take(now_ns) {
