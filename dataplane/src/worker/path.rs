@@ -130,8 +130,8 @@ impl Path {
 
     /// Notes what a packet of ours costs.
     #[inline]
-    pub(super) fn load(&mut self, unit: Unit) {
-        self.counters.loads.of(unit).packets.add(1);
+    pub(super) fn load(&mut self, unit: Unit, bytes: u32) {
+        self.counters.loads.of(unit).add(bytes);
         self.sampled = Some(unit);
         if self.fresh.any {
             self.note_first(unit);
@@ -143,7 +143,7 @@ impl Path {
     #[inline]
     pub(super) fn charge(&mut self, cycles: u64) {
         if let Some(unit) = self.sampled.take() {
-            self.counters.loads.of(unit).cycles.add(cycles);
+            self.counters.loads.cycles(unit).add(cycles);
         }
     }
 
@@ -158,7 +158,7 @@ impl Path {
 
     /// Processes a packet of a unit of ours.
     pub(super) fn process_packet(&mut self, unit: Unit, packet: Packet) {
-        self.load(unit);
+        self.load(unit, packet.mbuf.pkt_len());
         let Packet { mbuf, port } = packet;
         let vlan = self.ports.get(usize::from(port)).and_then(|p| p.vlan);
         // It was parsed before it was steered; parsing it again is simpler than carrying the summary along.

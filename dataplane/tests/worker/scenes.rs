@@ -84,6 +84,12 @@ fn forwards_v4(eal: &Eal) {
         assert_eq!(summary.l4(frame), &frames[0][34..]);
     }
     assert_eq!(stage.data.shared.workers[0].forwarded.get(), 6);
+    let loads = &stage.data.shared.workers[0].loads;
+    let busy: Vec<_> = Unit::all().filter(|unit| loads.of(*unit).packets.get() > 0).collect();
+    let [unit] = busy[..] else { panic!("one pair of hosts, one unit: {busy:?}") };
+    // By the careful way and by the fast one.
+    assert_eq!((loads.of(unit).packets.get(), loads.of(unit).bytes.get()), (6, 6 * frames[0].len() as u64));
+    assert!(loads.cycles(unit).get() > 0);
     stage.assert_balance();
 }
 
