@@ -207,10 +207,12 @@ impl Path {
             crate::parse::Family::V6 => self.reassembler.ipv6(mbuf, l2_len, now),
         };
         match outcome {
-            Outcome::Refused(mbuf) => self.drop_packet(mbuf, DropReason::Malformed),
-            Outcome::Taken => self.counters.delivered.add(1),
-            Outcome::Whole(chain) => {
-                self.counters.delivered.add(1);
+            Outcome::Refused(mbuf) => return self.drop_packet(mbuf, DropReason::Malformed),
+            Outcome::Taken => self.counters.waiting.add(1),
+            Outcome::Whole { packet: chain, fragments } => {
+                // This one has not waited.
+                self.counters.waiting.add(u64::from(fragments).wrapping_sub(1).wrapping_neg());
+                self.counters.delivered.add(fragments.into());
                 self.counters.reassembled.add(1);
                 match chain.copy(self.large) {
                     Some(whole) if whole.is_contiguous() => self.process_whole(unit, whole, port),
@@ -218,6 +220,31 @@ impl Path {
                 }
             }
         }
+        self.count_lost_fragments(DropReason::ReassemblyExpired);
+    }
+
+    /// Lets go of fragments whose packets did not become whole in time.
+    pub(super) fn expire_fragments(&mut self) {
+        self.reassembler.expire(dpdk::clock::cycles());
+        self.count_lost_fragments(DropReason::ReassemblyExpired);
+    }
+
+    /// Lets go of all fragments.
+    pub(super) fn discard_fragments(&mut self, reason: DropReason) {
+        self.reassembler.expire(u64::MAX);
+        self.count_lost_fragments(reason);
+    }
+
+    /// Fragments that were given up wait no longer. `over`: why those went whose time was over.
+    fn count_lost_fragments(&mut self, over: DropReason) {
+        let lost = self.reassembler.take_losses();
+        if lost.total() == 0 {
+            return;
+        }
+        self.counters.waiting.add(u64::from(lost.total()).wrapping_neg());
+        self.counters.drops.add(over, lost.expired.into());
+        self.counters.drops.add(DropReason::ReassemblyFull, lost.full.into());
+        self.counters.drops.add(DropReason::ReassemblyFailed, lost.failed.into());
     }
 
     /// A packet put together again, which no app claims: what the router itself does with it (answer an echo) needs no

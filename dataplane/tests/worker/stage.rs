@@ -113,13 +113,16 @@ impl Stage {
 
     /// The two ends of a shared-memory wire find each other in the background, the host's end last.
     fn wait_for_links(&self) {
-        #[allow(clippy::disallowed_methods, reason = "a test that waits for a background thread")]
-        let start = Instant::now();
         let ends = self.data.ports.iter().chain(self.wires.iter().map(|wire| &wire.port));
-        while !ends.clone().all(|port| port.link().is_ok_and(|link| link.up)) {
-            assert!(start.elapsed() < Duration::from_secs(60), "the wires do not come up");
-            std::thread::yield_now();
-        }
+        wait_until("the wires are up", || ends.clone().all(|port| port.link().is_ok_and(|link| link.up)));
+    }
+
+    /// Works until something is so.
+    pub(crate) fn work_until(&mut self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+        wait_until(what, || {
+            self.work();
+            is_so(self)
+        });
     }
 
     pub(crate) fn mac(&self, port: usize) -> MacAddr {
@@ -195,6 +198,15 @@ impl Stage {
         use phalanx_dataplane::drop_reason::DropReason;
         let counted = DropReason::ALL.iter().map(|r| (r.name(), self.data.shared.dropped(*r)));
         counted.filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    #[allow(clippy::disallowed_methods, reason = "a test that waits for real time or a background thread")]
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(60), "waited a minute, but not yet: {what}");
+        std::thread::yield_now();
     }
 }
 
