@@ -1,5 +1,6 @@
 //! A member with an outside and an inside port, and the two hosts' ends of their wires.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -15,6 +16,20 @@ use phalanx_dataplane::worker::{Clock, Dataplane, DataplaneConfig, Idle, Probati
 use phalanx_dataplane::{neighbour, steer};
 
 static STAGES: AtomicU32 = AtomicU32::new(0);
+
+thread_local! {
+    /// The pools of all stages so far: pools outlive what took buffers from them.
+    static POOLS: RefCell<Vec<Mempool>> = const { RefCell::new(Vec::new()) };
+}
+
+/// With a stage goes everything that held packets: workers, tables, queues, rings. Each buffer must have come back.
+pub(crate) fn assert_no_buffer_is_out() {
+    POOLS.with_borrow_mut(|pools| {
+        for pool in pools.drain(..) {
+            assert_eq!(pool.in_use(), 0, "buffers of {pool:?} are still out");
+        }
+    });
+}
 
 pub(crate) const OUTSIDE: usize = 0;
 pub(crate) const INSIDE: usize = 1;
@@ -102,6 +117,7 @@ impl Stage {
         let data = Dataplane::open(eal, &config, Clock::start(), Arc::new(|| {})).expect("a data path");
         let hosts = MempoolConfig::new(format!("hosts{number}"), 511);
         let pool = Mempool::create(eal, &hosts).expect("a pool");
+        POOLS.with_borrow_mut(|pools| pools.extend([data.pool, pool]));
         let wires = (0..2).map(|at| Wire::open(eal, &device("h", "client", at), pool, queues)).collect();
         let mut stage = Self { data, wires, pool, version: 0 };
         stage.wait_for_links();
