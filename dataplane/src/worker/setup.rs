@@ -262,6 +262,7 @@ impl Parts<'_> {
         let paths = paths.map(|(port, (open, way))| self.port_path(port, open, way)).collect();
         Ok(Path {
             me: config.me,
+            worker: self.index,
             now_ns: 0,
             lease_ok: false,
             delivery: config.delivery,
