@@ -285,6 +285,54 @@ impl UnitsStatus {
     }
 }
 
+/// What `GET /unit` on the control socket asks: a flow, in the words of `phalanx unit`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UnitQuestion {
+    /// The protocol's name or number.
+    pub proto: String,
+    /// The source, with its port if it has one.
+    pub src: String,
+    /// The destination, likewise.
+    pub dst: String,
+    /// Whether the flow passes through the cluster, rather than to it.
+    pub forwarding: bool,
+}
+
+impl UnitQuestion {
+    /// The question as the path of a request (RFC 3986 section 3.4).
+    pub fn path(&self) -> String {
+        let Self { proto, src, dst, forwarding } = self;
+        format!("/unit?proto={}&src={}&dst={}&forwarding={forwarding}", escape(proto), escape(src), escape(dst))
+    }
+}
+
+/// All but the characters that mean nothing in a URI (RFC 3986 section 2.3).
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(char::from(byte)),
+            byte => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+/// The answer to `GET /unit`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UnitAnswer {
+    /// The flow's unit, by the cluster's scheme and key.
+    pub unit: u16,
+    /// The scheme: `steered`, `classic`.
+    pub scheme: String,
+    /// Who owns the unit; none: nobody.
+    pub owner: Option<MemberName>,
+    /// Who would take over, in that order.
+    pub backups: Vec<MemberName>,
+}
+
 /// The answer to `POST /drain`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]

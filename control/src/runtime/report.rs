@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use phalanx_config::Config;
 use phalanx_dataplane::drop_reason::DropReason;
+use phalanx_dataplane::filter::{Filter, Flow};
 use phalanx_dataplane::steer::Mode;
 use phalanx_dataplane::unit::{MemberId, Unit};
 use phalanx_dataplane::worker::{Shared, WorkerShared};
@@ -13,7 +14,7 @@ use phalanx_dataplane::worker::{Shared, WorkerShared};
 use super::board::Posted;
 use crate::cluster::{Owner, Seen, Standing, Time};
 use crate::status::{
-    MemberName, MemberRole, MemberStatus, PacketTotals, PortStatus, QuorumStatus, Status, WorkerStatus,
+    MemberName, MemberRole, MemberStatus, PacketTotals, PortStatus, QuorumStatus, Status, UnitAnswer, WorkerStatus,
 };
 
 /// Everything that an answer is made of.
@@ -84,6 +85,20 @@ impl Sources<'_> {
             status.units.push(unit.number(), owner, &backups, state_of(entry.owner, *mode), core.id.number());
         }
         status
+    }
+
+    /// A flow's unit and who is there for it.
+    pub(super) fn unit(&self, filter: &Filter, flow: &Flow, forwarding: bool) -> UnitAnswer {
+        let core = &self.posted.core;
+        let unit = filter.unit_of_flow(flow, forwarding);
+        let named = |id: MemberId| MemberName { id: id.number(), name: self.name_of(id) };
+        let owner = if let Owner::Member(owner) = core.table.owner(unit) { Some(named(owner)) } else { None };
+        let members: Vec<MemberId> = core.members.iter().map(|seen| seen.member.id).collect();
+        let backups = match &owner {
+            Some(_) => core.table.backups(unit, &members).into_iter().map(named).collect(),
+            None => Vec::new(),
+        };
+        UnitAnswer { unit: unit.number(), scheme: self.config.cluster.scheme.to_string(), owner, backups }
     }
 
     /// What this member is, in the operator's words.
@@ -296,6 +311,17 @@ pub(super) mod tests {
         let PacketTotals { received, forwarded, relayed, delivered, dropped, held } = status.counters;
         assert_eq!(received, forwarded + relayed + delivered + dropped + held);
         assert!(status.lease_ms > 0.0 && status.detection_ms == 30.0);
+    }
+
+    #[test]
+    fn a_flows_unit_is_that_of_the_workers() {
+        use phalanx_dataplane::filter::Scheme;
+        let flow = Flow::parse("udp", "[2001:db8::7]:53", "[2001:db8:2::10]:53").unwrap();
+        let filter = Filter::new(Scheme::Steered, [7; 16]);
+        let answer = with_sources(|sources| sources.unit(&filter, &flow, true));
+        assert_eq!(answer.unit, filter.unit_of_flow(&flow, true).number());
+        assert_eq!(answer.owner, Some(MemberName { id: 2, name: "m2".into() }));
+        assert_eq!((answer.scheme.as_str(), answer.backups.len()), ("steered", 0));
     }
 
     #[test]
