@@ -144,12 +144,12 @@ pub struct MemberStatus {
     pub state: MemberRole,
     /// How many units it owns.
     pub units: u16,
-    /// Packets that it processed as an owner; what the answering member knows of others, 0 if nothing.
-    pub packets: u64,
-    /// Its measured load: the busiest worker's share of its time, 0 to 1.
-    pub load: f64,
-    /// Keepalives lost, smoothed, in thousandths.
-    pub loss_permille: f64,
+    /// Packets that it processed as an owner; none: only it knows.
+    pub packets: Option<u64>,
+    /// Its measured load: the busiest worker's share of its time, 0 to 1; none: only it knows.
+    pub load: Option<f64>,
+    /// Keepalives lost, smoothed, in thousandths; none: not known here (only a master judges, and only the others).
+    pub loss_permille: Option<f64>,
     /// How many losses in a row condemn it.
     pub n: u8,
     /// Its address on the cluster link.

@@ -120,6 +120,11 @@ fn words(line: &[&str]) -> Vec<String> {
     line.iter().map(ToString::to_string).collect()
 }
 
+/// A figure, or a dash for what the answering member does not know.
+fn known<T>(figure: Option<T>, show: impl FnOnce(T) -> String) -> String {
+    figure.map_or_else(|| "-".to_owned(), show)
+}
+
 fn members(status: &Status) -> String {
     let mut rows = vec![words(&["ID", "MEMBER", "STATE", "UNITS", "LOAD", "LOSS", "N", "HEARD", "PORTS", "ADDRESS"])];
     for member in &status.members {
@@ -128,10 +133,10 @@ fn members(status: &Status) -> String {
             member.name.clone(),
             member.state.as_str().to_owned(),
             member.units.to_string(),
-            format!("{:.1} %", member.load * 100.0),
-            format!("{:.1} ‰", member.loss_permille),
+            known(member.load, |load| format!("{:.1} %", load * 100.0)),
+            known(member.loss_permille, |loss| format!("{loss:.1} ‰")),
             member.n.to_string(),
-            format!("{:.0} ms", member.heard_ms),
+            known((member.id != status.member.id).then_some(member.heard_ms), |ms| format!("{ms:.0} ms")),
             if member.ports_ok { "ok" } else { "DOWN" }.to_owned(),
             member.address.clone(),
         ]);

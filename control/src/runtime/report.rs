@@ -161,14 +161,21 @@ impl Sources<'_> {
                 _ => MemberRole::Member,
             },
             units: u16::try_from(core.table.units_of(id).count()).unwrap_or(u16::MAX),
-            packets: if me { self.own_packets() } else { 0 },
-            load: if me { self.busy.iter().copied().fold(0.0, f64::max) } else { 0.0 },
-            loss_permille: f64::from(seen.loss_permille),
+            packets: me.then(|| self.own_packets()),
+            load: me.then(|| self.busy.iter().copied().fold(0.0, f64::max)),
+            loss_permille: self.loss_permille(seen),
             n: core.losses,
             address: seen.contact.as_ref().map(|contact| contact.address.to_string()).unwrap_or_default(),
             ports_ok: seen.fit,
             heard_ms: seen.heard_at.map_or(0.0, |at| self.now.since(at).0 as f64 / 1e6),
         }
+    }
+
+    /// How many of a member's keepalives are lost, if this member counts them: the master those of the others.
+    pub(super) fn loss_permille(&self, seen: &Seen) -> Option<f64> {
+        let core = &self.posted.core;
+        let counts = core.standing == Standing::Leading && seen.member.id != core.id;
+        counts.then(|| f64::from(seen.loss_permille))
     }
 
     /// The name that a member introduced itself with.
@@ -304,7 +311,7 @@ pub(super) mod tests {
         assert_eq!((status.role, status.master, status.term), (MemberRole::Master, Some(2), 1));
         assert_eq!((status.units.total, status.units.assigned, status.units.own), (1024, 1024, 1024));
         assert_eq!(status.units.ranges.len(), 1);
-        assert_eq!((status.members.len(), status.members[0].units, status.members[0].load), (1, 1024, 0.25));
+        assert_eq!((status.members.len(), status.members[0].units, status.members[0].load), (1, 1024, Some(0.25)));
         assert_eq!((status.quorum.rule.as_str(), status.quorum.of, status.quorum.heard), ("majority", 1, 1));
         assert_eq!(status.ports[0].rx_missed, 4);
         assert_eq!(status.drops.get("no_lease"), Some(&3));
@@ -322,6 +329,24 @@ pub(super) mod tests {
         assert_eq!(answer.unit, filter.unit_of_flow(&flow, true).number());
         assert_eq!(answer.owner, Some(MemberName { id: 2, name: "m2".into() }));
         assert_eq!((answer.scheme.as_str(), answer.backups.len()), ("steered", 0));
+    }
+
+    #[test]
+    fn what_only_others_know_is_not_told() {
+        with_sources(|sources| {
+            let me = sources.posted.core.members[0].clone();
+            let mut other = Seen { loss_permille: 17, ..me.clone() };
+            other.member.id = MemberId::new(3).unwrap();
+            let seen = sources.member(&other);
+            assert_eq!((seen.packets, seen.load, seen.loss_permille), (None, None, Some(17.0)));
+            let own = sources.member(&me);
+            assert_eq!((own.packets, own.load, own.loss_permille), (Some(0), Some(0.25), None));
+            let mut core = sources.posted.core.clone();
+            core.standing = Standing::Following;
+            let posted = Posted { core, ..sources.posted.clone() };
+            let follower = Sources { posted: &posted, ..*sources };
+            assert_eq!(follower.member(&other).loss_permille, None);
+        });
     }
 
     #[test]
