@@ -49,6 +49,8 @@ pub(super) struct Path {
     pub(super) large: Mempool,
     pub(super) addresses: Addresses,
     pub(super) ports: Vec<PortPath>,
+    /// Whether some port has fewer transmit queues than there are workers ([`super::lane`]).
+    pub(super) shares_queues: bool,
     pub(super) routes: Routes,
     pub(super) cache: Cache,
     pub(super) neighbours: Table<Mbuf>,
@@ -128,8 +130,8 @@ impl Path {
 
     /// Notes what a packet of ours costs.
     #[inline]
-    pub(super) fn load(&mut self, unit: Unit) {
-        self.counters.loads.of(unit).packets.add(1);
+    pub(super) fn load(&mut self, unit: Unit, bytes: u32) {
+        self.counters.loads.of(unit).add(bytes);
         self.sampled = Some(unit);
         if self.fresh.any {
             self.note_first(unit);
@@ -141,7 +143,7 @@ impl Path {
     #[inline]
     pub(super) fn charge(&mut self, cycles: u64) {
         if let Some(unit) = self.sampled.take() {
-            self.counters.loads.of(unit).cycles.add(cycles);
+            self.counters.loads.cycles(unit).add(cycles);
         }
     }
 
@@ -156,7 +158,7 @@ impl Path {
 
     /// Processes a packet of a unit of ours.
     pub(super) fn process_packet(&mut self, unit: Unit, packet: Packet) {
-        self.load(unit);
+        self.load(unit, packet.mbuf.pkt_len());
         let Packet { mbuf, port } = packet;
         let vlan = self.ports.get(usize::from(port)).and_then(|p| p.vlan);
         // It was parsed before it was steered; parsing it again is simpler than carrying the summary along.
@@ -164,7 +166,7 @@ impl Path {
             return self.drop_packet(mbuf, DropReason::Malformed);
         };
         match self.addresses.destination_of(&summary).map(|a| a.owner) {
-            Some(Owner::Cluster) if summary.is_fragment() => self.reassemble(unit, mbuf, &summary, port),
+            Some(Owner::Cluster) if summary.is_fragment() => self.reassemble(mbuf, &summary, port),
             Some(Owner::Cluster) => self.deliver_to_cluster(mbuf, &summary, port),
             Some(Owner::Unit) => self.deliver_to_unit(mbuf, &summary, port),
             Some(Owner::Everyone) => self.drop_packet(mbuf, DropReason::NotForwardable),
@@ -199,7 +201,7 @@ impl Path {
         }
     }
 
-    fn reassemble(&mut self, unit: Unit, mbuf: Mbuf, summary: &Summary, port: PortIndex) {
+    fn reassemble(&mut self, mbuf: Mbuf, summary: &Summary, port: PortIndex) {
         use dpdk::reassembly::Outcome;
         let (now, l2_len) = (dpdk::clock::cycles(), summary.l3_offset as u8);
         let outcome = match summary.family {
@@ -215,7 +217,7 @@ impl Path {
                 self.counters.delivered.add(fragments.into());
                 self.counters.reassembled.add(1);
                 match chain.copy(self.large) {
-                    Some(whole) if whole.is_contiguous() => self.process_whole(unit, whole, port),
+                    Some(whole) if whole.is_contiguous() => self.process_whole(whole, port),
                     _ => self.drop_packet(chain, DropReason::NoBuffers),
                 }
             }
@@ -247,9 +249,12 @@ impl Path {
         self.counters.drops.add(DropReason::ReassemblyFailed, lost.failed.into());
     }
 
-    /// A packet put together again, which no app claims: what the router itself does with it (answer an echo) needs no
-    /// state, so the member that the filter named for its fragments does it.
-    fn process_whole(&mut self, _unit: Unit, mbuf: Mbuf, port: PortIndex) {
+    /// A packet put together again. DESIGN section 3 has it filtered once more, now that its ports are known; no app is
+    /// here yet to whom its own unit would matter, and what the router itself does with it (answer an echo) needs no
+    /// state, so the member that the filter named for its fragments does it. Before a protocol keeps state per unit here,
+    /// such packets must be able to reach their owner: a [`View`] names owners to the master of `forward` alone, and a
+    /// packet that was put together is longer than a frame that could be passed on.
+    fn process_whole(&mut self, mbuf: Mbuf, port: PortIndex) {
         let vlan = self.ports.get(usize::from(port)).and_then(|p| p.vlan);
         match summarise(mbuf.data(), vlan) {
             Ok(summary) if !summary.is_fragment() => self.deliver_to_cluster(mbuf, &summary, port),
@@ -314,6 +319,23 @@ impl Path {
 
     pub(super) fn is_sending(&self) -> bool {
         self.ports.iter().any(|p| p.tx.is_waiting())
+    }
+
+    /// Whether another worker wants something sent through this one.
+    pub(super) fn is_asked_to_send(&self) -> bool {
+        self.shares_queues && self.ports.iter().any(|p| p.tx.is_asked())
+    }
+
+    /// Takes over what other workers want sent; says how many packets that was.
+    pub(super) fn send_for_others(&mut self, lease_ok: bool) -> usize {
+        self.ports.iter_mut().map(|p| p.tx.serve(lease_ok, &self.counters)).sum()
+    }
+
+    /// Takes back from the counters what other workers could not send for this one.
+    pub(super) fn settle(&mut self) {
+        for port in &mut self.ports {
+            port.tx.settle(&self.counters);
+        }
     }
 
     /// Frees a burst, all for one reason.

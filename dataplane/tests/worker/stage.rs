@@ -1,5 +1,6 @@
 //! A member with an outside and an inside port, and the two hosts' ends of their wires.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -15,6 +16,20 @@ use phalanx_dataplane::worker::{Clock, Dataplane, DataplaneConfig, Idle, Probati
 use phalanx_dataplane::{neighbour, steer};
 
 static STAGES: AtomicU32 = AtomicU32::new(0);
+
+thread_local! {
+    /// The pools of all stages so far: pools outlive what took buffers from them.
+    static POOLS: RefCell<Vec<Mempool>> = const { RefCell::new(Vec::new()) };
+}
+
+/// With a stage goes everything that held packets: workers, tables, queues, rings. Each buffer must have come back.
+pub(crate) fn assert_no_buffer_is_out() {
+    POOLS.with_borrow_mut(|pools| {
+        for pool in pools.drain(..) {
+            assert_eq!(pool.in_use(), 0, "buffers of {pool:?} are still out");
+        }
+    });
+}
 
 pub(crate) const OUTSIDE: usize = 0;
 pub(crate) const INSIDE: usize = 1;
@@ -59,10 +74,10 @@ fn port(name: &str, device: String, role: Role, net: u8, mtu: u16, queues: u16) 
 
 impl Stage {
     pub(crate) fn new(eal: &Eal, delivery: Delivery, inside_mtu: u16) -> Self {
-        Self::with_workers(eal, delivery, inside_mtu, 1)
+        Self::with_workers(eal, delivery, inside_mtu, 1, 1)
     }
 
-    pub(crate) fn with_workers(eal: &Eal, delivery: Delivery, inside_mtu: u16, workers: u16) -> Self {
+    pub(crate) fn with_workers(eal: &Eal, delivery: Delivery, inside_mtu: u16, workers: usize, queues: u16) -> Self {
         let number = STAGES.fetch_add(1, Relaxed);
         let socket = |port| format!("phalanx-test-{}-{number}-{port}", std::process::id());
         let device = |end: &str, role: &str, port: usize| {
@@ -70,8 +85,8 @@ impl Stage {
             format!("net_memif_{end}{id},role={role},id={id},socket={},socket-abstract=yes", socket(port))
         };
         let ports = vec![
-            port("outside0", device("m", "server", 0), Role::Outside, 2, 1500, workers),
-            port("inside0", device("m", "server", 1), Role::Inside, 3, inside_mtu, workers),
+            port("outside0", device("m", "server", 0), Role::Outside, 2, 1500, queues),
+            port("inside0", device("m", "server", 1), Role::Inside, 3, inside_mtu, queues),
         ];
         let config = DataplaneConfig {
             me: member(1),
@@ -84,7 +99,7 @@ impl Stage {
                 via: Some("10.2.0.254".parse().expect("an address")),
                 port: OUTSIDE as u8,
             }],
-            workers: workers.into(),
+            workers,
             idle: Idle::Spin,
             mbufs: 1023,
             large_tables: false,
@@ -102,7 +117,8 @@ impl Stage {
         let data = Dataplane::open(eal, &config, Clock::start(), Arc::new(|| {})).expect("a data path");
         let hosts = MempoolConfig::new(format!("hosts{number}"), 511);
         let pool = Mempool::create(eal, &hosts).expect("a pool");
-        let wires = (0..2).map(|at| Wire::open(eal, &device("h", "client", at), pool, workers)).collect();
+        POOLS.with_borrow_mut(|pools| pools.extend([data.pool, pool]));
+        let wires = (0..2).map(|at| Wire::open(eal, &device("h", "client", at), pool, queues)).collect();
         let mut stage = Self { data, wires, pool, version: 0 };
         stage.wait_for_links();
         // The client's end offers buffers to the server's when it first looks for frames.
