@@ -192,6 +192,26 @@ pub struct WorkerStatus {
     pub held: u64,
     /// The longest pause between two polls since the start, in microseconds.
     pub poll_gap_max_us: f64,
+    /// How long rounds of its loop took that found packets; none: there was none yet.
+    pub poll: Option<Quantiles>,
+    /// From the poll that found a packet to its transmission; none: no packet yet.
+    pub latency: Option<Quantiles>,
+}
+
+/// How times are spread since the start, in microseconds, each within an eighth.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Quantiles {
+    /// How many were measured.
+    pub count: u64,
+    /// Half of them were no longer.
+    pub p50_us: f64,
+    /// 99 of 100.
+    pub p99_us: f64,
+    /// 999 of 1000.
+    pub p999_us: f64,
+    /// The longest.
+    pub max_us: f64,
 }
 
 /// One data port.

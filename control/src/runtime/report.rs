@@ -9,12 +9,13 @@ use phalanx_dataplane::drop_reason::DropReason;
 use phalanx_dataplane::filter::{Filter, Flow};
 use phalanx_dataplane::steer::Mode;
 use phalanx_dataplane::unit::{MemberId, Unit};
-use phalanx_dataplane::worker::{Shared, WorkerShared};
+use phalanx_dataplane::worker::{Histogram, Shared, WorkerShared};
 
 use super::board::Posted;
 use crate::cluster::{Owner, Seen, Standing, Time};
 use crate::status::{
-    MemberName, MemberRole, MemberStatus, PacketTotals, PortStatus, QuorumStatus, Status, UnitAnswer, WorkerStatus,
+    MemberName, MemberRole, MemberStatus, PacketTotals, PortStatus, Quantiles, QuorumStatus, Status, UnitAnswer,
+    WorkerStatus,
 };
 
 /// Everything that an answer is made of.
@@ -199,6 +200,8 @@ impl Sources<'_> {
             busy: self.busy.get(index).copied().unwrap_or(0.0),
             held: worker.held.get(),
             poll_gap_max_us: worker.poll_ns.snapshot().last().map_or(0.0, |(ns, _)| *ns as f64 / 1e3),
+            poll: quantiles(&worker.poll_ns),
+            latency: quantiles(&worker.latency_ns),
         };
         self.shared.workers.iter().enumerate().map(worker).collect()
     }
@@ -247,6 +250,19 @@ impl Sources<'_> {
 
 fn count(number: usize) -> u8 {
     u8::try_from(number).unwrap_or(u8::MAX)
+}
+
+/// A histogram in five figures; none if nothing was measured.
+fn quantiles(histogram: &Histogram) -> Option<Quantiles> {
+    let hdr = histogram.to_hdr().filter(|hdr| !hdr.is_empty())?;
+    let us = |ns: u64| ns as f64 / 1e3;
+    Some(Quantiles {
+        count: hdr.len(),
+        p50_us: us(hdr.value_at_quantile(0.5)),
+        p99_us: us(hdr.value_at_quantile(0.99)),
+        p999_us: us(hdr.value_at_quantile(0.999)),
+        max_us: us(hdr.max()),
+    })
 }
 
 /// What is the matter with a unit, as this member's workers were told.
@@ -329,6 +345,23 @@ pub(super) mod tests {
         assert_eq!(answer.unit, filter.unit_of_flow(&flow, true).number());
         assert_eq!(answer.owner, Some(MemberName { id: 2, name: "m2".into() }));
         assert_eq!((answer.scheme.as_str(), answer.backups.len()), ("steered", 0));
+    }
+
+    #[test]
+    fn each_workers_times_are_told_in_quantiles() {
+        with_sources(|sources| {
+            let worker = &sources.shared.workers[0];
+            (0..980).for_each(|_| worker.latency_ns.record(10_000));
+            (0..19).for_each(|_| worker.latency_ns.record(200_000));
+            worker.latency_ns.record(3_000_000);
+            let status = sources.status();
+            let told = status.workers[0].latency.unwrap();
+            let near = |us: f64, expected: f64| (expected * 0.87..=expected * 1.02).contains(&us);
+            assert_eq!(told.count, 1000);
+            assert!(near(told.p50_us, 10.0) && near(told.p99_us, 200.0) && near(told.p999_us, 200.0), "{told:?}");
+            assert!(near(told.max_us, 3000.0), "{told:?}");
+            assert_eq!(status.workers[0].poll, None);
+        });
     }
 
     #[test]
