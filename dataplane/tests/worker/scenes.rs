@@ -28,6 +28,9 @@ pub(crate) const ALL: &[(&str, Scene)] = &[
     ("no lease, no word", lease),
     ("probation", probation),
     ("a thousand packets, no allocation", no_allocation),
+    ("tagged ports", crate::ports::vlans),
+    ("an MTU that the driver does not know", crate::ports::long_frames),
+    ("three ports", crate::ports::three_ports),
     ("two workers, a queue each", two_workers),
     ("two workers, one queue", one_queue_for_two),
 ];
