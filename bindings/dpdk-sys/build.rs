@@ -31,7 +31,6 @@ const FUNCTIONS: &[&str] = &[
     "rte_fib_(create|free|add|delete|lookup_bulk)",
     "rte_fib6_(create|free)",
     "rte_ip_frag_table_(create|destroy|del_expired_entries)",
-    "rte_ip_frag_free_death_row",
     "rte_ipv4_fragment_copy_nonseg_packet",
 ];
 

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod cluster;
 pub mod codec;
 pub mod envelope;
+mod limited;
 pub mod link;
 pub mod pki;
 pub mod runtime;

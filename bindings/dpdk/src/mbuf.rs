@@ -392,14 +392,21 @@ pub struct Segments<'a> {
     _owner: std::marker::PhantomData<&'a Mbuf>,
 }
 
+impl Segments<'_> {
+    /// The next segment itself: a view that must not free it, for the chain's owner does.
+    pub(crate) fn next_raw(&mut self) -> Option<ManuallyDrop<Mbuf>> {
+        let segment = ManuallyDrop::new(Mbuf(self.next?));
+        // SAFETY: the field is a pointer, null in the last segment.
+        self.next = NonNull::new(unsafe { segment.get(dpdk_sys::SYS_MBUF_NEXT) });
+        Some(segment)
+    }
+}
+
 impl<'a> Iterator for Segments<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        // A view of the segment that must not free it: the chain's owner does.
-        let segment = ManuallyDrop::new(Mbuf(self.next?));
-        // SAFETY: the field is a pointer, null in the last segment.
-        self.next = NonNull::new(unsafe { segment.get(dpdk_sys::SYS_MBUF_NEXT) });
+        let segment = self.next_raw()?;
         let data = segment.data();
         // SAFETY: the bytes belong to the chain, which is borrowed for 'a.
         Some(unsafe { slice::from_raw_parts(data.as_ptr(), data.len()) })

@@ -2,7 +2,7 @@
 
 use dpdk::fib::{Fib4, Fib6, FibConfig, Layout};
 use dpdk::mempool::MempoolConfig;
-use dpdk::reassembly::{Outcome, Reassembler, ReassemblyConfig};
+use dpdk::reassembly::{Losses, Outcome, Reassembler, ReassemblyConfig};
 use dpdk::{Burst, Eal, Error, Mempool, fragment, ring};
 
 const MBUFS: u32 = 1023;
@@ -20,6 +20,7 @@ fn tables_without_hugepages() {
     }
     reassembly_of_ipv4(&eal, pool);
     reassembly_of_ipv6(&eal, pool);
+    losses_of_reassembly(&eal, pool);
     fragmentation(&eal, pool);
     fragmentation_of_ipv6(&eal, pool);
     assert_eq!(pool.available(), MBUFS, "every mbuf is back");
@@ -134,7 +135,9 @@ fn reassembly_of_ipv4(eal: &Eal, pool: Mempool) {
     let (first, last) = (fragment_of_ipv4(7, 0x2000, &[1; 16]), fragment_of_ipv4(7, 2, &[2; 5]));
     for order in [[&first, &last], [&last, &first]] {
         assert!(matches!(table.ipv4(mbuf(order[0]), 14, 10), Outcome::Taken));
-        let Outcome::Whole(whole) = table.ipv4(mbuf(order[1]), 14, 20) else { panic!("whole") };
+        let Outcome::Whole { packet: whole, fragments: 2 } = table.ipv4(mbuf(order[1]), 14, 20) else {
+            panic!("whole")
+        };
         let bytes = bytes_of(&whole);
         assert_eq!(bytes[..14], LINK);
         assert_eq!((u16::from_be_bytes([bytes[16], bytes[17]]), &bytes[20..22]), (41, &[0, 0][..]));
@@ -162,6 +165,45 @@ fn reassembly_of_ipv4(eal: &Eal, pool: Mempool) {
     assert_eq!(pool.in_use(), 0, "the table frees what it holds");
 }
 
+/// Every fragment that was taken is whole, lost or still there.
+fn losses_of_reassembly(eal: &Eal, pool: Mempool) {
+    let mut table = reassembler(eal);
+    let put = |table: &mut Reassembler, id: u16, word: u16, len: usize, now: u64| {
+        let outcome = table.ipv4(pool.alloc_from(&fragment_of_ipv4(id, word, &vec![3; len])).unwrap(), 14, now);
+        assert!(matches!(outcome, Outcome::Taken), "{outcome:?}");
+        table.take_losses()
+    };
+    let none = Losses::default();
+    // Never complete: expired together, and when another packet of the same name comes too late.
+    for id in 0..40 {
+        assert_eq!(put(&mut table, id, 0x2000, 16, 10), none);
+        assert_eq!(put(&mut table, id, 0x2004, 16, 10), none);
+    }
+    table.expire(1010);
+    assert_eq!((table.take_losses(), pool.in_use()), (none, 80), "not yet");
+    assert_eq!(put(&mut table, 7, 0x2008, 16, 1011), Losses { expired: 2, ..none });
+    table.expire(1011);
+    assert_eq!((table.take_losses(), pool.in_use()), (Losses { expired: 78, ..none }, 1));
+    table.expire(u64::MAX);
+    assert_eq!((table.take_losses(), pool.in_use()), (Losses { expired: 1, ..none }, 0));
+    // Full: the newcomer goes, alone. A full bucket is full, too, so it may come to that a little early.
+    let full: u32 = (0..100).map(|id| put(&mut table, id, 0x2000, 16, 10).full).sum();
+    assert!((36..60).contains(&full), "{full}");
+    assert_eq!(pool.in_use(), 100 - full);
+    table.expire(u64::MAX);
+    assert_eq!((table.take_losses(), pool.in_use()), (Losses { expired: 100 - full, ..none }, 0));
+    // Twice the first; nine; and as many bytes as there should be, but with a hole.
+    assert_eq!(put(&mut table, 1, 0x2000, 16, 10), none);
+    assert_eq!(put(&mut table, 1, 0x2000, 16, 10), Losses { failed: 2, ..none });
+    let many: Vec<_> = (1..=7).map(|n| put(&mut table, 2, 0x2000 + n * 2, 16, 10)).collect();
+    assert_eq!((many[..6].iter().all(|lost| *lost == none), many[6]), (true, Losses { failed: 7, ..none }));
+    for word in [0x2000, 0x2002, 0x2002] {
+        assert_eq!(put(&mut table, 3, word, 8, 10), none);
+    }
+    assert_eq!(put(&mut table, 3, 3, 8, 10), Losses { failed: 4, ..none }, "two of them in one chain");
+    assert_eq!(pool.in_use(), 0);
+}
+
 fn fragment_of_ipv6(word: u16, payload: &[u8]) -> Vec<u8> {
     let mut frame = LINK.to_vec();
     frame.extend([0x60, 0, 0, 0]);
@@ -179,7 +221,9 @@ fn reassembly_of_ipv6(eal: &Eal, pool: Mempool) {
     let mut table = reassembler(eal);
     let mbuf = |bytes: &[u8]| pool.alloc_from(bytes).unwrap();
     assert!(matches!(table.ipv6(mbuf(&fragment_of_ipv6(16, &[2; 5])), 14, 1), Outcome::Taken));
-    let Outcome::Whole(whole) = table.ipv6(mbuf(&fragment_of_ipv6(1, &[1; 16])), 14, 2) else { panic!("whole") };
+    let Outcome::Whole { packet: whole, fragments: 2 } = table.ipv6(mbuf(&fragment_of_ipv6(1, &[1; 16])), 14, 2) else {
+        panic!("whole")
+    };
     let bytes = bytes_of(&whole);
     assert_eq!((bytes.len(), u16::from_be_bytes([bytes[18], bytes[19]]), bytes[20]), (14 + 40 + 21, 21, 17));
     assert_eq!(bytes[54..], [&[1_u8; 16][..], &[2; 5]].concat());
@@ -201,7 +245,7 @@ fn fragmentation(eal: &Eal, pool: Mempool) {
     for part in out.drain() {
         assert!(part.is_contiguous() && part.data_len() <= 14 + 576 && part.data()[..14] == LINK);
         assert_eq!(sum(&part.data()[14..34]), 0xffff);
-        if let Outcome::Whole(mbuf) = table.ipv4(part, 14, 1) {
+        if let Outcome::Whole { packet: mbuf, .. } = table.ipv4(part, 14, 1) {
             whole = Some(bytes_of(&mbuf));
         }
     }
@@ -248,7 +292,7 @@ fn fragmentation_of_ipv6(eal: &Eal, pool: Mempool) {
             let word = usize::from(u16::from_be_bytes([data[56], data[57]]));
             assert_eq!(word, index * each + usize::from((index + 1) * each < len), "offset, and whether more come");
             assert_eq!(&data[62..], &bytes[index * each..len.min((index + 1) * each)]);
-            if let Outcome::Whole(mbuf) = table.ipv6(part, 14, 1) {
+            if let Outcome::Whole { packet: mbuf, .. } = table.ipv6(part, 14, 1) {
                 whole = Some(bytes_of(&mbuf));
             }
         }

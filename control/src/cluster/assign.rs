@@ -15,7 +15,7 @@ use super::follow::chunks;
 use super::message::{CHUNK_ENTRIES, Message, TableChunk};
 use super::output::{Output, To};
 use super::table::{Owner, Table, Version};
-use super::time::{Span, Time};
+use super::time::Time;
 
 /// A unit whose new owner has not acknowledged it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -24,9 +24,6 @@ pub(super) struct Pending {
     version: Version,
     since: Time,
 }
-
-/// An owner that dies within this after taking a unit over may have been killed by it.
-const SUSPICIOUS: Span = Span::from_ms(500);
 
 impl Core {
     /// Publishes a table: the next generation, backups chosen anew, sent to all; ends any planned move.
@@ -45,7 +42,7 @@ impl Core {
         let members = self.member_ids();
         let Role::Lead(lead) = &mut self.role else { return };
         let version = Version { term: lead.reign.term, generation: self.table.version.generation.saturating_add(1) };
-        self.assign_the_unowned(&mut table);
+        self.assign_the_unowned(now, &mut table);
         table.choose_backups(&members);
         table.version = version;
         let Role::Lead(lead) = &mut self.role else { return };
@@ -57,7 +54,8 @@ impl Core {
                 continue;
             }
             changed += 1;
-            lead.loading.taken_over(unit, now, moved.contains(&unit));
+            let by_death = matches!(before, Owner::Member(before) if !members.contains(&before));
+            self.quarantine.owner_changed(unit, now, by_death);
             match entry.owner {
                 Owner::Member(owner) if owner != me && !moved.contains(&unit) => {
                     lead.pending.insert(unit, Pending { owner, version, since: now });
@@ -82,23 +80,24 @@ impl Core {
         self.say_table(now);
     }
 
-    /// Gives units that nobody owns to the member with the fewest.
-    fn assign_the_unowned(&self, table: &mut Table) {
+    /// Gives units that nobody owns to the member with the least load.
+    fn assign_the_unowned(&self, now: Time, table: &mut Table) {
         let Role::Lead(lead) = &self.role else { return };
         let members = self.member_ids();
         let fit: Vec<MemberId> = members.iter().copied().filter(|id| self.may_own(*id)).collect();
         let owners = if fit.is_empty() { members } else { fit };
-        let mut counts: BTreeMap<MemberId, usize> =
-            owners.iter().map(|id| (*id, table.units_of(*id).count())).collect();
+        let weights = lead.loading.weights(now);
+        let mut sums: BTreeMap<MemberId, u64> =
+            owners.iter().map(|id| (*id, weights.of_all(table.units_of(*id)))).collect();
         let units: Vec<Unit> =
             table.iter().filter(|(_, entry)| entry.owner == Owner::Unassigned).map(|(u, _)| u).collect();
         for unit in units {
-            if lead.loading.rests(unit) {
+            if self.quarantine.rests(unit) {
                 continue;
             }
-            let Some((owner, count)) = counts.iter_mut().min_by_key(|(id, count)| (**count, **id)) else { return };
+            let Some((owner, sum)) = sums.iter_mut().min_by_key(|(id, sum)| (**sum, **id)) else { return };
             table.set_owner(unit, Owner::Member(*owner));
-            *count += 1;
+            *sum += weights.of(unit);
         }
     }
 
@@ -106,7 +105,8 @@ impl Core {
     pub(super) fn reassign_orphans(&mut self, now: Time, dead: bool) {
         let members = self.member_ids();
         let mut table = self.table.clone();
-        let Role::Lead(lead) = &mut self.role else { return };
+        let Role::Lead(lead) = &self.role else { return };
+        let detection = self.settings.give_away(lead.losses_high());
         let mut quarantined = 0;
         for (unit, entry) in self.table.iter() {
             let Owner::Member(owner) = entry.owner else { continue };
@@ -114,7 +114,7 @@ impl Core {
                 continue;
             }
             let next = entry.backup.filter(|backup| members.contains(backup));
-            let heir = if dead && lead.loading.killed_its_owner(unit, now, SUSPICIOUS) {
+            let heir = if dead && self.quarantine.killed_two(unit, now, detection) {
                 quarantined += 1;
                 Owner::Quarantined
             } else {
@@ -122,6 +122,7 @@ impl Core {
             };
             table.set_owner(unit, heir);
         }
+        self.quarantine.rest(&table, now + self.settings.quarantine);
         if quarantined > 0 {
             self.event(ClusterEvent::Quarantined(quarantined));
         }
@@ -131,11 +132,11 @@ impl Core {
 
     /// A packet came for a unit that nobody owns (patent Figure 9, 937).
     pub(super) fn assign_on_demand(&mut self, now: Time, unit: Unit) {
-        let Role::Lead(lead) = &mut self.role else { return };
+        let Role::Lead(lead) = &self.role else { return };
         if lead.gathering() || self.table.owner(unit) != Owner::Unassigned {
             return;
         }
-        lead.loading.wake(unit);
+        self.quarantine.wake(unit, now);
         let table = self.table.clone();
         self.publish(now, table);
     }
@@ -152,7 +153,7 @@ impl Core {
         }
     }
 
-    /// Says the table again to whoever has not acknowledged it; tells what that does to quarantine and fitness.
+    /// Says the table again to whoever has not acknowledged it.
     pub(super) fn table_timeout(&mut self, now: Time) {
         let version = self.table.version;
         let Role::Lead(lead) = &mut self.role else { return };

@@ -17,89 +17,59 @@ use super::output::To;
 use super::table::Owner;
 use super::time::{Span, Time};
 
-/// How long a quarantined unit rests before the next packet may assign it again.
-const QUARANTINE: Span = Span::from_ms(30_000);
-
-/// Load and history of each unit, as far as the master knows.
+/// What each unit costs, as far as the master knows.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Loading {
-    loads: Vec<u32>,
-    taken_at: Vec<Option<Time>>,
-    strikes: Vec<u8>,
-    resting: BTreeMap<Unit, Time>,
+    /// By unit: the load, and when it was told.
+    loads: Vec<(u32, Time)>,
+    /// What is older is no longer true: an owner tells of idle units once, and that may have been lost.
+    lasts: Span,
     pub(super) balance_at: Time,
 }
 
+/// What each unit weighs in the balance.
+pub(super) struct Weights(Vec<u64>);
+
 impl Loading {
-    pub(super) fn new(units: usize, balance_at: Time) -> Self {
-        Self {
-            loads: vec![0; units],
-            taken_at: vec![None; units],
-            strikes: vec![0; units],
-            resting: BTreeMap::new(),
-            balance_at,
-        }
+    pub(super) fn new(units: usize, now: Time, interval: Span) -> Self {
+        Self { loads: vec![(0, now); units], lasts: Span(2 * interval.0), balance_at: now + interval }
     }
 
-    /// A unit has a new owner; `alive`: the old one survived it, which ends a row of deaths.
-    pub(super) fn taken_over(&mut self, unit: Unit, now: Time, alive: bool) {
-        if let Some(at) = self.taken_at.get_mut(unit.index()) {
-            *at = Some(now);
-        }
-        if alive && let Some(strikes) = self.strikes.get_mut(unit.index()) {
-            *strikes = 0;
-        }
-    }
-
-    /// The unit's owner died: did it now kill two in a row?
-    pub(super) fn killed_its_owner(&mut self, unit: Unit, now: Time, suspicious: Span) -> bool {
-        let (Some(taken_at), Some(strikes)) = (self.taken_at.get(unit.index()), self.strikes.get_mut(unit.index()))
-        else {
-            return false;
-        };
-        let soon = taken_at.is_some_and(|at| now.since(at) < suspicious);
-        *strikes = if soon { *strikes + 1 } else { 0 };
-        if *strikes < 2 {
-            return false;
-        }
-        *strikes = 0;
-        self.resting.insert(unit, now + QUARANTINE);
-        true
-    }
-
-    /// Whether the unit waits for a packet to be assigned.
-    pub(super) fn rests(&self, unit: Unit) -> bool {
-        self.resting.contains_key(&unit)
-    }
-
-    pub(super) fn wake(&mut self, unit: Unit) {
-        self.resting.remove(&unit);
-    }
-
-    fn note(&mut self, unit: Unit, load: u32) {
+    fn note(&mut self, unit: Unit, load: u32, now: Time) {
         if let Some(known) = self.loads.get_mut(unit.index()) {
-            *known = load;
+            *known = (load, now);
         }
     }
 
     /// What a unit weighs: its load, and as much as an average one for being there. So idle units are spread too, and
     /// a newcomer gets a fair share of the units, not just the few that are busy at the moment.
-    fn weights(&self) -> Vec<u64> {
-        let total: u64 = self.loads.iter().map(|load| u64::from(*load)).sum();
+    pub(super) fn weights(&self, now: Time) -> Weights {
+        let valid = |(load, at): &(u32, Time)| if now.since(*at) < self.lasts { u64::from(*load) } else { 0 };
+        let total: u64 = self.loads.iter().map(valid).sum();
         let base = 1 + total / self.loads.len().max(1) as u64;
-        self.loads.iter().map(|load| u64::from(*load) + base).collect()
+        Weights(self.loads.iter().map(|load| valid(load) + base).collect())
+    }
+}
+
+impl Weights {
+    pub(super) fn of(&self, unit: Unit) -> u64 {
+        self.0.get(unit.index()).copied().unwrap_or(0)
+    }
+
+    pub(super) fn of_all(&self, units: impl Iterator<Item = Unit>) -> u64 {
+        units.map(|unit| self.of(unit)).sum()
     }
 }
 
 /// Moves that bring owners closer together, best first; every one strictly lowers the larger of the two loads.
-fn balance(owned: &mut BTreeMap<MemberId, Vec<Unit>>, weights: &[u64]) -> Vec<(MemberId, MemberId, Unit)> {
-    let weight = |unit: &Unit| weights.get(unit.index()).copied().unwrap_or(0);
+fn balance(owned: &mut BTreeMap<MemberId, Vec<Unit>>, weights: &Weights) -> Vec<(MemberId, MemberId, Unit)> {
+    let weight = |unit: &Unit| weights.of(*unit);
     let mut sums: BTreeMap<MemberId, u64> =
-        owned.iter().map(|(id, units)| (*id, units.iter().map(weight).sum())).collect();
+        owned.iter().map(|(id, units)| (*id, weights.of_all(units.iter().copied()))).collect();
     let mut moves = Vec::new();
     let total: u64 = sums.values().sum();
     let noise = total / sums.len().max(1) as u64 / 20;
-    while moves.len() < weights.len() {
+    while moves.len() < weights.0.len() {
         let Some((most, high)) = sums.iter().max_by_key(|(_, sum)| **sum).map(|(id, sum)| (*id, *sum)) else { break };
         let Some((least, low)) = sums.iter().min_by_key(|(_, sum)| **sum).map(|(id, sum)| (*id, *sum)) else { break };
         let gap = high - low;
@@ -126,11 +96,11 @@ fn balance(owned: &mut BTreeMap<MemberId, Vec<Unit>>, weights: &[u64]) -> Vec<(M
 
 impl Core {
     /// What this member's own units cost: kept if it is the master, told to the master otherwise.
-    pub(super) fn take_own_loads(&mut self, loads: &[(Unit, u32)]) {
+    pub(super) fn take_own_loads(&mut self, now: Time, loads: &[(Unit, u32)]) {
         match &mut self.role {
             Role::Lead(lead) => {
                 for (unit, load) in loads {
-                    lead.loading.note(*unit, *load);
+                    lead.loading.note(*unit, *load, now);
                 }
             }
             Role::Follow(follow) => {
@@ -144,12 +114,12 @@ impl Core {
         }
     }
 
-    pub(super) fn take_loads(&mut self, from: MemberId, loads: &Loads) {
+    pub(super) fn take_loads(&mut self, now: Time, from: MemberId, loads: &Loads) {
         let Role::Lead(lead) = &mut self.role else { return };
         if loads.reign == lead.reign {
             for (unit, load) in &loads.loads {
                 if self.table.owns(from, *unit) {
-                    lead.loading.note(*unit, *load);
+                    lead.loading.note(*unit, *load, now);
                 }
             }
         }
@@ -161,17 +131,17 @@ impl Core {
             return;
         }
         lead.loading.balance_at = now + self.settings.balance_interval;
-        let rested: Vec<Unit> =
-            lead.loading.resting.iter().filter(|(_, until)| **until <= now).map(|(unit, _)| *unit).collect();
+        lead.loading.lasts = Span(2 * self.settings.balance_interval.0);
+        let gathering = lead.gathering();
         let mut table = self.table.clone();
         let mut woken = false;
-        for unit in rested {
+        for unit in self.quarantine.rested(now) {
             if table.owner(unit) == Owner::Quarantined {
                 table.set_owner(unit, Owner::Unassigned);
                 woken = true;
             }
         }
-        if woken && !lead.gathering() {
+        if woken && !gathering {
             self.publish(now, table);
         }
         self.plan_moves(now);
@@ -196,7 +166,7 @@ impl Core {
         if fit.is_empty() {
             return;
         }
-        let weights = lead.loading.weights();
+        let weights = lead.loading.weights(now);
         let mut owned: BTreeMap<MemberId, Vec<Unit>> = fit.iter().map(|id| (*id, Vec::new())).collect();
         let mut moves: Vec<(MemberId, MemberId, Unit)> = Vec::new();
         let mut stranded = Vec::new();
@@ -208,9 +178,8 @@ impl Core {
             }
         }
         for (owner, unit) in stranded {
-            let Some(heir) = owned.iter().min_by_key(|(id, units)| (units.len(), **id)).map(|(id, _)| *id) else {
-                break;
-            };
+            let load = |(id, units): &(&MemberId, &Vec<Unit>)| (weights.of_all(units.iter().copied()), **id);
+            let Some(heir) = owned.iter().min_by_key(load).map(|(id, _)| *id) else { break };
             owned.entry(heir).or_default().push(unit);
             moves.push((owner, heir, unit));
         }
@@ -279,13 +248,13 @@ mod tests {
         MemberId::new(number).unwrap()
     }
 
-    fn sums(owned: &BTreeMap<MemberId, Vec<Unit>>, weights: &[u64]) -> Vec<u64> {
-        owned.values().map(|units| units.iter().map(|unit| weights[unit.index()]).sum()).collect()
+    fn sums(owned: &BTreeMap<MemberId, Vec<Unit>>, weights: &Weights) -> Vec<u64> {
+        owned.values().map(|units| weights.of_all(units.iter().copied())).collect()
     }
 
     #[test]
     fn an_idle_newcomer_gets_its_share_and_then_nothing_moves() {
-        let weights = vec![1; 1024];
+        let weights = Weights(vec![1; 1024]);
         let mut owned: BTreeMap<_, Vec<Unit>> =
             [(member(1), Unit::all().collect()), (member(2), vec![]), (member(3), vec![])].into();
         assert!(!balance(&mut owned, &weights).is_empty());
@@ -295,10 +264,20 @@ mod tests {
     }
 
     #[test]
+    fn a_load_that_nobody_confirms_is_forgotten() {
+        let (unit, other) = (Unit::from_low_bits(3), Unit::from_low_bits(4));
+        let mut loading = Loading::new(16, Time(0), Span::from_ms(2000));
+        loading.note(unit, 160, Time(0));
+        let weights = loading.weights(Time(3_999_000_000));
+        assert_eq!((weights.of(unit), weights.of(other)), (171, 11));
+        assert_eq!(loading.weights(Time(4_000_000_000)).of(unit), 1);
+    }
+
+    #[test]
     fn one_heavy_unit_is_not_passed_around() {
         // Departure 1: moving the only heavy unit would not lower the maximum.
-        let mut weights = vec![1; 16];
-        weights[0] = 1000;
+        let mut weights = Weights(vec![1; 16]);
+        weights.0[0] = 1000;
         let mut owned: BTreeMap<_, Vec<Unit>> =
             [(member(1), vec![Unit::new(0).unwrap()]), (member(2), Unit::all().skip(1).take(15).collect())].into();
         assert!(balance(&mut owned, &weights).is_empty());

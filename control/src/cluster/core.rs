@@ -20,6 +20,7 @@ use super::handover::Side;
 use super::lead::Lead;
 use super::message::{Beacon, BeaconKind, JoinAnswer, Listed, Message, NakReason, Reign};
 use super::output::{Output, To};
+use super::quarantine::Quarantine;
 use super::search::Search;
 use super::settings::{Contact, Settings};
 use super::table::{Table, Version};
@@ -92,6 +93,7 @@ pub struct Core {
     pub(super) lease_until: Option<Time>,
     pub(super) lease_valid: bool,
     pub(super) views: Views,
+    pub(super) quarantine: Quarantine,
     /// This member's part in the planned move under way.
     pub(super) side: Option<Side>,
     /// When a former master under `forward` stops passing on what still arrives.
@@ -113,6 +115,7 @@ impl Core {
         let mut core = Self {
             table: Table::unassigned(settings.units),
             views: Views::new(settings.units),
+            quarantine: Quarantine::default(),
             incarnation: settings.incarnation,
             role: Role::Left,
             term_max: 0,
@@ -203,7 +206,7 @@ impl Core {
     /// Takes in what this member's own units cost lately.
     pub fn handle_loads(&mut self, now: Time, loads: &[(Unit, u32)]) {
         self.wake(now);
-        self.take_own_loads(loads);
+        self.take_own_loads(now, loads);
         self.finish(now);
     }
 
@@ -290,7 +293,7 @@ impl Core {
             }
             Message::TableChunk(chunk) => self.handle_chunk(now, from, chunk),
             Message::TableRequest(reign) => self.answer_table_request(from, reign),
-            Message::Loads(loads) => self.take_loads(from, &loads),
+            Message::Loads(loads) => self.take_loads(now, from, &loads),
             Message::Move(reign, step) => self.handle_move(now, from, reign, step),
             Message::OtherMasterExists(reign) => self.handle_other_master(now, from, reign),
             Message::ExitRequest(reign) => {
@@ -546,6 +549,7 @@ impl Core {
         self.linger_until = None;
         self.table = Table::unassigned(self.settings.units);
         self.applied = Version::default();
+        self.quarantine = Quarantine::default();
         self.set_probation(false);
     }
 

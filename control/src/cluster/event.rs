@@ -23,6 +23,8 @@ pub enum RejoinReason {
     MasterLost,
     /// The master yielded to another after a split.
     MasterYielded,
+    /// This member's table is not the master's, though it has the same version.
+    TableDiffers,
 }
 
 /// Something that happened to the cluster, as this member saw it.
@@ -152,6 +154,7 @@ impl fmt::Display for RejoinReason {
             Self::NotListed => "the master's list does not name this member",
             Self::ExitRequest => "the master asked for it",
             Self::TieLost => "another master has more members or the lower address",
+            Self::TableDiffers => "its table differs from the master's of the same version",
             Self::MasterYielded => "the master yielded to another one",
             Self::Slept => "this process slept past its lease",
             Self::MasterLost => "the master is gone and nobody followed",

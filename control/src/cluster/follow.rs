@@ -14,12 +14,12 @@ use phalanx_dataplane::steer::{Order, ReleaseTo};
 use phalanx_dataplane::unit::{MemberId, Unit};
 
 use super::basis::Basis;
-use super::core::{Core, Member, Role};
+use super::core::{Core, Member, Peer, Role};
 use super::event::{ClusterEvent, RejoinReason};
 use super::message::{CHUNK_ENTRIES, Listed, MasterKeepalive, MemberKeepalive, Message, Reign, TableChunk};
 use super::output::{Output, To};
 use super::settings::{Delivery, Quorum, Settings};
-use super::table::{Entry, Table, Version};
+use super::table::{Entry, Owner, Table, Version};
 use super::time::{Span, Time};
 
 /// The state of a member under a master.
@@ -234,6 +234,9 @@ impl Core {
         if std::mem::replace(&mut follow.basis, basis.clone()) != basis {
             self.persist(keepalive.agreed.clone());
         }
+        if keepalive.version == self.table.version && keepalive.digest != self.table.digest() {
+            return self.rejoin(now, RejoinReason::TableDiffers, Some(keepalive.reign.master));
+        }
         let Role::Follow(follow) = &mut self.role else { return };
         if hears_anyone || follow.hearing == 0 {
             follow.master_alive = now;
@@ -339,6 +342,7 @@ impl Core {
             follow.taken.extend(taken.map(|unit| (*unit, (until, generation))));
         }
         let version = table.version;
+        self.note_orphans(now, &table);
         self.end_side(&table);
         self.table = table;
         let view = self.refresh_view();
@@ -346,6 +350,23 @@ impl Core {
         follow.applying = Some((view, version));
         if view <= self.views.applied() {
             self.table_applied(now);
+        }
+    }
+
+    /// Which units change hands since their owner died, should this member be the next to judge that.
+    fn note_orphans(&mut self, now: Time, table: &Table) {
+        let Role::Follow(follow) = &self.role else { return };
+        // The master waited longer than this; but a member that hands a unit over speaks all the time.
+        let silence = self.settings.watch(follow.losses.saturating_sub(1).max(2));
+        for (unit, entry) in table.iter() {
+            let before = self.table.owner(unit);
+            if let Owner::Member(owner) = before
+                && before != entry.owner
+            {
+                let silent = |peer: &Peer| now.since(peer.heard_at) >= silence;
+                let by_death = owner != self.id() && self.peers.get(&owner).is_some_and(silent);
+                self.quarantine.owner_changed(unit, now, by_death);
+            }
         }
     }
 

@@ -137,7 +137,7 @@ impl Lead {
             active: None,
             plan: VecDeque::new(),
             moves: 0,
-            loading: Loading::new(settings.units, now + settings.balance_interval),
+            loading: Loading::new(settings.units, now, settings.balance_interval),
             unfit: BTreeSet::new(),
             abdicating: None,
             since: now,

@@ -14,6 +14,7 @@ mod lead;
 mod loss;
 mod message;
 mod output;
+mod quarantine;
 mod search;
 mod settings;
 mod snapshot;

@@ -86,6 +86,8 @@ pub struct Settings {
     pub delivery: Delivery,
     /// How often the master compares loads.
     pub balance_interval: Span,
+    /// How long a unit that killed two owners in a row rests.
+    pub quarantine: Span,
     /// How many units there are: [`UNITS`], or fewer in a model.
     pub units: usize,
     /// The members of the cluster when this member last belonged to one, for `majority` at a cold start.
@@ -111,6 +113,7 @@ impl Settings {
             quorum: Quorum::None,
             delivery: Delivery::Forward,
             balance_interval: Span::from_ms(2000),
+            quarantine: Span::from_ms(10_000),
             units: UNITS,
             last_membership: Vec::new(),
             incarnation: 0,

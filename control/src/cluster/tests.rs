@@ -319,3 +319,33 @@ fn a_candidate_whose_certificate_is_refused_founds_no_cluster_of_its_own() {
     let told = net.events.iter().filter(|(_, event)| matches!(event, ClusterEvent::JoinRefused(_))).count();
     assert_eq!(told, 1, "{:#?}", net.events);
 }
+
+/// Kills one member, then another; who is left: which units went from the first to the second, and what became of them.
+fn fate_of_units_that_killed_two(first: u8, second: u8, left: u8) -> Vec<Owner> {
+    let mut net = Net::formed();
+    net.run(Span::from_ms(3000));
+    let owned_by = |net: &Net, id: u8| net.cores[&left].table.units_of(member(id)).collect::<Vec<Unit>>();
+    let at_first = owned_by(&net, first);
+    net.cores.remove(&first);
+    net.run(Span::from_ms(300));
+    let at_second: Vec<Unit> = owned_by(&net, second).into_iter().filter(|unit| at_first.contains(unit)).collect();
+    assert!(!at_second.is_empty());
+    net.cores.remove(&second);
+    net.run(Span::from_ms(300));
+    let table = &net.cores[&left].table;
+    let others = Unit::all().take(UNITS).filter(|unit| !at_second.contains(unit));
+    assert!(others.clone().all(|unit| table.owns(member(left), unit)), "{table:?}");
+    at_second.iter().map(|unit| table.owner(*unit)).collect()
+}
+
+#[test]
+fn units_that_kill_two_owners_in_a_row_do_not_get_a_third() {
+    let fate = fate_of_units_that_killed_two(3, 2, 1);
+    assert!(fate.iter().all(|owner| *owner == Owner::Quarantined), "{fate:?}");
+}
+
+#[test]
+fn units_that_kill_an_owner_and_then_the_master_do_not_get_a_third() {
+    let fate = fate_of_units_that_killed_two(2, 1, 3);
+    assert!(fate.iter().all(|owner| *owner == Owner::Quarantined), "{fate:?}");
+}

@@ -16,6 +16,11 @@ impl TokenBucket {
         Self { interval_ns: 1_000_000_000 / rate, burst, full_at_ns: 0 }
     }
 
+    /// A full bucket of one event, which fills again in so many seconds.
+    pub const fn one_in(seconds: u64) -> Self {
+        Self { interval_ns: seconds.saturating_mul(1_000_000_000), burst: 1, full_at_ns: 0 }
+    }
+
     /// Takes one token if there is one.
     pub fn take(&mut self, now_ns: u64) -> bool {
         let start = self.full_at_ns.max(now_ns);

@@ -12,10 +12,11 @@ use tokio::time::{Instant, timeout};
 
 use super::counters::Counters;
 use super::limits::*;
+use super::refusal::{News, Refusal, RefusalLog};
 use super::writer::{Outgoing, Writer};
 use super::{LinkError, LinkEvent, reader, tls};
 use crate::envelope::TokenBucket;
-use crate::pki::{Admission, Identity};
+use crate::pki::{Admission, AdmissionError, Identity};
 
 const LABEL_RESET: &[u8] = b"phalanx quic reset v1";
 const LABEL_CONNECTION_ID: &[u8] = b"phalanx quic connection id v1";
@@ -28,6 +29,27 @@ pub(super) enum Farewell {
     Crowded = 2,
     Malformed = 3,
     Stuck = 4,
+    Revoked = 5,
+    OtherCluster = 6,
+}
+
+impl Farewell {
+    /// To one whose certificate the present rules do not accept.
+    pub(super) fn not_accepted(reason: &AdmissionError) -> Self {
+        match Refusal::of(reason) {
+            Refusal::Unknown => Self::NotAccepted,
+            Refusal::Revoked => Self::Revoked,
+            Refusal::OtherCluster => Self::OtherCluster,
+        }
+    }
+
+    /// What such a farewell says to the one who hears it.
+    pub(super) fn refusal(code: u64) -> Option<Refusal> {
+        let says = |refusal, farewell| (code == farewell as u64).then_some(refusal);
+        says(Refusal::Unknown, Self::NotAccepted)
+            .or_else(|| says(Refusal::Revoked, Self::Revoked))
+            .or_else(|| says(Refusal::OtherCluster, Self::OtherCluster))
+    }
 }
 
 pub(super) fn close(connection: &Connection, why: Farewell) {
@@ -37,6 +59,8 @@ pub(super) fn close(connection: &Connection, why: Farewell) {
         Farewell::Crowded => b"too many connections",
         Farewell::Malformed => b"not a message",
         Farewell::Stuck => b"inbox full",
+        Farewell::Revoked => b"certificate revoked",
+        Farewell::OtherCluster => b"certificate of another cluster",
     };
     connection.close(VarInt::from_u32(why as u32), reason);
 }
@@ -48,8 +72,8 @@ pub(super) struct Shared {
     pub(super) admission: watch::Receiver<Arc<Admission>>,
     pub(super) inbox: crossbeam::channel::Sender<LinkEvent>,
     pub(super) counters: Arc<Counters>,
-    /// Connections whose handshake is done, on their way to the driver.
-    pub(super) made: mpsc::Sender<Connection>,
+    /// The way to the driver.
+    pub(super) news: mpsc::Sender<News>,
 }
 
 /// The connections with one member, newest last.
@@ -61,7 +85,8 @@ struct Peer {
 
 pub(super) struct Driver {
     shared: Arc<Shared>,
-    made: mpsc::Receiver<Connection>,
+    news: mpsc::Receiver<News>,
+    refusals: RefusalLog,
     peers: Vec<Peer>,
     handshakes: Arc<Semaphore>,
     rate: TokenBucket,
@@ -77,7 +102,8 @@ impl Driver {
         inbox: crossbeam::channel::Sender<LinkEvent>,
         counters: Arc<Counters>,
     ) -> Result<Self, LinkError> {
-        let tls = tls::configure(identity, admission.clone())?;
+        let (news_to, news) = mpsc::channel(HANDSHAKES_AT_ONCE);
+        let tls = tls::configure(identity, admission.clone(), news_to.clone())?;
         let transport = Arc::new(transport());
         let mut server = ServerConfig::with_crypto(tls.server);
         server.transport_config(Arc::clone(&transport)).migration(false);
@@ -85,14 +111,14 @@ impl Driver {
         client.transport_config(transport);
         let config = endpoint_config(identity).ok_or(LinkError::Keys)?;
         let endpoint = Endpoint::new(config, Some(server), socket, Arc::new(quinn::TokioRuntime))?;
-        let (made_to, made) = mpsc::channel(HANDSHAKES_AT_ONCE);
-        let shared = Shared { endpoint, client, admission, inbox, counters, made: made_to };
+        let shared = Shared { endpoint, client, admission, inbox, counters, news: news_to };
         let peers = (0..MEMBER_NUMBER_MAX)
             .map(|_| Peer { connections: Vec::with_capacity(CONNECTIONS_OF_MEMBER), newest: watch::channel(None).0 })
             .collect();
         Ok(Self {
             shared: Arc::new(shared),
-            made,
+            news,
+            refusals: RefusalLog::new(),
             peers,
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_AT_ONCE)),
             rate: TokenBucket::new(HANDSHAKES_PER_SECOND, HANDSHAKES_BURST),
@@ -113,7 +139,7 @@ impl Driver {
                     Ok(()) => self.judge_all(),
                     Err(_) => break,
                 },
-                Some(connection) = self.made.recv() => self.register(connection),
+                Some(news) = self.news.recv() => self.hear(news),
                 incoming = self.shared.endpoint.accept() => match incoming {
                     Some(incoming) => self.greet(incoming),
                     None => break,
@@ -134,7 +160,7 @@ impl Driver {
             }
             return;
         }
-        let now_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let now_ns = self.now_ns();
         let place = Arc::clone(&self.handshakes).try_acquire_owned().ok().filter(|_| self.rate.take(now_ns));
         let Some(place) = place else {
             self.shared.counters.limited.add_one();
@@ -142,14 +168,18 @@ impl Driver {
             return;
         };
         let shared = Arc::clone(&self.shared);
+        let from = incoming.remote_address();
         tokio::spawn(async move {
             let connecting = async { incoming.accept()?.await };
             match timeout(HANDSHAKE_TIMEOUT, connecting).await {
                 // An error here means that the link is closing.
-                Ok(Ok(connection)) => drop(shared.made.send(connection).await),
+                Ok(Ok(connection)) => drop(shared.news.send(News::Made(connection)).await),
                 Ok(Err(error)) => {
                     shared.counters.accept_failed.add_one();
                     tracing::debug!(%error, "a peer's connection failed");
+                    if let Some(why) = Refusal::heard(&error) {
+                        drop(shared.news.send(News::RefusedFrom(from, why)).await);
+                    }
                 }
                 Err(_) => shared.counters.accept_failed.add_one(),
             }
@@ -157,14 +187,35 @@ impl Driver {
         });
     }
 
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Takes in what a task tells.
+    fn hear(&mut self, news: News) {
+        let now_ns = self.now_ns();
+        match news {
+            News::Made(connection) => self.register(connection),
+            News::RefusedBy(by, why) => {
+                self.refusals.refused_by(by, why, now_ns);
+                // Where there is no room this time, there is at the next attempt.
+                let _ = self.shared.inbox.try_send(LinkEvent::Refused { by, why });
+            }
+            News::RefusedFrom(from, why) => self.refusals.refused_from(from, why, now_ns),
+            News::NotAccepted(who, reason) => self.refusals.not_accepted(who.as_ref(), &reason, now_ns),
+        }
+    }
+
     /// Takes a new connection into the list and starts reading from it.
     fn register(&mut self, connection: Connection) {
         // Judged again: the rules may have changed since the handshake began.
         let admission = Arc::clone(&self.shared.admission.borrow());
-        let Some(identity) = tls::peer_of(&connection, &admission) else {
-            self.shared.counters.revoked.add_one();
-            close(&connection, Farewell::NotAccepted);
-            return;
+        let identity = match tls::peer_of(&connection, &admission) {
+            Ok(identity) => identity,
+            Err(reason) => {
+                self.shared.counters.revoked.add_one();
+                return close(&connection, Farewell::not_accepted(&reason));
+            }
         };
         let Some(peer) = self.peers.get_mut(identity.member.index()) else { return };
         peer.connections.retain(|old| old.close_reason().is_none());
@@ -184,13 +235,15 @@ impl Driver {
         let admission = Arc::clone(&self.shared.admission.borrow());
         for peer in &mut self.peers {
             peer.connections.retain(|connection| {
-                let alive = connection.close_reason().is_none();
-                if alive && tls::peer_of(connection, &admission).is_none() {
-                    self.shared.counters.revoked.add_one();
-                    close(connection, Farewell::NotAccepted);
+                if connection.close_reason().is_some() {
                     return false;
                 }
-                alive
+                let judged = tls::peer_of(connection, &admission);
+                if let Err(reason) = &judged {
+                    self.shared.counters.revoked.add_one();
+                    close(connection, Farewell::not_accepted(reason));
+                }
+                judged.is_ok()
             });
         }
     }

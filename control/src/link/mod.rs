@@ -12,12 +12,14 @@
 //! answers its old connections with QUIC's stateless reset (the reset key follows from the cluster secret, so it survives the
 //! restart), which its peers see at their next packet.
 //!
-//! Parts: `tls` (who is accepted), `driver` (accepts, limits, revokes), `writer` (one task a member), `reader` (one a connection).
+//! Parts: `tls` (who is accepted), `refusal` (what those hear who are not), `driver` (accepts, limits, revokes), `writer` (one
+//! task a member), `reader` (one a connection).
 
 mod counters;
 mod driver;
 mod limits;
 mod reader;
+mod refusal;
 mod tls;
 mod writer;
 
@@ -35,10 +37,25 @@ use writer::Outgoing;
 
 pub use counters::LinkStats;
 pub use limits::MESSAGE_BYTES_MAX;
+pub use refusal::Refusal;
+
+/// What comes out of the link.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LinkEvent {
+    /// A message arrived.
+    Message(LinkMessage),
+    /// A member does not accept this member's certificate; nothing reaches it. Told at each attempt.
+    Refused {
+        /// Who.
+        by: MemberId,
+        /// Why.
+        why: Refusal,
+    },
+}
 
 /// A message that arrived.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LinkEvent {
+pub struct LinkMessage {
     /// Who sent it: proved by its certificate.
     pub peer: PeerIdentity,
     /// From where.

@@ -6,9 +6,10 @@ use crossbeam::channel::TrySendError;
 use quinn::{Connection, RecvStream};
 use tokio::time::{Instant, sleep};
 
-use super::LinkEvent;
 use super::driver::{Farewell, Shared, close};
 use super::limits::{INBOX_PATIENCE, INBOX_POLL, MESSAGE_BYTES_MAX};
+use super::refusal::{News, Refusal};
+use super::{LinkEvent, LinkMessage};
 use crate::pki::PeerIdentity;
 
 /// Why reading from a stream ended.
@@ -29,8 +30,8 @@ pub(super) async fn run(shared: Arc<Shared>, connection: Connection, peer: PeerI
                 Ok(bytes) => bytes,
                 Err(end) => break end,
             };
-            let event = LinkEvent { peer: peer.clone(), addr: connection.remote_address(), bytes };
-            match deliver(&shared, &connection, event).await {
+            let message = LinkMessage { peer: peer.clone(), addr: connection.remote_address(), bytes };
+            match deliver(&shared, &connection, LinkEvent::Message(message)).await {
                 Ok(()) => shared.counters.received.add_one(),
                 Err(end) => break end,
             }
@@ -46,6 +47,10 @@ pub(super) async fn run(shared: Arc<Shared>, connection: Connection, peer: PeerI
                 close(&connection, Farewell::Stuck);
             }
         }
+    }
+    // In TLS 1.3 whoever dials is connected before its own certificate is looked at: a refusal comes as the end.
+    if let Some(why) = connection.close_reason().as_ref().and_then(Refusal::heard) {
+        drop(shared.news.send(News::RefusedBy(peer.member, why)).await);
     }
 }
 

@@ -62,13 +62,23 @@ impl End {
         self.link.send(to.link.addr(), id(expect), bytes.to_vec()).unwrap();
     }
 
-    fn receive(&self) -> LinkEvent {
-        self.inbox.recv_timeout(PATIENCE).unwrap()
+    fn receive(&self) -> LinkMessage {
+        match self.inbox.recv_timeout(PATIENCE).unwrap() {
+            LinkEvent::Message(message) => message,
+            refused @ LinkEvent::Refused { .. } => panic!("{refused:?}"),
+        }
     }
 
     fn hears_nothing(&self) {
-        assert_eq!(self.inbox.recv_timeout(REFUSAL).ok(), None);
+        while let Ok(event) = self.inbox.recv_timeout(REFUSAL) {
+            assert!(matches!(event, LinkEvent::Refused { .. }), "{event:?}");
+        }
         assert_eq!(self.link.stats().received, 0);
+    }
+
+    fn is_refused(&self, by: u8, why: Refusal) {
+        let event = self.inbox.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(event, LinkEvent::Refused { by: id(by), why });
     }
 
     /// Waits until `wanted` holds for the counters: an event, not a guess; time only runs out when the link is broken.
@@ -140,6 +150,7 @@ fn another_ca_of_the_same_name_is_refused_in_both_directions() {
     gullible.send(&one, 1, b"from a false client");
     one.until(|stats| stats.accept_failed > 0);
     one.hears_nothing();
+    gullible.is_refused(1, Refusal::Unknown);
 }
 
 #[test]
@@ -155,6 +166,16 @@ fn another_clusters_name_is_refused() {
     stranger.hears_nothing();
 }
 
+/// A member that was given another cluster's identity by mistake, but knows this one's CA.
+#[test]
+fn another_clusters_member_is_told_so() {
+    let (ca, one, _two) = pair();
+    let misplaced = End::start(&Ca::new("core").issue(2), ca.admission());
+    misplaced.send(&one, 1, b"let me in");
+    misplaced.is_refused(1, Refusal::OtherCluster);
+    one.hears_nothing();
+}
+
 #[test]
 fn a_revoked_member_is_refused() {
     let mut ca = Ca::new("edge");
@@ -164,6 +185,7 @@ fn a_revoked_member_is_refused() {
     let one = End::start(&one, ca.admission());
     let two = End::start(&two, old_rules);
     two.send(&one, 1, b"let me in");
+    two.is_refused(1, Refusal::Revoked);
     one.until(|stats| stats.accept_failed > 0);
     one.send(&two, 2, b"are you there?");
     one.until(|stats| stats.dial_failed > 0);
@@ -179,8 +201,11 @@ fn revocation_closes_a_living_connection_at_once() {
     ca.authority.revoke("m2", WallTime::read_clock()).unwrap();
     one.link.set_admission(ca.admission());
     one.until(|stats| stats.revoked == 1);
+    // By the farewell, and then by TLS.
+    two.is_refused(1, Refusal::Revoked);
     two.send(&one, 1, b"after");
     one.until(|stats| stats.accept_failed > 0);
+    two.is_refused(1, Refusal::Revoked);
     assert!(one.inbox.try_recv().is_err());
 }
 
@@ -227,7 +252,11 @@ fn a_full_inbox_makes_the_peer_wait_and_loses_nothing() {
 fn send_until_heard(from: &End, to: &End, expect: u8, bytes: &[u8]) {
     for _ in 0..50 {
         from.send(to, expect, bytes);
-        if to.inbox.recv_timeout(Duration::from_millis(10)).is_ok_and(|event| event.bytes == bytes) {
+        if to
+            .inbox
+            .recv_timeout(Duration::from_millis(10))
+            .is_ok_and(|event| matches!(event, LinkEvent::Message(it) if it.bytes == bytes))
+        {
             return;
         }
     }
@@ -290,7 +319,7 @@ fn a_hostile_length_ends_the_connection() {
     let one = End::start(&one, ca.admission());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (_keep, seen) = tokio::sync::watch::channel(Arc::new(ca.admission()));
-    let config = quinn::ClientConfig::new(tls::configure(&two, seen).unwrap().client);
+    let config = quinn::ClientConfig::new(tls::configure(&two, seen, mpsc::channel(1).0).unwrap().client);
     runtime.block_on(async {
         let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let connection = endpoint.connect_with(config, one.link.addr(), "m1.phalanx").unwrap().await.unwrap();

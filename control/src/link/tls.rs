@@ -4,6 +4,7 @@
 //! a revoked member could come back with one) and early data (it can be replayed). The name that is asked for in the handshake
 //! carries the expected member's number, so a connection to the wrong member fails before anything is said.
 
+use std::fmt;
 use std::sync::Arc;
 
 use phalanx_dataplane::unit::MemberId;
@@ -14,9 +15,10 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureAlgorithm, SignatureScheme};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use crate::pki::{Admission, AdmissionError, Identity, PeerIdentity, SigningKey, WallTime};
+use super::refusal::{News, alert};
+use crate::pki::{self, Admission, AdmissionError, Claim, Identity, PeerIdentity, SigningKey, WallTime};
 
 /// The protocol's name in the handshake (ALPN).
 const ALPN: &[u8] = b"phalanx/1";
@@ -27,11 +29,16 @@ pub(super) struct Tls {
     pub(super) server: Arc<QuicServerConfig>,
 }
 
-/// Configures TLS for `identity`; the rules of admission are looked up anew for each handshake.
-pub(super) fn configure(identity: &Identity, admission: watch::Receiver<Arc<Admission>>) -> Result<Tls, Error> {
+/// Configures TLS for `identity`; the rules of admission are looked up anew for each handshake, and whom they shut out is
+/// told to `news`.
+pub(super) fn configure(
+    identity: &Identity,
+    admission: watch::Receiver<Arc<Admission>>,
+    news: mpsc::Sender<News>,
+) -> Result<Tls, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = &[&rustls::version::TLS13];
-    let verifier = Arc::new(Verifier { admission, provider: Arc::clone(&provider) });
+    let verifier = Arc::new(Verifier { admission, news, provider: Arc::clone(&provider) });
     let key = Arc::new(TlsKey(Arc::clone(identity.signing_key())));
     let chain = vec![CertificateDer::from(identity.certificate().to_vec())];
     let certified = Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)));
@@ -65,15 +72,17 @@ pub(super) fn server_name(member: MemberId) -> String {
 }
 
 /// Who is at the other end of an established connection, judged once more by `admission`.
-pub(super) fn peer_of(connection: &quinn::Connection, admission: &Admission) -> Option<PeerIdentity> {
-    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    admission.check(chain.first()?, WallTime::read_clock()).ok()
+pub(super) fn peer_of(connection: &quinn::Connection, admission: &Admission) -> Result<PeerIdentity, AdmissionError> {
+    let shown = connection.peer_identity().and_then(|it| it.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let shown = shown.as_deref().and_then(|chain| chain.first());
+    let certificate = shown.ok_or(pki::CertificateError::Malformed("none was shown"))?;
+    admission.check(certificate, WallTime::read_clock())
 }
 
 /// Judges peers in both directions.
-#[derive(Debug)]
 struct Verifier {
     admission: watch::Receiver<Arc<Admission>>,
+    news: mpsc::Sender<News>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -82,8 +91,20 @@ impl Verifier {
         let now = WallTime::from_unix_seconds(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
         let admission = Arc::clone(&self.admission.borrow());
         admission.check(certificate, now).map_err(|reason| {
-            tracing::debug!(%reason, "a peer's certificate is not accepted");
-            Error::InvalidCertificate(alert(&reason))
+            let claim = Claim::read(certificate);
+            let reason = match (reason, &claim) {
+                // Another cluster has another CA. That the name differs as well is what people understand.
+                (AdmissionError::Certificate(pki::CertificateError::NotOurCa), Some(claim))
+                    if claim.cluster != *admission.cluster() =>
+                {
+                    AdmissionError::OtherCluster { theirs: claim.cluster.clone() }
+                }
+                (reason, _) => reason,
+            };
+            let refused = Error::InvalidCertificate(alert(&reason));
+            // A line in the log is all that is lost when the driver has too much to do.
+            let _ = self.news.try_send(News::NotAccepted(claim, reason));
+            refused
         })
     }
 
@@ -97,22 +118,15 @@ impl Verifier {
     }
 }
 
-/// What the peer is told.
-fn alert(reason: &AdmissionError) -> CertificateError {
-    match reason {
-        AdmissionError::Certificate(_) => CertificateError::UnknownIssuer,
-        AdmissionError::NotYetValid(_) => CertificateError::NotValidYet,
-        AdmissionError::Expired(_) => CertificateError::Expired,
-        AdmissionError::Revoked => CertificateError::Revoked,
-        AdmissionError::OtherCluster { .. } | AdmissionError::NotListed | AdmissionError::OtherMember { .. } => {
-            CertificateError::ApplicationVerificationFailure
-        }
-    }
-}
-
 /// TLS 1.2 is not even offered; whoever asks for its signatures gets this.
 fn no_tls12() -> Result<HandshakeSignatureValid, Error> {
     Err(Error::General("only TLS 1.3 is spoken here".to_owned()))
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").field("admission", &self.admission).finish_non_exhaustive()
+    }
 }
 
 impl ServerCertVerifier for Verifier {

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::driver::Shared;
 use super::limits::{BACKOFF_MAX, BACKOFF_MIN, HANDSHAKE_TIMEOUT, MESSAGE_AGE_MAX};
+use super::refusal::{News, Refusal};
 use super::tls;
 
 /// A message on its way out.
@@ -102,23 +103,26 @@ impl Writer {
         let attempt = async {
             let connecting = self.shared.endpoint.connect_with(self.shared.client.clone(), to, &name);
             match connecting {
-                Ok(connecting) => connecting.await.map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
+                Ok(connecting) => connecting.await.map_err(|error| (Refusal::heard(&error), error.to_string())),
+                Err(error) => Err((None, error.to_string())),
             }
         };
-        let made = timeout(HANDSHAKE_TIMEOUT, attempt).await.unwrap_or_else(|_| Err("no answer".to_owned()));
+        let made = timeout(HANDSHAKE_TIMEOUT, attempt).await.unwrap_or_else(|_| Err((None, "no answer".to_owned())));
         match made {
             Ok(connection) => {
                 self.backoff = BACKOFF_MIN;
                 self.next_dial = Instant::now() + BACKOFF_MIN;
-                self.shared.made.send(connection.clone()).await.ok()?;
+                self.shared.news.send(News::Made(connection.clone())).await.ok()?;
                 Some(connection)
             }
-            Err(error) => {
+            Err((refusal, error)) => {
                 self.shared.counters.dial_failed.add_one();
                 tracing::debug!(member = self.member.number(), %to, error, "cannot reach a member");
                 self.next_dial = Instant::now() + self.backoff;
                 self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
+                if let Some(why) = refusal {
+                    self.shared.news.send(News::RefusedBy(self.member, why)).await.ok()?;
+                }
                 None
             }
         }

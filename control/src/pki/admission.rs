@@ -21,7 +21,7 @@ pub enum AdmissionError {
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     /// It belongs to another cluster.
-    #[error("the certificate is for cluster {theirs}, not for this one")]
+    #[error("the certificate is for cluster {theirs}, not for this one; issue one with this cluster's CA")]
     OtherCluster {
         /// The cluster that it names.
         theirs: ClusterName,
@@ -33,7 +33,7 @@ pub enum AdmissionError {
     #[error("the certificate ended on {0}; issue a new one with `phalanx ca issue`")]
     Expired(WallTime),
     /// The CA revoked it.
-    #[error("the certificate is revoked")]
+    #[error("the certificate is revoked; if the member is to come back, issue a new one with `phalanx ca issue`")]
     Revoked,
     /// It is not on the master's list.
     #[error("the certificate is not on the list of admitted certificates")]

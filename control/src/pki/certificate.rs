@@ -169,6 +169,33 @@ impl MemberCertificate {
     }
 }
 
+/// Who a certificate says it is for, whoever signed it: for messages to people, and never for a decision.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claim {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The member's number.
+    pub member: MemberId,
+    /// The member's name.
+    pub name: MemberName,
+}
+
+impl Claim {
+    /// Reads it out of a certificate.
+    pub fn read(der: &[u8]) -> Option<Self> {
+        let der = Some(der).filter(|der| der.len() <= CERTIFICATE_BYTES_MAX)?;
+        let certificate = parse_whole(der).ok()?;
+        let (cluster, member, name) = parse_uri(only_uri(&certificate).ok()?)?;
+        Some(Self { cluster, member, name })
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "member {} ({}) of cluster {}", self.member, self.name, self.cluster)
+    }
+}
+
 /// The URI that names a member in its certificate.
 pub(super) fn member_uri(cluster: &ClusterName, member: MemberId, name: &MemberName) -> String {
     format!("{URI_SCHEME}{cluster}/{}/{name}", member.number())

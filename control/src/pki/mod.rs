@@ -26,7 +26,7 @@ mod time;
 pub use admission::{Admission, AdmissionError, CertificateCache, PeerIdentity};
 pub use authority::{Authority, CaError, DAYS_DEFAULT, Issued};
 pub(crate) use certificate::CERTIFICATE_BYTES_MAX;
-pub use certificate::{CaCertificate, CertificateError, Fingerprint, MemberCertificate};
+pub use certificate::{CaCertificate, CertificateError, Claim, Fingerprint, MemberCertificate};
 pub use crl::CrlError;
 pub use files::{FileError, write_secret};
 pub use identity::{Identity, IdentityError};

@@ -6,7 +6,7 @@
 
 use phalanx_dataplane::unit::MemberId;
 
-use crate::cluster::{JoinRequest, NakReason};
+use crate::cluster::JoinRequest;
 
 /// A protocol handler, as the cluster sees it.
 pub(super) trait App: Send {
@@ -18,6 +18,15 @@ pub(super) trait App: Send {
     fn member(&mut self, member: MemberId, came: bool);
 }
 
+/// An app does not want a candidate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct AppRefusal {
+    /// Which app.
+    pub(super) app: &'static str,
+    /// Why.
+    pub(super) why: String,
+}
+
 /// All apps of this member.
 pub(super) struct Apps(Vec<Box<dyn App>>);
 
@@ -26,15 +35,13 @@ impl Apps {
         Self(apps)
     }
 
-    /// Asks all of them.
-    pub(super) fn judge(&mut self, candidate: MemberId, request: &JoinRequest) -> Result<(), NakReason> {
-        for app in &mut self.0 {
-            if let Err(why) = app.accepts(candidate, request) {
-                tracing::warn!(member = candidate.number(), app = app.name(), "candidate refused: {why}");
-                return Err(NakReason::AppRefusal);
-            }
-        }
-        Ok(())
+    /// Asks all of them. The refused candidate asks again and again: how often that is written down is for the caller.
+    pub(super) fn judge(&mut self, candidate: MemberId, request: &JoinRequest) -> Result<(), AppRefusal> {
+        let refuse = |app: &mut Box<dyn App>| {
+            let why = app.accepts(candidate, request).err()?;
+            Some(AppRefusal { app: app.name(), why })
+        };
+        self.0.iter_mut().find_map(refuse).map_or(Ok(()), Err)
     }
 
     /// Tells all of them.
@@ -86,7 +93,8 @@ mod tests {
         let mut apps = Apps::new(vec![Box::new(Router::new(vec![1, 2]))]);
         let candidate = MemberId::new(2).unwrap();
         assert_eq!(apps.judge(candidate, &request(&[1, 2])), Ok(()));
-        assert_eq!(apps.judge(candidate, &request(&[2, 1])), Err(NakReason::AppRefusal));
+        let why = "its ports' roles are [2, 1], ours [1, 2] (1 outside, 2 inside)".to_owned();
+        assert_eq!(apps.judge(candidate, &request(&[2, 1])), Err(AppRefusal { app: "router", why }));
         apps.tell(candidate, true);
     }
 }

@@ -82,6 +82,7 @@ impl Desk {
     }
 
     /// Gives the cluster thread a command; false if it takes none.
+    #[must_use = "an order that is not taken has to be reported"]
     pub(super) fn command(&self, command: Command) -> bool {
         let taken = self.commands.try_send(command).is_ok();
         self.waker.wake();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::net::if_::InterfaceFlags;
-use phalanx_config::{Config, reload_diff};
+use phalanx_config::Config;
 use phalanx_dataplane::unit::MemberId;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,9 +15,10 @@ use tokio::sync::{oneshot, watch};
 use super::desk::Desk;
 use super::eal::kernel_interface;
 use super::member::{Command, End};
+use super::reload::Reload;
 use super::state::StateDir;
-use super::{RunError, http, settings};
-use crate::pki::{Admission, WallTime};
+use super::{RunError, http};
+use crate::pki::Admission;
 
 /// How often links are looked at.
 const LINKS_EVERY: Duration = Duration::from_millis(50);
@@ -58,7 +59,7 @@ impl Management {
         let watch = watch_ports(Arc::clone(&self.desk), self.config.clone());
         let mut ended = self.ended;
         let mut reload = Reload {
-            desk: self.desk,
+            orders: Arc::clone(&self.desk),
             config: self.config,
             path: self.path,
             admission: self.admission,
@@ -66,7 +67,7 @@ impl Management {
         };
         let obey = async {
             loop {
-                signals.next_into(&mut reload).await;
+                signals.next_into(&self.desk, &mut reload).await;
             }
         };
         let end = tokio::select! {
@@ -163,100 +164,24 @@ impl Signals {
         })
     }
 
-    async fn next_into(&mut self, reload: &mut Reload) {
+    async fn next_into(&mut self, desk: &Desk, reload: &mut Reload<Arc<Desk>>) {
         tokio::select! {
-            _ = self.terminate.recv() => self.stop(&reload.desk),
-            _ = self.interrupt.recv() => self.stop(&reload.desk),
+            _ = self.terminate.recv() => self.stop(desk),
+            _ = self.interrupt.recv() => self.stop(desk),
             _ = self.hang_up.recv() => reload.run(),
         }
     }
 
     fn stop(&mut self, desk: &Desk) {
-        if std::mem::replace(&mut self.asked_to_stop, true) {
+        let taken = if std::mem::replace(&mut self.asked_to_stop, true) {
             tracing::warn!("told to stop a second time: leaving at once");
-            desk.command(Command::Stop);
+            desk.command(Command::Stop)
         } else {
             tracing::info!("told to stop: giving all units away first");
-            desk.command(Command::Drain { hurry: true });
-        }
-    }
-}
-
-/// SIGHUP: the configuration and the revocation list are read again.
-struct Reload {
-    desk: Arc<Desk>,
-    config: Config,
-    path: std::path::PathBuf,
-    admission: Admission,
-    certificate: Vec<u8>,
-}
-
-impl Reload {
-    fn run(&mut self) {
-        let new = match Config::load(&self.path) {
-            Ok(new) => new,
-            Err(errors) => return tracing::error!("reload refused, nothing changes: {errors}"),
+            desk.command(Command::Drain { hurry: true })
         };
-        match reload_diff(&self.config, &new) {
-            Ok(changes) => {
-                self.take_over(&changes);
-                self.config = new;
-            }
-            Err(refusals) => {
-                for refusal in refusals {
-                    tracing::error!("reload refused, nothing changes: {refusal}");
-                }
-                return;
-            }
-        }
-        self.admission();
-    }
-
-    fn take_over(&self, changes: &phalanx_config::LiveChanges) {
-        if let Some(level) = changes.log_level {
-            self.desk.logging.set_level(level);
-        }
-        if let Some(format) = changes.log_format {
-            self.desk.logging.set_format(format);
-        }
-        if let Some(interval) = changes.balance_interval {
-            self.desk.command(Command::BalanceInterval(interval));
-        }
-        if let Some(routes) = &changes.routes {
-            self.desk.command(Command::Routes(settings::routes(routes)));
-        }
-        if changes.is_empty() {
-            tracing::info!("reloaded: nothing changed");
-        } else {
-            tracing::info!("reloaded: {changes:?}");
+        if !taken {
+            tracing::error!("the cluster thread takes no orders: if it does not end by itself, kill this process");
         }
     }
-
-    fn admission(&self) {
-        let mut admission = self.admission.clone();
-        match load_crl(&mut admission, &self.config) {
-            Ok(false) => {}
-            Ok(true) => {
-                // A member that nobody lets in must not go on by itself, answering for addresses that are others'.
-                if let Err(error) = admission.check(&self.certificate, WallTime::read_clock()) {
-                    tracing::error!("this member is shut out, leaving: {error}");
-                    self.desk.command(Command::Drain { hurry: true });
-                }
-                self.desk.command(Command::Admission(Box::new(admission)));
-            }
-            Err(error) => tracing::error!("the old revocation list stays in force: {error}"),
-        }
-    }
-}
-
-/// Reads `crl.pem` beside the identity, if there is one; says whether there is.
-pub(super) fn load_crl(admission: &mut Admission, config: &Config) -> Result<bool, RunError> {
-    let path = config.member.identity.with_file_name("crl.pem");
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(source) => return Err(RunError::Management { what: path.display().to_string(), source }),
-    };
-    admission.load_crl(&bytes).map_err(|error| RunError::Crl { path, error })?;
-    Ok(true)
 }

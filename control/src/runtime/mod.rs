@@ -5,7 +5,7 @@
 //! | workers | the packet path, one each | `phalanx_dataplane::worker` |
 //! | cluster | drives the cluster core; never does anything slow | `member`, with `post`, `udp`, `merge`, `loads`, `timeline` |
 //! | link | QUIC to the other members | `crate::link`, and `inbox` |
-//! | management | signals, HTTP, files | `manage`, with `desk`, `http`, `report`, `metrics`, `logging` |
+//! | management | signals, HTTP, files | `manage`, with `reload`, `desk`, `http`, `report`, `metrics`, `logging` |
 //!
 //! Invariants: the cluster thread waits for nobody (rings and channels are bounded, and a full one is counted or ends the
 //! process); everyone else sees the cluster only through `board`, a value that is replaced as a whole; a worker that is
@@ -16,7 +16,6 @@ mod board;
 mod desk;
 mod eal;
 mod http;
-mod limited;
 mod loads;
 mod logging;
 mod manage;
@@ -24,6 +23,7 @@ mod member;
 mod merge;
 mod metrics;
 mod post;
+mod reload;
 mod report;
 mod settings;
 mod start;

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use phalanx_dataplane::unit::{MEMBER_NUMBER_MAX, MemberId};
 
-use super::limited::Limited;
 use crate::cluster::{Message, PORTS_MAX, Path};
 use crate::codec::{decode, encode};
 use crate::envelope::beacon::{BeaconError, BeaconOpener, BeaconSealer};
 use crate::envelope::{OpenError, Opener, Position, SALT_BYTES, SealError, Sealer, peek};
+use crate::limited::Limited;
 use crate::pki::{Admission, Identity, PeerIdentity, Roster, WallTime};
 
 /// Kind byte of a sealed datagram.

@@ -165,7 +165,12 @@ pub(super) mod tests {
 
     /// A configuration with an outside and an inside port.
     pub(crate) fn example(mode: &str) -> Config {
-        let text = format!(
+        Config::from_str(&example_text(mode), "m2.toml").unwrap()
+    }
+
+    /// Its file.
+    pub(crate) fn example_text(mode: &str) -> String {
+        format!(
             r#"
             [cluster]
             name = "edge"
@@ -201,8 +206,7 @@ pub(super) mod tests {
             hold_packets_max = 800
             hold_ms = 300
             "#
-        );
-        Config::from_str(&text, "m2.toml").unwrap()
+        )
     }
 
     #[test]

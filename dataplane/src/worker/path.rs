@@ -164,7 +164,7 @@ impl Path {
             return self.drop_packet(mbuf, DropReason::Malformed);
         };
         match self.addresses.destination_of(&summary).map(|a| a.owner) {
-            Some(Owner::Cluster) if summary.is_fragment() => self.reassemble(unit, mbuf, &summary, port),
+            Some(Owner::Cluster) if summary.is_fragment() => self.reassemble(mbuf, &summary, port),
             Some(Owner::Cluster) => self.deliver_to_cluster(mbuf, &summary, port),
             Some(Owner::Unit) => self.deliver_to_unit(mbuf, &summary, port),
             Some(Owner::Everyone) => self.drop_packet(mbuf, DropReason::NotForwardable),
@@ -199,7 +199,7 @@ impl Path {
         }
     }
 
-    fn reassemble(&mut self, unit: Unit, mbuf: Mbuf, summary: &Summary, port: PortIndex) {
+    fn reassemble(&mut self, mbuf: Mbuf, summary: &Summary, port: PortIndex) {
         use dpdk::reassembly::Outcome;
         let (now, l2_len) = (dpdk::clock::cycles(), summary.l3_offset as u8);
         let outcome = match summary.family {
@@ -207,22 +207,52 @@ impl Path {
             crate::parse::Family::V6 => self.reassembler.ipv6(mbuf, l2_len, now),
         };
         match outcome {
-            Outcome::Refused(mbuf) => self.drop_packet(mbuf, DropReason::Malformed),
-            Outcome::Taken => self.counters.delivered.add(1),
-            Outcome::Whole(chain) => {
-                self.counters.delivered.add(1);
+            Outcome::Refused(mbuf) => return self.drop_packet(mbuf, DropReason::Malformed),
+            Outcome::Taken => self.counters.waiting.add(1),
+            Outcome::Whole { packet: chain, fragments } => {
+                // This one has not waited.
+                self.counters.waiting.add(u64::from(fragments).wrapping_sub(1).wrapping_neg());
+                self.counters.delivered.add(fragments.into());
                 self.counters.reassembled.add(1);
                 match chain.copy(self.large) {
-                    Some(whole) if whole.is_contiguous() => self.process_whole(unit, whole, port),
+                    Some(whole) if whole.is_contiguous() => self.process_whole(whole, port),
                     _ => self.drop_packet(chain, DropReason::NoBuffers),
                 }
             }
         }
+        self.count_lost_fragments(DropReason::ReassemblyExpired);
     }
 
-    /// A packet put together again, which no app claims: what the router itself does with it (answer an echo) needs no
-    /// state, so the member that the filter named for its fragments does it.
-    fn process_whole(&mut self, _unit: Unit, mbuf: Mbuf, port: PortIndex) {
+    /// Lets go of fragments whose packets did not become whole in time.
+    pub(super) fn expire_fragments(&mut self) {
+        self.reassembler.expire(dpdk::clock::cycles());
+        self.count_lost_fragments(DropReason::ReassemblyExpired);
+    }
+
+    /// Lets go of all fragments.
+    pub(super) fn discard_fragments(&mut self, reason: DropReason) {
+        self.reassembler.expire(u64::MAX);
+        self.count_lost_fragments(reason);
+    }
+
+    /// Fragments that were given up wait no longer. `over`: why those went whose time was over.
+    fn count_lost_fragments(&mut self, over: DropReason) {
+        let lost = self.reassembler.take_losses();
+        if lost.total() == 0 {
+            return;
+        }
+        self.counters.waiting.add(u64::from(lost.total()).wrapping_neg());
+        self.counters.drops.add(over, lost.expired.into());
+        self.counters.drops.add(DropReason::ReassemblyFull, lost.full.into());
+        self.counters.drops.add(DropReason::ReassemblyFailed, lost.failed.into());
+    }
+
+    /// A packet put together again. DESIGN section 3 has it filtered once more, now that its ports are known; no app is
+    /// here yet to whom its own unit would matter, and what the router itself does with it (answer an echo) needs no
+    /// state, so the member that the filter named for its fragments does it. Before a protocol keeps state per unit here,
+    /// such packets must be able to reach their owner: a [`View`] names owners to the master of `forward` alone, and a
+    /// packet that was put together is longer than a frame that could be passed on.
+    fn process_whole(&mut self, mbuf: Mbuf, port: PortIndex) {
         let vlan = self.ports.get(usize::from(port)).and_then(|p| p.vlan);
         match summarise(mbuf.data(), vlan) {
             Ok(summary) if !summary.is_fragment() => self.deliver_to_cluster(mbuf, &summary, port),

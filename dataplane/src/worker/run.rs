@@ -169,7 +169,7 @@ impl Worker {
         if now_ns >= self.epoch_ns {
             self.epoch_ns = now_ns.saturating_add(EPOCH_NS);
             self.path.cache.forget();
-            self.path.reassembler.expire(dpdk::clock::cycles());
+            self.path.expire_fragments();
         }
         self.path.hear_news();
         self.watch_links();
@@ -204,6 +204,7 @@ impl Worker {
         self.stopping = true;
         self.send();
         self.steering.discard_all(DropReason::Stopping, &mut self.path);
+        self.path.discard_fragments(DropReason::Stopping);
     }
 
     /// Sleeps until a packet, an order or a deadline comes.

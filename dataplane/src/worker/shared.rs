@@ -53,7 +53,8 @@ pub struct WorkerShared {
     pub received: Counter,
     /// Copies made of packets that two members need.
     pub copied: Counter,
-    /// Packets put together from fragments: each counts as received anew, its fragments as delivered.
+    /// Packets put together from fragments: each counts as received anew, its fragments, until then waiting, as
+    /// delivered.
     pub reassembled: Counter,
     /// Fragments made beyond the first of each packet that was cut.
     pub fragmented: Counter,
@@ -67,7 +68,7 @@ pub struct WorkerShared {
     pub handed_over: Counter,
     /// Packets in the hold buffer now.
     pub held: Counter,
-    /// Packets that wait for a neighbour's hardware address now.
+    /// Packets that wait now: for a neighbour's hardware address, or, as fragments, for the rest of their packet.
     pub waiting: Counter,
     /// Packets that this member originated: answers, requests, errors, cluster frames.
     pub originated: Counter,

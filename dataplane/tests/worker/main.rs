@@ -16,5 +16,6 @@ fn a_worker_on_real_ports() {
     for (name, scene) in scenes::ALL {
         eprintln!("scene: {name}");
         scene(&eal);
+        stage::assert_no_buffer_is_out();
     }
 }

@@ -21,6 +21,7 @@ pub(crate) const ALL: &[(&str, Scene)] = &[
     ("errors of a router", reports_errors),
     ("too long for the next link", cuts_or_complains),
     ("echoes to our addresses", answers_echoes),
+    ("fragments that never meet", loses_fragments),
     ("Figure 9 under forward", figure_9_forward),
     ("Figure 9 under unicast and multicast", figure_9_shared),
     ("frames of the members' own", cluster_frames),
@@ -203,6 +204,38 @@ fn answers_long_echoes_v6(stage: &mut Stage, mac: MacAddr) {
     }
     let lost: u64 = stage.data.shared.workers.iter().map(|w| w.originated_lost.get()).sum();
     assert_eq!(lost, 0);
+}
+
+/// Fragments of which others are missing, that don't fit together, or for which there is no room: each is counted.
+fn loses_fragments(eal: &Eal) {
+    let mut stage = ready(eal, Delivery::Forward, 1500);
+    let piece = |stage: &Stage, id: u16, fragment: u16| {
+        let ip = Ip { id, fragment, ..udp(stage, 16) };
+        ip.frame("10.2.0.100", "10.2.0.10")
+    };
+    let first = |stage: &Stage, id: u16| piece(stage, id, ipv4::MORE_FRAGMENTS);
+    let waiting = |stage: &Stage| stage.data.shared.workers[0].waiting.get();
+    let twice = [first(&stage, 1), first(&stage, 1)];
+    stage.exchange(OUTSIDE, &twice);
+    assert_eq!((stage.data.shared.dropped(DropReason::ReassemblyFailed), waiting(&stage)), (2, 0));
+    stage.assert_balance();
+    // A hundred packets begin, of which 64 fit at most.
+    let many: Vec<_> = (100..200).map(|id| first(&stage, id)).collect();
+    stage.exchange(OUTSIDE, &many);
+    let full = stage.data.shared.dropped(DropReason::ReassemblyFull);
+    let expired = stage.data.shared.dropped(DropReason::ReassemblyExpired);
+    assert!(full >= 36 && full + waiting(&stage) + expired == 100, "{:?}", stage.drops());
+    stage.assert_balance();
+    // The rest of them never comes.
+    stage.work_until("the fragments' time is up", |stage| waiting(stage) == 0);
+    assert_eq!(stage.data.shared.dropped(DropReason::ReassemblyExpired), 100 - full);
+    stage.assert_balance();
+    let late = [first(&stage, 1), piece(&stage, 2, 2)];
+    stage.exchange(OUTSIDE, &late);
+    assert_eq!(waiting(&stage), 2);
+    stage.order(WorkerOrder::Stop);
+    assert_eq!((stage.data.shared.dropped(DropReason::Stopping), waiting(&stage)), (2, 0));
+    stage.assert_balance();
 }
 
 fn figure_9_forward(eal: &Eal) {

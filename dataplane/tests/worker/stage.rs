@@ -1,5 +1,6 @@
 //! A member with an outside and an inside port, and the two hosts' ends of their wires.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -15,6 +16,20 @@ use phalanx_dataplane::worker::{Clock, Dataplane, DataplaneConfig, Idle, Probati
 use phalanx_dataplane::{neighbour, steer};
 
 static STAGES: AtomicU32 = AtomicU32::new(0);
+
+thread_local! {
+    /// The pools of all stages so far: pools outlive what took buffers from them.
+    static POOLS: RefCell<Vec<Mempool>> = const { RefCell::new(Vec::new()) };
+}
+
+/// With a stage goes everything that held packets: workers, tables, queues, rings. Each buffer must have come back.
+pub(crate) fn assert_no_buffer_is_out() {
+    POOLS.with_borrow_mut(|pools| {
+        for pool in pools.drain(..) {
+            assert_eq!(pool.in_use(), 0, "buffers of {pool:?} are still out");
+        }
+    });
+}
 
 pub(crate) const OUTSIDE: usize = 0;
 pub(crate) const INSIDE: usize = 1;
@@ -102,6 +117,7 @@ impl Stage {
         let data = Dataplane::open(eal, &config, Clock::start(), Arc::new(|| {})).expect("a data path");
         let hosts = MempoolConfig::new(format!("hosts{number}"), 511);
         let pool = Mempool::create(eal, &hosts).expect("a pool");
+        POOLS.with_borrow_mut(|pools| pools.extend([data.pool, pool]));
         let wires = (0..2).map(|at| Wire::open(eal, &device("h", "client", at), pool, workers)).collect();
         let mut stage = Self { data, wires, pool, version: 0 };
         stage.wait_for_links();
@@ -113,13 +129,16 @@ impl Stage {
 
     /// The two ends of a shared-memory wire find each other in the background, the host's end last.
     fn wait_for_links(&self) {
-        #[allow(clippy::disallowed_methods, reason = "a test that waits for a background thread")]
-        let start = Instant::now();
         let ends = self.data.ports.iter().chain(self.wires.iter().map(|wire| &wire.port));
-        while !ends.clone().all(|port| port.link().is_ok_and(|link| link.up)) {
-            assert!(start.elapsed() < Duration::from_secs(60), "the wires do not come up");
-            std::thread::yield_now();
-        }
+        wait_until("the wires are up", || ends.clone().all(|port| port.link().is_ok_and(|link| link.up)));
+    }
+
+    /// Works until something is so.
+    pub(crate) fn work_until(&mut self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+        wait_until(what, || {
+            self.work();
+            is_so(self)
+        });
     }
 
     pub(crate) fn mac(&self, port: usize) -> MacAddr {
@@ -195,6 +214,15 @@ impl Stage {
         use phalanx_dataplane::drop_reason::DropReason;
         let counted = DropReason::ALL.iter().map(|r| (r.name(), self.data.shared.dropped(*r)));
         counted.filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    #[allow(clippy::disallowed_methods, reason = "a test that waits for real time or a background thread")]
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(60), "waited a minute, but not yet: {what}");
+        std::thread::yield_now();
     }
 }
 

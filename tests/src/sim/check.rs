@@ -46,7 +46,8 @@ impl Checks {
             members,
             heard: vec![Heard::default(); members * members],
             still: vec![None; members],
-            gap: period.0 * 5 / 2,
+            // Masters speak once a period.
+            gap: 2 * period.0,
             steady: STEADY_PERIODS * period.0,
             owned: vec![None; units],
         }

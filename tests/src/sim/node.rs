@@ -191,6 +191,8 @@ impl Node {
         settings.delivery = common.delivery;
         settings.units = common.units;
         settings.balance_interval = common.balance_interval;
+        // Short, so that units come back before a calm begins.
+        settings.quarantine = Span::from_ms(200);
         settings.fault = common.fault;
         settings.incarnation = self.disk.incarnation;
         settings.last_membership.clone_from(&self.disk.members);

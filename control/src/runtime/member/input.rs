@@ -7,7 +7,8 @@ use phalanx_dataplane::unit::MemberId;
 use phalanx_dataplane::worker::WorkerOrder;
 
 use super::{ClusterThread, Command, DRAIN_MAX, End};
-use crate::cluster::{ClusterEvent, Path, Span};
+use crate::cluster::{ClusterEvent, NakReason, Path, Span};
+use crate::link::{LinkEvent, Refusal};
 use crate::pki::WallTime;
 use crate::runtime::post::Arrival;
 use crate::runtime::settings::span;
@@ -31,11 +32,24 @@ impl ClusterThread {
         }
         for _ in 0..RELIABLE_MAX {
             let Ok(event) = self.parts.inbox.try_recv() else { break };
-            let arrival = self.parts.post.disclose(&event.peer, &event.bytes);
-            self.take_arrival(arrival, Path::Link);
+            self.take_link_event(event);
         }
         while let Ok(command) = self.parts.commands.try_recv() {
             self.obey(command);
+        }
+    }
+
+    fn take_link_event(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Message(message) => {
+                let arrival = self.parts.post.disclose(&message.peer, &message.bytes);
+                self.take_arrival(arrival, Path::Link);
+            }
+            LinkEvent::Refused { by, why } => {
+                let now = self.now();
+                self.parts.core.handle_refused(now, by, nak_of(why));
+                self.carry_out();
+            }
         }
     }
 
@@ -146,5 +160,14 @@ impl ClusterThread {
         let silent = self.now().since(self.parts.core.heard_at(old)?);
         let core = self.parts.core.settings();
         (silent >= core.watch(core.losses_min.saturating_sub(1))).then_some((old, silent))
+    }
+}
+
+/// What the patent's NAK would have said: TLS refuses before a NAK could be written.
+fn nak_of(why: Refusal) -> NakReason {
+    match why {
+        Refusal::Unknown => NakReason::CertificateUnknown,
+        Refusal::Revoked => NakReason::CertificateRevoked,
+        Refusal::OtherCluster => NakReason::ClusterName,
     }
 }

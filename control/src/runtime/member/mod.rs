@@ -9,6 +9,7 @@
 
 mod input;
 mod output;
+mod refusals;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,7 +22,6 @@ use phalanx_dataplane::worker::{Clock, Shared, WorkerHandle};
 
 use super::apps::Apps;
 use super::board::{Board, EVENTS_MAX, Posted};
-use super::limited::Limited;
 use super::loads::LoadMeter;
 use super::merge::Merge;
 use super::post::Post;
@@ -30,9 +30,11 @@ use super::timeline::Timeline;
 use super::udp::LinkSockets;
 use super::wake::Sleeper;
 use crate::cluster::{ClusterEvent, Core, Span, Standing, Time};
+use crate::limited::Limited;
 use crate::link::{LinkEvent, LinkHandle};
 use crate::pki::Admission;
 use crate::status::Event;
+use refusals::Refusals;
 
 /// How often the board is renewed at least.
 const POST_EVERY: Span = Span::from_ms(50);
@@ -110,6 +112,7 @@ pub(super) struct ClusterThread {
     late_max_ns: u64,
     send_log: Limited,
     link_log: Limited,
+    refusals: Refusals,
     end: Option<End>,
     buffer: Box<[u8; 2048]>,
 }
@@ -133,6 +136,7 @@ impl ClusterThread {
             late_max_ns: 0,
             send_log: Limited::new(),
             link_log: Limited::new(),
+            refusals: Refusals::default(),
             end: None,
             buffer: Box::new([0; 2048]),
             parts,
@@ -223,7 +227,8 @@ impl ClusterThread {
     /// Writes an event to the log and remembers it.
     fn say(&mut self, kind: &str, what: String) {
         match kind {
-            "member_dead" | "lease_lapsed" | "rejoining" | "join_refused" | "quarantined" | "failover" => {
+            "member_dead" | "lease_lapsed" | "rejoining" | "join_refused" | "refused_join" | "quarantined"
+            | "failover" => {
                 tracing::warn!(event = kind, "{what}");
             }
             _ => tracing::info!(event = kind, "{what}"),

@@ -6,7 +6,8 @@ use phalanx_dataplane::unit::MemberId;
 use phalanx_dataplane::worker::WorkerOrder;
 
 use super::{ClusterThread, End, kind_of};
-use crate::cluster::{Contact, Message, Output, To};
+use crate::cluster::{ClusterEvent, Contact, Message, NakReason, Output, To};
+use crate::runtime::apps::AppRefusal;
 use crate::runtime::udp::reliable;
 
 /// Every data port.
@@ -41,16 +42,35 @@ impl ClusterThread {
             Output::AskApps(candidate, request) => {
                 let verdict = self.parts.apps.judge(candidate, &request);
                 let now = self.now();
-                self.parts.core.handle_verdict(now, candidate, verdict);
+                if let Err(refusal) = &verdict
+                    && let Some(left_out) = self.refusals.app(candidate, now.0)
+                {
+                    let AppRefusal { app, why } = refusal;
+                    tracing::warn!(left_out, app, "member {candidate} does not suit: {why}");
+                }
+                self.parts.core.handle_verdict(now, candidate, verdict.map_err(|_| NakReason::AppRefusal));
             }
             Output::TellApps(member, came) => self.parts.apps.tell(member, came),
             Output::Persist { incarnation, members } => self.persist(incarnation, members),
             Output::Event(event) => {
                 self.note_event(&event);
-                self.say(kind_of(&event), event.to_string());
+                self.tell(&event);
             }
             Output::Left => self.end = Some(End::Left),
         }
+    }
+
+    /// Says an event; a refusal that repeats itself only now and then.
+    fn tell(&mut self, event: &ClusterEvent) {
+        let mut what = event.to_string();
+        if let ClusterEvent::RefusedJoin(candidate, reason) = event {
+            match self.refusals.join(*candidate, *reason, self.now().0) {
+                None => return,
+                Some(0) => {}
+                Some(left_out) => what += &format!(" ({left_out} times more since this was said last)"),
+            }
+        }
+        self.say(kind_of(event), what);
     }
 
     pub(super) fn order(&mut self, worker: usize, order: WorkerOrder) {

@@ -4,19 +4,24 @@ use crate::envelope::TokenBucket;
 
 /// One kind of line.
 #[derive(Clone, Debug)]
-pub(super) struct Limited {
+pub(crate) struct Limited {
     bucket: TokenBucket,
     left_out: u64,
 }
 
 impl Limited {
     /// At most five lines at once and one a second.
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { bucket: TokenBucket::new(1, 5), left_out: 0 }
     }
 
+    /// At most one line a minute: for what repeats itself until an operator does something about it.
+    pub(crate) const fn rare() -> Self {
+        Self { bucket: TokenBucket::one_in(60), left_out: 0 }
+    }
+
     /// Whether the line may be written; if so, how many were left out since the last one.
-    pub(super) fn take(&mut self, now_ns: u64) -> Option<u64> {
+    pub(crate) fn take(&mut self, now_ns: u64) -> Option<u64> {
         if self.bucket.take(now_ns) {
             return Some(std::mem::take(&mut self.left_out));
         }
