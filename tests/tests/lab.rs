@@ -19,6 +19,8 @@ mod packets;
 mod partitions;
 #[path = "lab/plans.rs"]
 mod plans;
+#[path = "lab/revocation.rs"]
+mod revocation;
 #[path = "lab/routes.rs"]
 mod routes;
 #[path = "lab/tool.rs"]
