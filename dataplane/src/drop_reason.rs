@@ -70,7 +70,7 @@ drop_reasons! {
     ReassemblyFull = "reassembly_full", "The fragment could not be kept: too many packets are being put together.";
     ReassemblyExpired = "reassembly_expired", "The rest of a fragmented packet did not come in time.";
     ReassemblyFailed = "reassembly_failed", "The fragments of a packet overlap, came twice, or are too many.";
-    HandoverFull = "handover_full", "The ring to the worker that serves the packet's work unit is full.";
+    HandoverFull = "handover_full", "The ring to the worker that serves the packet's work unit, or that owns the port's transmit queue, is full.";
     ClusterRateLimited = "cluster_rate_limited", "More cluster frames came than the cluster thread is allowed to be bothered with.";
     ClusterRingFull = "cluster_ring_full", "The ring to the cluster thread is full.";
     ClusterMalformed = "cluster_malformed", "A cluster frame of unknown kind or impossible length.";

@@ -121,7 +121,8 @@ def compare(name, options, size, pcap):
               f"ratio {ratios[-1]:.2f}", file=sys.stderr)
         if name in ("forward", "master-forward"):
             for mode in MORE:
-                more[mode].append(run_testpmd(mode, options, size, pcap))
+                theirs = run_testpmd(mode, options, size, pcap)
+                more[mode].append((theirs, report["mpps"] / theirs))
     median = {key: statistics.median(report[key] for report in ours)
               for key in ("mpps", "gbps", "ns_per_packet", "cycles_per_packet")}
     print(f"{name:<15}{size:>5}  {spread([r['mpps'] for r in ours]):<20}{median['gbps']:>7.2f}"
@@ -129,7 +130,8 @@ def compare(name, options, size, pcap):
           f"{PEER[name]:<8}{spread(peers):<20}{spread(ratios)}", flush=True)
     for mode, values in more.items():
         if values:
-            print(f"{'':<52}{'':>11}{mode:<8}{spread(values)}", flush=True)
+            theirs, theirs_ratios = zip(*values)
+            print(f"{'':<52}{'':>11}{mode:<8}{spread(theirs):<20}{spread(theirs_ratios)}", flush=True)
     return {
         "bench": name, "pmd": options.pmd, "size": size, **median,
         # The worst round counts: one allocation in any of them would be one too many.

@@ -190,9 +190,10 @@ impl Port {
         Ok(info)
     }
 
-    /// Configures and starts the port, with receive buffers from `pool`, and gives out its queues. Once.
+    /// Configures and starts the port, with receive buffers from `pool`, and gives out its queues. Once; what failed may
+    /// be tried again with a configuration that asks for less.
     pub fn start(&mut self, config: &PortConfig, pool: Mempool) -> Result<Queues> {
-        if std::mem::replace(&mut self.started, true) {
+        if self.started {
             return Err(Error::Busy { what: "starting a started port" });
         }
         let info = self.raw_info()?;
@@ -203,6 +204,7 @@ impl Port {
         self.set_up_queues(config, pool)?;
         // SAFETY: the port is configured.
         error::check("rte_eth_dev_start", unsafe { dpdk_sys::rte_eth_dev_start(self.id()) })?;
+        self.started = true;
         let interface_index = (info.if_index != 0).then_some(info.if_index);
         let siblings = Siblings { rx_queues: config.rx_queues, interface_index };
         Ok(Queues {

@@ -94,7 +94,7 @@ impl Desk {
         let now_ns = self.clock.now_ns();
         let passed_ns = now_ns.saturating_sub(self.sampled_ns.swap(now_ns, Relaxed)).max(1);
         for (busy, worker) in self.busy.iter().zip(self.shared.workers.iter()) {
-            let cycles = Unit::all().map(|unit| worker.loads.of(unit).cycles.get()).fold(0, u64::wrapping_add);
+            let cycles = Unit::all().map(|unit| worker.loads.cycles(unit).get()).fold(0, u64::wrapping_add);
             let spent_ns = self.rate.to_ns(cycles.wrapping_sub(busy.cycles.swap(cycles, Relaxed)));
             busy.permille.store((spent_ns.saturating_mul(1000) / passed_ns).min(1000), Relaxed);
         }

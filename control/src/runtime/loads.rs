@@ -29,7 +29,7 @@ impl LoadMeter {
         let mut loads = Vec::new();
         for (unit, (cycles, load)) in Unit::all().zip(&mut self.last) {
             let workers = shared.workers.iter();
-            let now = workers.map(|worker| worker.loads.of(unit).cycles.get()).fold(0, u64::wrapping_add);
+            let now = workers.map(|worker| worker.loads.cycles(unit).get()).fold(0, u64::wrapping_add);
             let spent_ns = self.rate.to_ns(now.wrapping_sub(*cycles));
             let per_second = u128::from(spent_ns) * u128::from(SECOND_NS) / u128::from(span.0.max(1));
             let before = std::mem::replace(load, u32::try_from(per_second / u128::from(STEP_NS)).unwrap_or(u32::MAX));
@@ -51,9 +51,9 @@ mod tests {
         let shared = Shared::new(2, 1);
         let mut meter = LoadMeter::new(Rate::from_hz(1_000_000_000));
         let unit = Unit::from_low_bits(5);
-        shared.workers[0].loads.of(unit).cycles.add(100_000);
-        shared.workers[1].loads.of(unit).cycles.add(12_345);
-        shared.workers[1].loads.of(Unit::from_low_bits(6)).cycles.add(300);
+        shared.workers[0].loads.cycles(unit).add(100_000);
+        shared.workers[1].loads.cycles(unit).add(12_345);
+        shared.workers[1].loads.cycles(Unit::from_low_bits(6)).add(300);
         assert_eq!(meter.take(&shared, Span(SECOND_NS / 2)), [(unit, 22)]);
         assert_eq!(meter.take(&shared, Span(SECOND_NS)), [(unit, 0)]);
         assert!(meter.take(&shared, Span(SECOND_NS)).is_empty());

@@ -34,6 +34,11 @@ pub(super) const FAMILIES: &[(&str, &str, &str)] = &[
     ("phalanx_units_quarantined", "gauge", "Units that killed two owners in a row."),
     ("phalanx_unit_owner", "gauge", "The number of the unit's owner; 0: nobody."),
     ("phalanx_unit_packets_total", "counter", "Packets of a unit that this member processed as its owner."),
+    (
+        "phalanx_unit_bytes_total",
+        "counter",
+        "Bytes of a unit that this member processed as its owner: whole frames, as they came in.",
+    ),
     ("phalanx_unit_load_cycles_total", "counter", "Processor cycles that this member spent on a unit."),
     ("phalanx_worker_polls_total", "counter", "Rounds of a worker's loop."),
     ("phalanx_worker_busy_ratio", "gauge", "Share of a worker's time that packets took, over the last second."),
@@ -235,7 +240,8 @@ fn units(page: &mut Page, sources: &Sources<'_>) {
         Owner::Unassigned | Owner::Quarantined => 0.0,
     });
     each("phalanx_unit_packets_total", &|unit| sources.sum(|worker| worker.loads.of(unit).packets.get()) as f64);
-    each("phalanx_unit_load_cycles_total", &|unit| sources.sum(|worker| worker.loads.of(unit).cycles.get()) as f64);
+    each("phalanx_unit_bytes_total", &|unit| sources.sum(|worker| worker.loads.of(unit).bytes.get()) as f64);
+    each("phalanx_unit_load_cycles_total", &|unit| sources.sum(|worker| worker.loads.cycles(unit).get()) as f64);
 }
 
 fn workers(page: &mut Page, sources: &Sources<'_>) {
@@ -366,7 +372,8 @@ mod tests {
     #[test]
     fn every_unit_has_its_series() {
         let page = with_sources(render);
-        for name in ["phalanx_unit_owner", "phalanx_unit_packets_total", "phalanx_unit_load_cycles_total"] {
+        let loads = ["phalanx_unit_packets_total", "phalanx_unit_bytes_total", "phalanx_unit_load_cycles_total"];
+        for name in ["phalanx_unit_owner"].into_iter().chain(loads) {
             assert_eq!(page.lines().filter(|line| line.starts_with(&format!("{name}{{"))).count(), 1024);
         }
     }

@@ -50,9 +50,10 @@ pub fn open(
     let wrap = |error| OpenError { name: spec.name.clone(), device: spec.device.clone(), error };
     let mut port = Port::open(eal, &spec.device).map_err(wrap)?;
     let info = port.info().map_err(wrap)?;
+    let rx_queues = spec.queues.clamp(1, info.rx_queues_max.max(1));
     let config = PortConfig {
-        rx_queues: spec.queues.clamp(1, info.rx_queues_max.max(1)),
-        tx_queues: workers.clamp(1, info.tx_queues_max.max(1)),
+        rx_queues,
+        tx_queues: tx_queues(&info, rx_queues, workers),
         // Checksums of IPv4 headers are adjusted in software, which costs less than the offload's bookkeeping.
         tx_checksums: false,
         rx_interrupts: interrupts,
@@ -66,9 +67,25 @@ pub fn open(
     Ok(OpenPort { port, queues, rx_queues: config.rx_queues, mac, info, active })
 }
 
+/// A transmit queue for each worker, if that is the driver's alone to say. Drivers without RSS mostly have someone at the
+/// other end who knows of a queue for each receive queue, and of no more (`net_memif` does not even say so). Workers
+/// share what there is.
+fn tx_queues(info: &PortInfo, rx_queues: u16, workers: u16) -> u16 {
+    let useful = if info.rss { workers } else { workers.min(rx_queues) };
+    useful.clamp(1, info.tx_queues_max.max(1))
+}
+
+/// Starts a port; with as many transmit as receive queues if the driver will have it no other way (`net_tap`).
 fn start(port: &mut Port, config: PortConfig, pool: Mempool) -> Result<(PortConfig, Queues), Error> {
-    let queues = port.start(&config, pool)?;
-    Ok((config, queues))
+    match port.start(&config, pool) {
+        Ok(queues) => Ok((config, queues)),
+        Err(_) if config.tx_queues != config.rx_queues => {
+            let config = PortConfig { tx_queues: config.rx_queues, ..config };
+            let queues = port.start(&config, pool)?;
+            Ok((config, queues))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The device's MTU, if it can be set at all: virtual devices take theirs from the kernel interface behind them.

@@ -195,6 +195,12 @@ impl Look {
         (self.gathered.bytes_22_26.0[i], ip_len(self.gathered.bytes_14_18.0[i]))
     }
 
+    /// How long a frame is.
+    #[inline(always)]
+    pub(super) fn frame_len(&self, i: usize) -> u32 {
+        self.gathered.len.0[i]
+    }
+
     /// Looks at a burst; answers the code that all its packets have, if they have one.
     #[inline]
     pub fn at(

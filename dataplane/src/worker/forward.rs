@@ -99,7 +99,7 @@ impl Path {
                 head[22..].copy_from_slice(&aged.to_le_bytes());
             }
             mbuf.set_tag(Kind::Forwarded as u32);
-            loads.of(*unit).packets.add(1);
+            loads.of(*unit).add(mbuf.pkt_len());
         }
         self.counters.forwarded.add(count as u64);
         path.tx.push_all(burst, look.bytes, self.lease_ok, &self.counters);
@@ -137,7 +137,7 @@ impl Path {
         let to = self.rewrite(burst, places, &onward);
         for place in places.iter().take(count).map(|p| usize::from(*p) % BURST) {
             if !matches!(onward.found[place], 0 | CARE) {
-                self.load(look.units[place]);
+                self.load(look.units[place], look.frame_len(place));
             }
         }
         match to.and_then(|to| self.ports.get_mut(usize::from(to))) {

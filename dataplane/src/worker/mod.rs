@@ -7,7 +7,7 @@
 //! | `path`, `forward`, `ask`, `cluster` | acting on packets: deliver, route, answer, the members' own frames |
 //! | `routes`, `addresses`, `transmit`, `fragment_ids` | tables, buffers and numbers of those |
 //! | `link`, `shared`, `counter`, `clock` | what other threads see and say |
-//! | `handover`, `news` | rings between the workers of a member: packets, and what was learned of neighbours |
+//! | `handover`, `lane`, `news` | rings between the workers of a member: packets to be processed, packets to be sent, what was learned of neighbours |
 //! | `setup` | making all of it from plain descriptions |
 //!
 //! Nothing here allocates, locks or calls the system per packet. (A clock is read and a burst is sent once per burst; a
@@ -22,6 +22,7 @@ mod fast;
 mod forward;
 mod fragment_ids;
 mod handover;
+mod lane;
 mod link;
 mod news;
 mod packet;

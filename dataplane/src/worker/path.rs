@@ -49,6 +49,8 @@ pub(super) struct Path {
     pub(super) large: Mempool,
     pub(super) addresses: Addresses,
     pub(super) ports: Vec<PortPath>,
+    /// Whether some port has fewer transmit queues than there are workers ([`super::lane`]).
+    pub(super) shares_queues: bool,
     pub(super) routes: Routes,
     pub(super) cache: Cache,
     pub(super) neighbours: Table<Mbuf>,
@@ -128,8 +130,8 @@ impl Path {
 
     /// Notes what a packet of ours costs.
     #[inline]
-    pub(super) fn load(&mut self, unit: Unit) {
-        self.counters.loads.of(unit).packets.add(1);
+    pub(super) fn load(&mut self, unit: Unit, bytes: u32) {
+        self.counters.loads.of(unit).add(bytes);
         self.sampled = Some(unit);
         if self.fresh.any {
             self.note_first(unit);
@@ -141,7 +143,7 @@ impl Path {
     #[inline]
     pub(super) fn charge(&mut self, cycles: u64) {
         if let Some(unit) = self.sampled.take() {
-            self.counters.loads.of(unit).cycles.add(cycles);
+            self.counters.loads.cycles(unit).add(cycles);
         }
     }
 
@@ -156,7 +158,7 @@ impl Path {
 
     /// Processes a packet of a unit of ours.
     pub(super) fn process_packet(&mut self, unit: Unit, packet: Packet) {
-        self.load(unit);
+        self.load(unit, packet.mbuf.pkt_len());
         let Packet { mbuf, port } = packet;
         let vlan = self.ports.get(usize::from(port)).and_then(|p| p.vlan);
         // It was parsed before it was steered; parsing it again is simpler than carrying the summary along.
@@ -317,6 +319,23 @@ impl Path {
 
     pub(super) fn is_sending(&self) -> bool {
         self.ports.iter().any(|p| p.tx.is_waiting())
+    }
+
+    /// Whether another worker wants something sent through this one.
+    pub(super) fn is_asked_to_send(&self) -> bool {
+        self.shares_queues && self.ports.iter().any(|p| p.tx.is_asked())
+    }
+
+    /// Takes over what other workers want sent; says how many packets that was.
+    pub(super) fn send_for_others(&mut self, lease_ok: bool) -> usize {
+        self.ports.iter_mut().map(|p| p.tx.serve(lease_ok, &self.counters)).sum()
+    }
+
+    /// Takes back from the counters what other workers could not send for this one.
+    pub(super) fn settle(&mut self) {
+        for port in &mut self.ports {
+            port.tx.settle(&self.counters);
+        }
     }
 
     /// Frees a burst, all for one reason.

@@ -67,6 +67,9 @@ impl Worker {
             self.obey_next();
         }
         self.do_what_is_due();
+        if self.path.shares_queues {
+            count += self.share_queues();
+        }
         self.send();
         let counters = &self.path.counters;
         counters.polls.add(1);
@@ -78,6 +81,16 @@ impl Worker {
             self.path.counters.poll_ns.record(self.rate.to_ns(cycles));
         }
         count
+    }
+
+    /// Takes over what workers without a transmit queue want sent.
+    fn share_queues(&mut self) -> usize {
+        self.path.settle();
+        if !self.path.is_asked_to_send() {
+            return 0;
+        }
+        let lease_ok = self.path.shared.lease_ok(self.clock.now_ns());
+        self.path.send_for_others(lease_ok)
     }
 
     fn look_at_lease(&mut self, now_ns: u64) {
@@ -219,7 +232,7 @@ impl Worker {
         }
         // Whatever came since the last round makes the sleep end at once: orders and handed-over packets by the waker,
         // frames by their level-triggered descriptors.
-        if !self.link.has_orders() && !self.handover.is_waiting() {
+        if !self.link.has_orders() && !self.handover.is_waiting() && !self.path.is_asked_to_send() {
             self.wait.wait(Some(self.until_due().min(longest)))?;
         }
         // Sleep is no work: the next round begins now.

@@ -136,12 +136,17 @@ impl Dataplane {
         let wakes: Vec<Wake> = waits.iter().map(wake_of).collect();
         let handovers = Handover::mesh(eal, &wakes)?;
         let mut news = NewsRings::mesh(workers);
+        let mut ways = Vec::new();
+        for (port, open) in ports.iter_mut().enumerate() {
+            ways.push(Transmitter::deal(eal, std::mem::take(&mut open.queues.tx), &wakes, port)?.into_iter());
+        }
         let mut made = Vec::new();
         let mut handles = Vec::new();
         for (index, (wait, handover)) in waits.into_iter().zip(handovers).enumerate() {
             let (handle, link) = link(wakes[index].clone(), wake_cluster.clone());
             let parts = Parts { eal, config, clock, index, pools: &pools, shared: &shared };
-            let mut worker = parts.worker(wait, handover, link, &mut ports)?;
+            let ways = ways.iter_mut().filter_map(Iterator::next).collect();
+            let mut worker = parts.worker(wait, handover, link, &mut ports, ways)?;
             worker.path.news = std::mem::take(&mut news[index]);
             made.push(worker);
             handles.push(handle);
@@ -194,6 +199,7 @@ impl Parts<'_> {
         handover: Handover,
         link: WorkerLink,
         ports: &mut [OpenPort],
+        ways: Vec<Transmitter>,
     ) -> Result<Worker, SetupError> {
         let config = self.config;
         let mut rx = Vec::new();
@@ -214,7 +220,7 @@ impl Parts<'_> {
             filter: Filter::new(config.scheme, config.key),
             steering: Steering::new(config.me, config.steering),
             look: Look::default(),
-            path: self.path(ports)?,
+            path: self.path(ports, ways)?,
             rx,
             link,
             handover,
@@ -237,7 +243,7 @@ impl Parts<'_> {
         mine
     }
 
-    fn path(&self, ports: &mut [OpenPort]) -> Result<Path, SetupError> {
+    fn path(&self, ports: &[OpenPort], ways: Vec<Transmitter>) -> Result<Path, SetupError> {
         let config = self.config;
         let layout = match config.large_tables {
             true => dpdk::fib::Layout::Direct { groups: config.routes_max.clamp(256, 32_768) },
@@ -251,10 +257,9 @@ impl Parts<'_> {
             timeout_cycles: dpdk::clock::Rate::of(self.eal).to_cycles(REASSEMBLY_S * 1_000_000_000),
             socket: None,
         };
-        let mut paths = Vec::new();
-        for (port, open) in ports.iter_mut().enumerate() {
-            paths.push(self.port_path(port, open)?);
-        }
+        let shares_queues = ways.iter().any(Transmitter::is_shared);
+        let paths = ports.iter().zip(ways).enumerate();
+        let paths = paths.map(|(port, (open, way))| self.port_path(port, open, way)).collect();
         Ok(Path {
             me: config.me,
             now_ns: 0,
@@ -266,6 +271,7 @@ impl Parts<'_> {
             large: self.pools.large,
             addresses: Addresses::new(&config.ports),
             ports: paths,
+            shares_queues,
             routes,
             cache: Cache::default(),
             neighbours: neighbour::Table::new(config.neighbours, config.seed ^ self.index as u64),
@@ -282,22 +288,16 @@ impl Parts<'_> {
         })
     }
 
-    fn port_path(&self, port: usize, open: &mut OpenPort) -> Result<PortPath, SetupError> {
+    fn port_path(&self, port: usize, open: &OpenPort, tx: Transmitter) -> PortPath {
         let spec = &self.config.ports[port];
-        if open.queues.tx.is_empty() {
-            // Fewer transmit queues than workers: the driver cannot be shared without a lock.
-            let error = dpdk::Error::NotSupported { what: "one transmit queue per worker: use fewer workers" };
-            return Err(OpenError { name: spec.name.clone(), device: spec.device.clone(), error }.into());
-        }
-        let queue = open.queues.tx.remove(0);
         let mac = open.mac;
-        Ok(PortPath {
+        PortPath {
             origin: Origin { mac: MacAddr(mac), vlan: spec.vlan.and_then(VlanId::new) },
             vlan: spec.vlan,
             mtu: spec.mtu,
             gate: Gate::new(mac, self.config.delivery.shared_mac(), spec.vlan.is_some()),
-            tx: Transmitter::new(queue, port),
+            tx,
             link_up: true,
-        })
+        }
     }
 }

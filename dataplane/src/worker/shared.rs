@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::counter::{Counter, Histogram};
 use crate::drop_reason::DropReason;
-use crate::unit::UNITS;
+use crate::unit::{UNITS, Unit};
 
 /// State of the whole data path. Made once, shared by all threads.
 #[derive(Debug)]
@@ -127,31 +127,52 @@ impl DropCounters {
     }
 }
 
-/// The load of each unit, rising for ever.
+/// The load of each unit, rising for ever. What each packet touches lies apart from what each round touches.
 #[derive(Debug)]
-pub struct Loads(Box<[UnitLoad; UNITS]>);
+pub struct Loads {
+    units: Box<[UnitLoad; UNITS]>,
+    cycles: Box<[Counter; UNITS]>,
+}
 
-/// One unit's load. Small, for a burst touches as many of them as it has packets.
+/// What one unit's packets came to. Small, for a burst touches as many of them as it has packets.
 #[derive(Debug, Default)]
 #[repr(align(16))]
 pub struct UnitLoad {
     /// Packets processed.
     pub packets: Counter,
-    /// Processor cycles that they took, by sampling: each round of the poll loop is charged to one of its units.
-    pub cycles: Counter,
+    /// Their bytes: the frames as they came in.
+    pub bytes: Counter,
+}
+
+impl UnitLoad {
+    /// Counts a packet.
+    #[inline]
+    pub fn add(&self, bytes: u32) {
+        self.packets.add(1);
+        self.bytes.add(bytes.into());
+    }
 }
 
 impl Default for Loads {
     fn default() -> Self {
-        Self(Box::new(std::array::from_fn(|_| UnitLoad::default())))
+        Self {
+            units: Box::new(std::array::from_fn(|_| UnitLoad::default())),
+            cycles: Box::new(std::array::from_fn(|_| Counter::default())),
+        }
     }
 }
 
 impl Loads {
-    /// One unit's load.
+    /// One unit's packets and bytes.
     #[inline]
-    pub fn of(&self, unit: crate::unit::Unit) -> &UnitLoad {
-        &self.0[unit.index() % UNITS]
+    pub fn of(&self, unit: Unit) -> &UnitLoad {
+        &self.units[unit.index() % UNITS]
+    }
+
+    /// The processor cycles that one unit took, by sampling: each round of the poll loop is charged to one of its units.
+    #[inline]
+    pub fn cycles(&self, unit: Unit) -> &Counter {
+        &self.cycles[unit.index() % UNITS]
     }
 }
 

@@ -28,7 +28,8 @@ pub(crate) const ALL: &[(&str, Scene)] = &[
     ("no lease, no word", lease),
     ("probation", probation),
     ("a thousand packets, no allocation", no_allocation),
-    ("two workers, one port's queue", two_workers),
+    ("two workers, a queue each", two_workers),
+    ("two workers, one queue", one_queue_for_two),
 ];
 
 const UNICAST: [u8; 6] = [2, 0x50, 0x48, 0, 0, 1];
@@ -83,6 +84,12 @@ fn forwards_v4(eal: &Eal) {
         assert_eq!(summary.l4(frame), &frames[0][34..]);
     }
     assert_eq!(stage.data.shared.workers[0].forwarded.get(), 6);
+    let loads = &stage.data.shared.workers[0].loads;
+    let busy: Vec<_> = Unit::all().filter(|unit| loads.of(*unit).packets.get() > 0).collect();
+    let [unit] = busy[..] else { panic!("one pair of hosts, one unit: {busy:?}") };
+    // By the careful way and by the fast one.
+    assert_eq!((loads.of(unit).packets.get(), loads.of(unit).bytes.get()), (6, 6 * frames[0].len() as u64));
+    assert!(loads.cycles(unit).get() > 0);
     stage.assert_balance();
 }
 
@@ -393,10 +400,75 @@ fn no_allocation(eal: &Eal) {
 
 /// All frames come in by one queue; each worker serves its units, and hears of neighbours that another one met.
 fn two_workers(eal: &Eal) {
-    let mut stage = Stage::with_workers(eal, Delivery::Forward, 1500, 2);
+    share_work(&mut Stage::with_workers(eal, Delivery::Forward, 1500, 2, 2));
+}
+
+/// The second worker has no queue at all: what it receives and what it sends goes through the first.
+fn one_queue_for_two(eal: &Eal) {
+    let mut stage = Stage::with_workers(eal, Delivery::Forward, 1500, 2, 1);
+    share_work(&mut stage);
+    let sent = |stage: &Stage, at: usize| stage.data.shared.workers[at].ports[INSIDE].tx_packets.get();
+    assert_eq!((sent(&stage, 0), sent(&stage, 1)), (1 + 1 + 32 + 40, 0), "one queue, one that counts");
+    // What is passed on goes before the marker that says so, from either worker.
+    stage.set_all(Mode::Relay(member(2)), true);
+    let frames = from_many_hosts(&stage);
+    stage.send_only(OUTSIDE, &frames);
+    stage.work();
+    stage.order(WorkerOrder::Steer(Order::Marker { to: member(2), token: 5 }));
+    let out = stage.collect();
+    let markers = out[OUTSIDE].iter().rev().take_while(|frame| frame[12..14] == [0x88, 0xb5]).count();
+    assert_eq!((out[OUTSIDE].len(), markers), (42, 2));
+    // The lease lapses while packets are on their way to the queue: they don't leave, and are counted once.
     stage.set_all(Mode::Mine, true);
-    let frames: Vec<_> =
-        (0..40).map(|host| udp(&stage, 30).frame(&format!("10.2.0.{}", 101 + host), "10.3.0.100")).collect();
+    let balance = |stage: &Stage| stage.data.shared.workers.iter().map(|w| w.forwarded.get()).collect::<Vec<_>>();
+    let before = balance(&stage);
+    stage.send_only(OUTSIDE, &frames);
+    stage.data.workers[0].poll_once();
+    stage.data.workers[0].poll_once();
+    stage.data.workers[1].poll_once();
+    let on_their_way = stage.data.shared.workers[1].forwarded.get() - before[1];
+    assert!(on_their_way > 8, "{on_their_way}");
+    stage.data.shared.lease_until_ns.store(1, Relaxed);
+    stage.work();
+    assert_eq!(stage.data.shared.workers[1].forwarded.get(), before[1]);
+    assert_eq!(stage.data.shared.dropped(DropReason::NoLease), on_their_way);
+    stage.assert_balance();
+    stage.collect();
+    stage.data.shared.lease_until_ns.store(u64::MAX, Relaxed);
+    // The first worker is busy elsewhere: the way to its queue fills up, and what does not fit is counted.
+    full_lane(&mut stage);
+}
+
+/// The second worker says so much in one round that its way to the queue is full when routed packets are to follow.
+fn full_lane(stage: &mut Stage) {
+    const LANE_LEN: u64 = 511;
+    let frames = from_many_hosts(stage);
+    stage.send_only(OUTSIDE, &frames);
+    stage.data.workers[0].poll_once();
+    let payload = vec![cluster::KIND_DATAGRAM].into_boxed_slice();
+    for _ in 0..600 {
+        let order = WorkerOrder::Transmit { ports: 1 << INSIDE, destination: [0xff; 6], payload: payload.clone() };
+        stage.data.handles[1].order(order).expect("the worker obeys");
+    }
+    let before = stage.data.shared.workers[1].forwarded.get();
+    stage.data.workers[1].poll_once();
+    let second = &stage.data.shared.workers[1];
+    assert_eq!(second.originated_lost.get(), 600 - LANE_LEN);
+    assert_eq!(second.forwarded.get(), before);
+    let dropped = stage.data.shared.dropped(DropReason::HandoverFull);
+    assert!(dropped > 8, "{dropped}");
+    stage.work();
+    assert_eq!(stage.collect()[INSIDE].len() as u64, LANE_LEN + 40 - dropped);
+    stage.assert_balance();
+}
+
+fn from_many_hosts(stage: &Stage) -> Vec<Vec<u8>> {
+    (0..40).map(|host| udp(stage, 30).frame(&format!("10.2.0.{}", 101 + host), "10.3.0.100")).collect()
+}
+
+fn share_work(stage: &mut Stage) {
+    stage.set_all(Mode::Mine, true);
+    let frames = from_many_hosts(stage);
     let asked = stage.exchange(OUTSIDE, &frames);
     assert_eq!(asked[INSIDE].len(), 2, "each worker asks once");
     let mac = stage.mac(INSIDE);

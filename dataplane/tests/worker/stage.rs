@@ -74,10 +74,10 @@ fn port(name: &str, device: String, role: Role, net: u8, mtu: u16, queues: u16) 
 
 impl Stage {
     pub(crate) fn new(eal: &Eal, delivery: Delivery, inside_mtu: u16) -> Self {
-        Self::with_workers(eal, delivery, inside_mtu, 1)
+        Self::with_workers(eal, delivery, inside_mtu, 1, 1)
     }
 
-    pub(crate) fn with_workers(eal: &Eal, delivery: Delivery, inside_mtu: u16, workers: u16) -> Self {
+    pub(crate) fn with_workers(eal: &Eal, delivery: Delivery, inside_mtu: u16, workers: usize, queues: u16) -> Self {
         let number = STAGES.fetch_add(1, Relaxed);
         let socket = |port| format!("phalanx-test-{}-{number}-{port}", std::process::id());
         let device = |end: &str, role: &str, port: usize| {
@@ -85,8 +85,8 @@ impl Stage {
             format!("net_memif_{end}{id},role={role},id={id},socket={},socket-abstract=yes", socket(port))
         };
         let ports = vec![
-            port("outside0", device("m", "server", 0), Role::Outside, 2, 1500, workers),
-            port("inside0", device("m", "server", 1), Role::Inside, 3, inside_mtu, workers),
+            port("outside0", device("m", "server", 0), Role::Outside, 2, 1500, queues),
+            port("inside0", device("m", "server", 1), Role::Inside, 3, inside_mtu, queues),
         ];
         let config = DataplaneConfig {
             me: member(1),
@@ -99,7 +99,7 @@ impl Stage {
                 via: Some("10.2.0.254".parse().expect("an address")),
                 port: OUTSIDE as u8,
             }],
-            workers: workers.into(),
+            workers,
             idle: Idle::Spin,
             mbufs: 1023,
             large_tables: false,
@@ -118,7 +118,7 @@ impl Stage {
         let hosts = MempoolConfig::new(format!("hosts{number}"), 511);
         let pool = Mempool::create(eal, &hosts).expect("a pool");
         POOLS.with_borrow_mut(|pools| pools.extend([data.pool, pool]));
-        let wires = (0..2).map(|at| Wire::open(eal, &device("h", "client", at), pool, workers)).collect();
+        let wires = (0..2).map(|at| Wire::open(eal, &device("h", "client", at), pool, queues)).collect();
         let mut stage = Self { data, wires, pool, version: 0 };
         stage.wait_for_links();
         // The client's end offers buffers to the server's when it first looks for frames.
