@@ -13,6 +13,7 @@ use dpdk::Eal;
 use dpdk::process::{Capability, drop_capabilities, forbid_core_dumps, lock_memory};
 use dpdk::sched::{Affinity, Class};
 use phalanx_config::Config;
+use phalanx_dataplane::filter::Filter;
 use phalanx_dataplane::unit::MemberId;
 use phalanx_dataplane::worker::{Clock, Dataplane, Worker};
 use ring::rand::SecureRandom;
@@ -179,6 +180,7 @@ impl Member {
         let desk = Desk::new(Furniture {
             config: config.clone(),
             clock,
+            filter: Filter::new(wanted.scheme, wanted.key),
             board,
             shared,
             ports,
