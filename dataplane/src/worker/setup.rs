@@ -135,7 +135,7 @@ impl Dataplane {
         let waits = (0..workers).map(|_| WaitSet::new()).collect::<dpdk::Result<Vec<_>>>()?;
         let wakes: Vec<Wake> = waits.iter().map(wake_of).collect();
         let handovers = Handover::mesh(eal, &wakes)?;
-        let mut news = NewsRings::mesh(workers);
+        let mut news = NewsRings::mesh(&wakes);
         let mut ways = Vec::new();
         for (port, open) in ports.iter_mut().enumerate() {
             ways.push(Transmitter::deal(eal, std::mem::take(&mut open.queues.tx), &wakes, port)?.into_iter());
@@ -262,6 +262,7 @@ impl Parts<'_> {
         let paths = paths.map(|(port, (open, way))| self.port_path(port, open, way)).collect();
         Ok(Path {
             me: config.me,
+            worker: self.index,
             now_ns: 0,
             lease_ok: false,
             delivery: config.delivery,

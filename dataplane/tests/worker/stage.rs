@@ -194,10 +194,15 @@ impl Stage {
         self.set(vec![mode; UNITS], answers);
     }
 
-    pub(crate) fn set(&mut self, modes: Vec<Mode>, answers: bool) {
+    /// The next view.
+    pub(crate) fn view(&mut self, modes: Vec<Mode>, answers: bool) -> View {
         self.version += 1;
         let peers = vec![Some(self.data.macs.clone()), Some(PEER_MACS.to_vec())];
-        let view = View { version: self.version, modes, answers, peers };
+        View { version: self.version, modes, answers, peers }
+    }
+
+    pub(crate) fn set(&mut self, modes: Vec<Mode>, answers: bool) {
+        let view = self.view(modes, answers);
         self.order(WorkerOrder::Steer(Order::View(view)));
         let applied = std::iter::from_fn(|| self.data.handles[0].poll_notice());
         let wanted = self.version;
