@@ -7,7 +7,6 @@
 //!
 //! The map: `problem` (messages and places) ← `read` (one table, key by key) ← `parse` (sections, then all together)
 //! → `schema` (the sound values). `defaults` has every default and bound with its reason.
-#![forbid(unsafe_code)]
 
 pub mod defaults;
 mod digest;

@@ -1,5 +1,4 @@
 //! See ARCHITECTURE.md.
-#![forbid(unsafe_code)]
 
 pub mod cli;
 pub mod cluster;

@@ -5,7 +5,6 @@
 //!
 //! One at a time: labs share the machine's processors, and members that get none look dead. Under `lab_long` the same
 //! scenarios run in all modes.
-#![forbid(unsafe_code)]
 
 #[path = "lab/formation.rs"]
 mod formation;

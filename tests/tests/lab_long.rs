@@ -1,7 +1,6 @@
 //! The partition suites in the delivery modes that CI leaves out. Needs root.
 //!
 //!     cargo test --release -p phalanx-tests --test lab_long -- --test-threads=1
-#![forbid(unsafe_code)]
 
 #[path = "lab/plans.rs"]
 mod plans;

@@ -4,7 +4,6 @@
 //!     SOAK_MINUTES=30 SOAK_SEED=1 SOAK_MODE=forward cargo test --release -p phalanx-tests --test soak -- --nocapture
 //!
 //! The same seed draws the same faults. The summary is TARGET/soak/report.json.
-#![forbid(unsafe_code)]
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
 //! The binary: everything is in the library, where tests reach it.
-#![forbid(unsafe_code)]
 
 /// Counts allocations per thread, at the cost of an addition each: how `phalanx bench` proves that packets need none.
 #[global_allocator]
