@@ -56,7 +56,7 @@ pub fn open(
     let config = PortConfig {
         rx_queues,
         tx_queues: tx_queues(&info, rx_queues, workers),
-        // Checksums of IPv4 headers are adjusted in software, which costs less than the offload's bookkeeping.
+        // Nothing that leaves has a checksum that a card could save us: see ARCHITECTURE.md, "Checksum offload".
         tx_checksums: false,
         rx_interrupts: interrupts,
         ..PortConfig::default()

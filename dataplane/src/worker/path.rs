@@ -21,7 +21,7 @@ use crate::drop_reason::DropReason;
 use crate::icmp_error::TokenBucket;
 use crate::local::{self, Origin};
 use crate::neighbour::{Action, Table};
-use crate::parse::{Summary, summarise};
+use crate::parse::{Summary, summarise, summarise_trusted};
 use crate::port::{Delivery, PortIndex};
 use crate::steer::{MarkerPart, Sink, View};
 use crate::unit::{MemberId, UNITS, Unit};
@@ -167,8 +167,9 @@ impl Path {
         self.load(unit, packet.mbuf.pkt_len());
         let Packet { mbuf, port } = packet;
         let vlan = self.ports.get(usize::from(port)).and_then(|p| p.vlan);
-        // It was parsed before it was steered; parsing it again is simpler than carrying the summary along.
-        let Ok(summary) = summarise(mbuf.data(), vlan) else {
+        // It was parsed, and its checksum found right, before it was steered; parsing it again is simpler than carrying
+        // the summary along.
+        let Ok(summary) = summarise_trusted(mbuf.data(), vlan) else {
             return self.drop_packet(mbuf, DropReason::Malformed);
         };
         match self.addresses.destination_of(&summary).map(|a| a.owner) {

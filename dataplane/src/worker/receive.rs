@@ -4,6 +4,7 @@
 //! steering engine says what becomes of it. The whole burst is looked at first ([`super::fast`]); only what is not
 //! ordinary comes through [`Worker::receive_one`].
 
+use dpdk::mbuf::ChecksumStatus;
 use dpdk::{Burst, Mbuf};
 
 use super::addresses::Owner;
@@ -12,7 +13,7 @@ use super::fast::BURST;
 use super::packet::{Packet, digest};
 use super::{Worker, handover};
 use crate::drop_reason::DropReason;
-use crate::parse::{Family, ParseDrop, Summary, summarise};
+use crate::parse::{Family, ParseDrop, Summary, summarise, summarise_trusted};
 use crate::port::PortIndex;
 use crate::steer::{Source, Verdict, code};
 use crate::unit::{MemberId, Unit};
@@ -99,7 +100,10 @@ impl Worker {
             let reason = if from == own { DropReason::OwnEcho } else { DropReason::OtherMac };
             return self.path.drop_packet(mbuf, reason);
         }
-        match summarise(frame, vlan) {
+        // A header that the card has found right is not summed up again.
+        let checked = mbuf.ip_checksum() == ChecksumStatus::Good;
+        let parsed = if checked { summarise_trusted(frame, vlan) } else { summarise(frame, vlan) };
+        match parsed {
             Err(ParseDrop::NotIp { ethertype: EtherType::CLUSTER, offset }) => {
                 self.receive_cluster(mbuf, offset, port, from);
             }
