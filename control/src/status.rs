@@ -144,12 +144,12 @@ pub struct MemberStatus {
     pub state: MemberRole,
     /// How many units it owns.
     pub units: u16,
-    /// Packets that it processed as an owner; what the answering member knows of others, 0 if nothing.
-    pub packets: u64,
-    /// Its measured load: the busiest worker's share of its time, 0 to 1.
-    pub load: f64,
-    /// Keepalives lost, smoothed, in thousandths.
-    pub loss_permille: f64,
+    /// Packets that it processed as an owner; none: only it knows.
+    pub packets: Option<u64>,
+    /// Its measured load: the busiest worker's share of its time, 0 to 1; none: only it knows.
+    pub load: Option<f64>,
+    /// Keepalives lost, smoothed, in thousandths; none: not known here (only a master judges, and only the others).
+    pub loss_permille: Option<f64>,
     /// How many losses in a row condemn it.
     pub n: u8,
     /// Its address on the cluster link.
@@ -192,6 +192,26 @@ pub struct WorkerStatus {
     pub held: u64,
     /// The longest pause between two polls since the start, in microseconds.
     pub poll_gap_max_us: f64,
+    /// How long rounds of its loop took that found packets; none: there was none yet.
+    pub poll: Option<Quantiles>,
+    /// From the poll that found a packet to its transmission; none: no packet yet.
+    pub latency: Option<Quantiles>,
+}
+
+/// How times are spread since the start, in microseconds, each within an eighth.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Quantiles {
+    /// How many were measured.
+    pub count: u64,
+    /// Half of them were no longer.
+    pub p50_us: f64,
+    /// 99 of 100.
+    pub p99_us: f64,
+    /// 999 of 1000.
+    pub p999_us: f64,
+    /// The longest.
+    pub max_us: f64,
 }
 
 /// One data port.
@@ -283,6 +303,54 @@ impl UnitsStatus {
             state: state.to_owned(),
         });
     }
+}
+
+/// What `GET /unit` on the control socket asks: a flow, in the words of `phalanx unit`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UnitQuestion {
+    /// The protocol's name or number.
+    pub proto: String,
+    /// The source, with its port if it has one.
+    pub src: String,
+    /// The destination, likewise.
+    pub dst: String,
+    /// Whether the flow passes through the cluster, rather than to it.
+    pub forwarding: bool,
+}
+
+impl UnitQuestion {
+    /// The question as the path of a request (RFC 3986 section 3.4).
+    pub fn path(&self) -> String {
+        let Self { proto, src, dst, forwarding } = self;
+        format!("/unit?proto={}&src={}&dst={}&forwarding={forwarding}", escape(proto), escape(src), escape(dst))
+    }
+}
+
+/// All but the characters that mean nothing in a URI (RFC 3986 section 2.3).
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(char::from(byte)),
+            byte => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+/// The answer to `GET /unit`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UnitAnswer {
+    /// The flow's unit, by the cluster's scheme and key.
+    pub unit: u16,
+    /// The scheme: `steered`, `classic`.
+    pub scheme: String,
+    /// Who owns the unit; none: nobody.
+    pub owner: Option<MemberName>,
+    /// Who would take over, in that order.
+    pub backups: Vec<MemberName>,
 }
 
 /// The answer to `POST /drain`.

@@ -9,6 +9,8 @@
 
 #[path = "lab/formation.rs"]
 mod formation;
+#[path = "lab/guests.rs"]
+mod guests;
 #[path = "lab/operation.rs"]
 mod operation;
 #[path = "lab/packets.rs"]
@@ -17,3 +19,9 @@ mod packets;
 mod partitions;
 #[path = "lab/plans.rs"]
 mod plans;
+#[path = "lab/revocation.rs"]
+mod revocation;
+#[path = "lab/routes.rs"]
+mod routes;
+#[path = "lab/tool.rs"]
+mod tool;

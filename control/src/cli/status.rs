@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::status::Status;
+use crate::status::{Quantiles, Status};
 
 use super::table::columns;
 use super::target::{self, Target};
@@ -105,6 +105,8 @@ fn render(status: &Status) -> String {
     text.push_str(&members(status));
     text.push('\n');
     text.push_str(&ports(status));
+    text.push('\n');
+    text.push_str(&workers(status));
     let _ = writeln!(text, "\n{}", packets(status));
     for (reason, count) in status.drops.iter().filter(|(_, count)| **count > 0) {
         let _ = writeln!(text, "  dropped {count}: {reason}");
@@ -120,6 +122,11 @@ fn words(line: &[&str]) -> Vec<String> {
     line.iter().map(ToString::to_string).collect()
 }
 
+/// A figure, or a dash for what the answering member does not know.
+fn known<T>(figure: Option<T>, show: impl FnOnce(T) -> String) -> String {
+    figure.map_or_else(|| "-".to_owned(), show)
+}
+
 fn members(status: &Status) -> String {
     let mut rows = vec![words(&["ID", "MEMBER", "STATE", "UNITS", "LOAD", "LOSS", "N", "HEARD", "PORTS", "ADDRESS"])];
     for member in &status.members {
@@ -128,10 +135,10 @@ fn members(status: &Status) -> String {
             member.name.clone(),
             member.state.as_str().to_owned(),
             member.units.to_string(),
-            format!("{:.1} %", member.load * 100.0),
-            format!("{:.1} ‰", member.loss_permille),
+            known(member.load, |load| format!("{:.1} %", load * 100.0)),
+            known(member.loss_permille, |loss| format!("{loss:.1} ‰")),
             member.n.to_string(),
-            format!("{:.0} ms", member.heard_ms),
+            known((member.id != status.member.id).then_some(member.heard_ms), |ms| format!("{ms:.0} ms")),
             if member.ports_ok { "ok" } else { "DOWN" }.to_owned(),
             member.address.clone(),
         ]);
@@ -155,6 +162,32 @@ fn ports(status: &Status) -> String {
     columns(&rows)
 }
 
+/// Two lines a worker: what its loop's rounds took, and how long packets were here.
+fn workers(status: &Status) -> String {
+    let mut rows =
+        vec![words(&["WORKER", "CORE", "RX PACKETS", "BUSY", "MICROSECONDS", "P50", "P99", "P99.9", "MAX", "COUNT"])];
+    for worker in &status.workers {
+        let figures = |times: Option<Quantiles>| {
+            let us = |figure: fn(&Quantiles) -> f64| known(times.as_ref(), |times| format!("{:.1}", figure(times)));
+            let count = known(times.as_ref(), |times| times.count.to_string());
+            [us(|it| it.p50_us), us(|it| it.p99_us), us(|it| it.p999_us), us(|it| it.max_us), count]
+        };
+        let mut row = vec![
+            worker.index.to_string(),
+            known(worker.core, |core| core.to_string()),
+            worker.packets.to_string(),
+            format!("{:.1} %", worker.busy * 100.0),
+            "poll loop".to_owned(),
+        ];
+        row.extend(figures(worker.poll));
+        rows.push(row);
+        let mut row = words(&["", "", "", "", "latency"]);
+        row.extend(figures(worker.latency));
+        rows.push(row);
+    }
+    columns(&rows)
+}
+
 fn packets(status: &Status) -> String {
     let c = &status.counters;
     format!(
@@ -166,7 +199,7 @@ fn packets(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{Event, MemberName, MemberRole, MemberStatus, PortStatus};
+    use crate::status::{Event, MemberName, MemberRole, MemberStatus, PortStatus, WorkerStatus};
 
     #[test]
     fn people_see_who_is_master_and_what_is_broken() {
@@ -175,6 +208,8 @@ mod tests {
         status.members =
             vec![MemberStatus { id: 2, name: "m2".into(), state: MemberRole::Master, ..MemberStatus::default() }];
         status.ports = vec![PortStatus { name: "outside0".into(), ..PortStatus::default() }];
+        let latency = Quantiles { count: 9, p50_us: 12.5, p99_us: 40.0, p999_us: 80.25, max_us: 1000.0 };
+        status.workers = vec![WorkerStatus { latency: Some(latency), ..WorkerStatus::default() }];
         status.drops.insert("ttl_exceeded".into(), 7);
         status.drops.insert("not_owned".into(), 0);
         status.events =
@@ -183,6 +218,10 @@ mod tests {
         for part in ["master m2", "LOST", "DOWN", "dropped 7: ttl_exceeded", "event 8", "event 4"] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }
+        let line = |word| text.lines().find(|line| line.contains(word)).map(|line| line.split_whitespace().collect());
+        assert_eq!(line("latency"), Some(vec!["latency", "12.5", "40.0", "80.2", "1000.0", "9"]), "{text}");
+        assert_eq!(line("poll loop"), Some(vec!["0", "-", "0", "0.0", "%", "poll", "loop", "-", "-", "-", "-", "-"]));
+        assert_eq!(line("2   m2"), Some(vec!["2", "m2", "master", "0", "-", "-", "0", "0", "ms", "DOWN"]), "{text}");
         assert!(!text.contains("not_owned") && !text.contains("event 3"), "{text}");
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use phalanx_config::{Config, defaults};
 
-use crate::status::Status;
+use crate::status::{Status, UnitAnswer, UnitQuestion};
 
 use super::client::{self, ClientError};
 
@@ -39,7 +39,7 @@ pub(super) enum TargetError {
     #[error("the member answers {0} to {1}; its log may say why")]
     Refused(u16, &'static str),
     /// It answers nonsense.
-    #[error("the member's status cannot be read: {0}; is it of another version?")]
+    #[error("the member's answer cannot be read: {0}; is it of another version?")]
     Json(#[from] serde_json::Error),
 }
 
@@ -57,11 +57,17 @@ impl Target {
         if let Some(config) = self.configuration()? {
             return Ok(config.management.socket);
         }
-        only_socket(Path::new(defaults::SOCKET_DIR))
+        only_socket(socket_folder())
     }
 }
 
-fn only_socket(folder: &Path) -> Result<PathBuf, TargetError> {
+/// Where members put their control sockets unless told otherwise.
+pub(super) fn socket_folder() -> &'static Path {
+    Path::new(defaults::SOCKET_DIR)
+}
+
+/// The only control socket in a folder.
+pub(super) fn only_socket(folder: &Path) -> Result<PathBuf, TargetError> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut sockets: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "sock")).collect();
     sockets.sort();
@@ -84,6 +90,15 @@ pub(super) fn status(socket: &Path) -> Result<(String, Status), TargetError> {
     }
     let status = serde_json::from_slice(&answer.body)?;
     Ok((String::from_utf8_lossy(&answer.body).into_owned(), status))
+}
+
+/// A flow's unit, by the word of a member.
+pub(super) fn unit(socket: &Path, question: &UnitQuestion) -> Result<UnitAnswer, TargetError> {
+    let answer = client::ask(socket, "GET", &question.path())?;
+    if answer.code != 200 {
+        return Err(TargetError::Refused(answer.code, "GET /unit"));
+    }
+    Ok(serde_json::from_slice(&answer.body)?)
 }
 
 #[cfg(test)]

@@ -182,7 +182,7 @@ impl Core {
         match notice {
             Notice::Applied { version, logs } => self.handle_applied(now, version, logs),
             Notice::Unassigned(unit) => self.assign_on_demand(now, unit),
-            Notice::Marker { from, token } => self.handle_marker(from, token),
+            Notice::Marker { from, token, .. } => self.handle_marker(from, token),
         }
         self.finish(now);
     }

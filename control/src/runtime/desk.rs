@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam::channel::Sender;
 use phalanx_config::Config;
+use phalanx_dataplane::filter::Filter;
 use phalanx_dataplane::unit::Unit;
 use phalanx_dataplane::worker::{Clock, Shared};
 
@@ -27,6 +28,8 @@ struct Busy {
 pub(super) struct Desk {
     config: Config,
     clock: Clock,
+    /// What the workers find units with.
+    pub(super) filter: Filter,
     board: Arc<Board>,
     shared: Arc<Shared>,
     ports: Vec<dpdk::Port>,
@@ -44,6 +47,7 @@ pub(super) struct Desk {
 pub(super) struct Furniture {
     pub(super) config: Config,
     pub(super) clock: Clock,
+    pub(super) filter: Filter,
     pub(super) board: Arc<Board>,
     pub(super) shared: Arc<Shared>,
     pub(super) ports: Vec<dpdk::Port>,
@@ -57,10 +61,26 @@ pub(super) struct Furniture {
 
 impl Desk {
     pub(super) fn new(furniture: Furniture) -> Self {
-        let Furniture { config, clock, board, shared, ports, macs, pool, commands, waker, logging, rate } = furniture;
+        let Furniture { config, clock, filter, board, shared, ports, macs, pool, commands, waker, logging, rate } =
+            furniture;
         let busy = shared.workers.iter().map(|_| Busy::default()).collect();
         let sampled_ns = AtomicU64::new(clock.now_ns());
-        Self { config, clock, board, shared, ports, macs, pool, commands, waker, logging, rate, busy, sampled_ns }
+        Self {
+            config,
+            clock,
+            filter,
+            board,
+            shared,
+            ports,
+            macs,
+            pool,
+            commands,
+            waker,
+            logging,
+            rate,
+            busy,
+            sampled_ns,
+        }
     }
 
     /// Answers a question from the present state; none before the cluster thread's first round.

@@ -1,7 +1,8 @@
-//! HTTP on the management thread: `/metrics`, `/health`, `/status`, and on the unix socket alone `POST /drain`.
+//! HTTP on the management thread: `/metrics`, `/health`, `/status`, and on the unix socket alone `/unit` and `POST /drain`.
 //!
 //! The unix socket belongs to its owner (mode 0600); whoever can open it may do what an operator may. The TCP side only
-//! answers questions.
+//! answers questions, and not the one for a flow's unit: who could ask that freely could find the flows that all meet in
+//! one member, which is what the steered filter's key is there to prevent.
 
 use std::fs;
 use std::io;
@@ -9,17 +10,18 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use phalanx_dataplane::filter::Flow;
 use tokio::net::UnixListener;
 
 use super::desk::Desk;
 use super::member::Command;
 use super::metrics;
-use crate::status::DrainAnswer;
+use crate::status::{DrainAnswer, UnitQuestion};
 
 /// What anyone may ask.
 pub(super) fn questions(desk: Arc<Desk>) -> Router {
@@ -32,7 +34,8 @@ pub(super) fn questions(desk: Arc<Desk>) -> Router {
 
 /// What an operator on this machine may ask and order.
 pub(super) fn orders(desk: Arc<Desk>) -> Router {
-    questions(Arc::clone(&desk)).merge(Router::new().route("/drain", post(drain)).with_state(desk))
+    let more = Router::new().route("/unit", get(unit)).route("/drain", post(drain));
+    questions(Arc::clone(&desk)).merge(more.with_state(desk))
 }
 
 /// Opens the unix socket, for its owner only. What an earlier process left behind is replaced; a live one is not.
@@ -78,6 +81,17 @@ async fn metrics_text(State(desk): State<Arc<Desk>>) -> Response {
     }
 }
 
+async fn unit(State(desk): State<Arc<Desk>>, Query(question): Query<UnitQuestion>) -> Response {
+    let flow = match Flow::parse(&question.proto, &question.src, &question.dst) {
+        Ok(flow) => flow,
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    };
+    match desk.look(|sources| Json(sources.unit(&desk.filter, &flow, question.forwarding)).into_response()) {
+        Some(answer) => answer,
+        None => starting(),
+    }
+}
+
 async fn drain(State(desk): State<Arc<Desk>>) -> Response {
     let units = desk.look(|sources| sources.posted.core.table.units_of(sources.posted.core.id).count());
     let units = u16::try_from(units.unwrap_or(0)).unwrap_or(u16::MAX);
@@ -92,4 +106,23 @@ async fn drain(State(desk): State<Arc<Desk>>) -> Response {
 
 fn starting() -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_for_a_unit_survives_the_way() {
+        let asked = UnitQuestion {
+            proto: "tcp".into(),
+            src: "[2001:db8::7]:4711".into(),
+            dst: "a+b&c= %".into(),
+            forwarding: true,
+        };
+        let Query(read) = Query::<UnitQuestion>::try_from_uri(&asked.path().parse().unwrap()).unwrap();
+        assert_eq!(read, asked);
+        let Query(none) = Query::<UnitQuestion>::try_from_uri(&"/unit".parse().unwrap()).unwrap();
+        assert!(Flow::parse(&none.proto, &none.src, &none.dst).is_err());
+    }
 }

@@ -1,9 +1,13 @@
-//! Several workers, one voice: the cluster core hears of a view only when all workers obey it.
+//! Several workers, one voice: the cluster core hears of a view only when all workers obey it, and of a member's marker
+//! only when every worker of that member has sent its part by every port.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use phalanx_dataplane::steer::Notice;
-use phalanx_dataplane::unit::Unit;
+use phalanx_dataplane::steer::{MarkerPart, Notice};
+use phalanx_dataplane::unit::{MemberId, Unit};
+
+/// Markers of which parts may be missing. Those that never become whole give way to newer ones.
+const MARKERS_MAX: usize = 32;
 
 type Logs = BTreeMap<Unit, Option<Vec<u32>>>;
 
@@ -16,16 +20,33 @@ pub(super) struct Merge {
     told: u64,
     /// Digest logs by the view with which they ended.
     logs: BTreeMap<u64, Logs>,
+    /// Markers on their way, oldest first.
+    markers: VecDeque<Marker>,
+}
+
+/// What has come of a marker.
+#[derive(Clone, Debug)]
+struct Marker {
+    from: MemberId,
+    token: u64,
+    parts: BTreeSet<MarkerPart>,
 }
 
 impl Merge {
     pub(super) fn new(workers: usize) -> Self {
-        Self { obeyed: vec![0; workers], told: 0, logs: BTreeMap::new() }
+        Self { obeyed: vec![0; workers], told: 0, logs: BTreeMap::new(), markers: VecDeque::new() }
     }
 
     /// Takes in what a worker says; what the core is to hear, if anything.
     pub(super) fn take(&mut self, worker: usize, notice: Notice) -> Option<Notice> {
-        let Notice::Applied { version, logs } = notice else { return Some(notice) };
+        let (version, logs) = match notice {
+            Notice::Applied { version, logs } => (version, logs),
+            Notice::Marker { from, token, part } => {
+                let whole = self.collect(from, token, part);
+                return whole.then_some(Notice::Marker { from, token, part: MarkerPart::WHOLE });
+            }
+            Notice::Unassigned(_) => return Some(notice),
+        };
         let slot = self.obeyed.get_mut(worker)?;
         *slot = version.max(*slot);
         let kept = self.logs.entry(version).or_default();
@@ -43,6 +64,27 @@ impl Merge {
             add(&mut logs, unit, digests);
         }
         Some(Notice::Applied { version: all, logs: logs.into_iter().collect() })
+    }
+}
+
+impl Merge {
+    /// Whether this part makes a marker whole.
+    fn collect(&mut self, from: MemberId, token: u64, part: MarkerPart) -> bool {
+        let known = self.markers.iter().position(|marker| marker.from == from && marker.token == token);
+        let at = known.unwrap_or_else(|| {
+            if self.markers.len() >= MARKERS_MAX {
+                self.markers.pop_front();
+            }
+            self.markers.push_back(Marker { from, token, parts: BTreeSet::new() });
+            self.markers.len() - 1
+        });
+        let Some(marker) = self.markers.get_mut(at) else { return false };
+        marker.parts.insert(part);
+        let whole = marker.parts.iter().filter(|other| other.of() == part.of()).count() == usize::from(part.of());
+        if whole {
+            self.markers.remove(at);
+        }
+        whole
     }
 }
 
@@ -85,6 +127,26 @@ mod tests {
         assert_eq!(merge.take(2, applied(1, &[(3, Some(&[4]))])), Some(applied(1, &all)));
         assert_eq!(merge.take(2, applied(2, &[])), Some(applied(2, &[(3, Some(&[5, 3])), (4, Some(&[6]))])));
         assert!(merge.logs.is_empty());
+    }
+
+    #[test]
+    fn a_marker_is_told_when_every_worker_has_sent_its_part_by_every_port() {
+        let mut merge = Merge::new(2);
+        let from = MemberId::new(3).unwrap();
+        let part = |index, of| MarkerPart::new(index, of).unwrap();
+        let marker = |token, part| Notice::Marker { from, token, part };
+        let whole = |token| Some(marker(token, MarkerPart::WHOLE));
+        assert_eq!(merge.take(0, marker(7, MarkerPart::WHOLE)), whole(7));
+        for (worker, index) in [(0, 0), (1, 2), (0, 2), (1, 3)] {
+            assert_eq!(merge.take(worker, marker(8, part(index, 4))), None);
+        }
+        // The next one begins before this one ends.
+        assert_eq!(merge.take(0, marker(9, part(0, 2))), None);
+        assert_eq!(merge.take(1, marker(8, part(1, 4))), whole(8));
+        assert_eq!(merge.take(1, marker(9, part(1, 2))), whole(9));
+        // Those that never become whole are forgotten in the end.
+        (10..1000).for_each(|token| assert_eq!(merge.take(0, marker(token, part(0, 2))), None));
+        assert_eq!(merge.markers.len(), MARKERS_MAX);
     }
 
     #[test]

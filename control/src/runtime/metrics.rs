@@ -219,7 +219,7 @@ fn members(page: &mut Page, sources: &Sources<'_>) {
         }
     };
     each("phalanx_member_heard_seconds", &|seen| seen.heard_at.map_or(0.0, |at| sources.now.since(at).0 as f64 / 1e9));
-    each("phalanx_member_loss_ratio", &|seen| f64::from(seen.loss_permille) / 1000.0);
+    each("phalanx_member_loss_ratio", &|seen| sources.loss_permille(seen).map_or(f64::NAN, |loss| loss / 1000.0));
     each("phalanx_member_fit", &|seen| f64::from(u8::from(seen.fit)));
     each("phalanx_member_units", &|seen| core.table.units_of(seen.member.id).count() as f64);
 }

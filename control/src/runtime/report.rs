@@ -6,14 +6,16 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use phalanx_config::Config;
 use phalanx_dataplane::drop_reason::DropReason;
+use phalanx_dataplane::filter::{Filter, Flow};
 use phalanx_dataplane::steer::Mode;
 use phalanx_dataplane::unit::{MemberId, Unit};
-use phalanx_dataplane::worker::{Shared, WorkerShared};
+use phalanx_dataplane::worker::{Histogram, Shared, WorkerShared};
 
 use super::board::Posted;
 use crate::cluster::{Owner, Seen, Standing, Time};
 use crate::status::{
-    MemberName, MemberRole, MemberStatus, PacketTotals, PortStatus, QuorumStatus, Status, WorkerStatus,
+    MemberName, MemberRole, MemberStatus, PacketTotals, PortStatus, Quantiles, QuorumStatus, Status, UnitAnswer,
+    WorkerStatus,
 };
 
 /// Everything that an answer is made of.
@@ -86,6 +88,20 @@ impl Sources<'_> {
         status
     }
 
+    /// A flow's unit and who is there for it.
+    pub(super) fn unit(&self, filter: &Filter, flow: &Flow, forwarding: bool) -> UnitAnswer {
+        let core = &self.posted.core;
+        let unit = filter.unit_of_flow(flow, forwarding);
+        let named = |id: MemberId| MemberName { id: id.number(), name: self.name_of(id) };
+        let owner = if let Owner::Member(owner) = core.table.owner(unit) { Some(named(owner)) } else { None };
+        let members: Vec<MemberId> = core.members.iter().map(|seen| seen.member.id).collect();
+        let backups = match &owner {
+            Some(_) => core.table.backups(unit, &members).into_iter().map(named).collect(),
+            None => Vec::new(),
+        };
+        UnitAnswer { unit: unit.number(), scheme: self.config.cluster.scheme.to_string(), owner, backups }
+    }
+
     /// What this member is, in the operator's words.
     pub(super) fn role(&self) -> MemberRole {
         let core = &self.posted.core;
@@ -146,14 +162,21 @@ impl Sources<'_> {
                 _ => MemberRole::Member,
             },
             units: u16::try_from(core.table.units_of(id).count()).unwrap_or(u16::MAX),
-            packets: if me { self.own_packets() } else { 0 },
-            load: if me { self.busy.iter().copied().fold(0.0, f64::max) } else { 0.0 },
-            loss_permille: f64::from(seen.loss_permille),
+            packets: me.then(|| self.own_packets()),
+            load: me.then(|| self.busy.iter().copied().fold(0.0, f64::max)),
+            loss_permille: self.loss_permille(seen),
             n: core.losses,
             address: seen.contact.as_ref().map(|contact| contact.address.to_string()).unwrap_or_default(),
             ports_ok: seen.fit,
             heard_ms: seen.heard_at.map_or(0.0, |at| self.now.since(at).0 as f64 / 1e6),
         }
+    }
+
+    /// How many of a member's keepalives are lost, if this member counts them: the master those of the others.
+    pub(super) fn loss_permille(&self, seen: &Seen) -> Option<f64> {
+        let core = &self.posted.core;
+        let counts = core.standing == Standing::Leading && seen.member.id != core.id;
+        counts.then(|| f64::from(seen.loss_permille))
     }
 
     /// The name that a member introduced itself with.
@@ -177,6 +200,8 @@ impl Sources<'_> {
             busy: self.busy.get(index).copied().unwrap_or(0.0),
             held: worker.held.get(),
             poll_gap_max_us: worker.poll_ns.snapshot().last().map_or(0.0, |(ns, _)| *ns as f64 / 1e3),
+            poll: quantiles(&worker.poll_ns),
+            latency: quantiles(&worker.latency_ns),
         };
         self.shared.workers.iter().enumerate().map(worker).collect()
     }
@@ -225,6 +250,19 @@ impl Sources<'_> {
 
 fn count(number: usize) -> u8 {
     u8::try_from(number).unwrap_or(u8::MAX)
+}
+
+/// A histogram in five figures; none if nothing was measured.
+fn quantiles(histogram: &Histogram) -> Option<Quantiles> {
+    let hdr = histogram.to_hdr().filter(|hdr| !hdr.is_empty())?;
+    let us = |ns: u64| ns as f64 / 1e3;
+    Some(Quantiles {
+        count: hdr.len(),
+        p50_us: us(hdr.value_at_quantile(0.5)),
+        p99_us: us(hdr.value_at_quantile(0.99)),
+        p999_us: us(hdr.value_at_quantile(0.999)),
+        max_us: us(hdr.max()),
+    })
 }
 
 /// What is the matter with a unit, as this member's workers were told.
@@ -289,13 +327,59 @@ pub(super) mod tests {
         assert_eq!((status.role, status.master, status.term), (MemberRole::Master, Some(2), 1));
         assert_eq!((status.units.total, status.units.assigned, status.units.own), (1024, 1024, 1024));
         assert_eq!(status.units.ranges.len(), 1);
-        assert_eq!((status.members.len(), status.members[0].units, status.members[0].load), (1, 1024, 0.25));
+        assert_eq!((status.members.len(), status.members[0].units, status.members[0].load), (1, 1024, Some(0.25)));
         assert_eq!((status.quorum.rule.as_str(), status.quorum.of, status.quorum.heard), ("majority", 1, 1));
         assert_eq!(status.ports[0].rx_missed, 4);
         assert_eq!(status.drops.get("no_lease"), Some(&3));
         let PacketTotals { received, forwarded, relayed, delivered, dropped, held } = status.counters;
         assert_eq!(received, forwarded + relayed + delivered + dropped + held);
         assert!(status.lease_ms > 0.0 && status.detection_ms == 30.0);
+    }
+
+    #[test]
+    fn a_flows_unit_is_that_of_the_workers() {
+        use phalanx_dataplane::filter::Scheme;
+        let flow = Flow::parse("udp", "[2001:db8::7]:53", "[2001:db8:2::10]:53").unwrap();
+        let filter = Filter::new(Scheme::Steered, [7; 16]);
+        let answer = with_sources(|sources| sources.unit(&filter, &flow, true));
+        assert_eq!(answer.unit, filter.unit_of_flow(&flow, true).number());
+        assert_eq!(answer.owner, Some(MemberName { id: 2, name: "m2".into() }));
+        assert_eq!((answer.scheme.as_str(), answer.backups.len()), ("steered", 0));
+    }
+
+    #[test]
+    fn each_workers_times_are_told_in_quantiles() {
+        with_sources(|sources| {
+            let worker = &sources.shared.workers[0];
+            (0..980).for_each(|_| worker.latency_ns.record(10_000));
+            (0..19).for_each(|_| worker.latency_ns.record(200_000));
+            worker.latency_ns.record(3_000_000);
+            let status = sources.status();
+            let told = status.workers[0].latency.unwrap();
+            let near = |us: f64, expected: f64| (expected * 0.87..=expected * 1.02).contains(&us);
+            assert_eq!(told.count, 1000);
+            assert!(near(told.p50_us, 10.0) && near(told.p99_us, 200.0) && near(told.p999_us, 200.0), "{told:?}");
+            assert!(near(told.max_us, 3000.0), "{told:?}");
+            assert_eq!(status.workers[0].poll, None);
+        });
+    }
+
+    #[test]
+    fn what_only_others_know_is_not_told() {
+        with_sources(|sources| {
+            let me = sources.posted.core.members[0].clone();
+            let mut other = Seen { loss_permille: 17, ..me.clone() };
+            other.member.id = MemberId::new(3).unwrap();
+            let seen = sources.member(&other);
+            assert_eq!((seen.packets, seen.load, seen.loss_permille), (None, None, Some(17.0)));
+            let own = sources.member(&me);
+            assert_eq!((own.packets, own.load, own.loss_permille), (Some(0), Some(0.25), None));
+            let mut core = sources.posted.core.clone();
+            core.standing = Standing::Following;
+            let posted = Posted { core, ..sources.posted.clone() };
+            let follower = Sources { posted: &posted, ..*sources };
+            assert_eq!(follower.member(&other).loss_permille, None);
+        });
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 
 use super::digests::{Copies, DigestLog, DigestPool};
 use super::hold::{Held, HeldQueue, HoldPool};
-use super::{Limits, Mode, Notice, Source, Verdict};
+use super::{Limits, MarkerPart, Mode, Notice, Source, Verdict};
 use crate::drop_reason::DropReason;
 use crate::unit::{MemberId, UNITS, Unit};
 
@@ -111,9 +111,9 @@ impl<P> Steering<P> {
         self.notices.pop_front()
     }
 
-    /// Notes that a member's marker arrived. Whatever that member passed on before it has been steered already.
-    pub fn marker_arrived(&mut self, from: MemberId, token: u64) {
-        self.notices.push_back(Notice::Marker { from, token });
+    /// Notes that a member's marker arrived, or a part of it. Whatever was passed on before it has been steered already.
+    pub fn marker_arrived(&mut self, from: MemberId, token: u64, part: MarkerPart) {
+        self.notices.push_back(Notice::Marker { from, token, part });
     }
 
     /// What becomes of a packet of `unit`. `digest` names the packet's content as it came from the wire and is asked

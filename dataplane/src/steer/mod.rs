@@ -129,13 +129,42 @@ pub enum Notice {
     },
     /// A packet of an unassigned unit came by.
     Unassigned(Unit),
-    /// A member's marker arrived.
+    /// A member's marker arrived, or a part of it.
     Marker {
         /// Who sent it.
         from: MemberId,
         /// Its token.
         token: u64,
+        /// Which part this is. The runtime collects them, and tells the core when it has all.
+        part: MarkerPart,
     },
+}
+
+/// One of the frames that are a marker together: each worker sends one by each port, behind what it passed on there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct MarkerPart {
+    index: u16,
+    of: u16,
+}
+
+impl MarkerPart {
+    /// A marker that needs no other part.
+    pub const WHOLE: Self = Self { index: 0, of: 1 };
+
+    /// Part `index`, counted from 0, `of` so many.
+    pub const fn new(index: u16, of: u16) -> Option<Self> {
+        if index < of { Some(Self { index, of }) } else { None }
+    }
+
+    /// Its place among the parts, from 0.
+    pub const fn index(self) -> u16 {
+        self.index
+    }
+
+    /// How many parts there are.
+    pub const fn of(self) -> u16 {
+        self.of
+    }
 }
 
 /// How a packet reached this member.

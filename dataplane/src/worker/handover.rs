@@ -15,10 +15,12 @@ use crate::unit::Unit;
 /// Packets that a ring holds.
 const RING_LEN: u32 = 1023;
 
-/// The worker that serves a unit.
+/// The worker that serves a unit. Mixed first: masters deal units out in turn, so a member's own are often every other
+/// one, or every third.
 #[inline]
 pub fn worker_of(unit: Unit, workers: usize) -> usize {
-    usize::from(unit.number()) % workers.max(1)
+    let mixed = u32::from(unit.number()).wrapping_mul(0x9e37_79b1);
+    ((u64::from(mixed) * workers as u64) >> 32) as usize
 }
 
 /// What wakes another worker.
@@ -107,6 +109,28 @@ impl Outlet {
         counters.drops.add(DropReason::HandoverFull, lost);
         if sent > 0 {
             (self.wake)();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_share_whatever_a_member_is_dealt() {
+        for (workers, members) in (1..=8).flat_map(|workers| (1..=8).map(move |members| (workers, members))) {
+            for member in 0..members {
+                let dealt = || Unit::all().filter(|unit| unit.index() % members == member);
+                let fair = dealt().count() / workers;
+                for worker in 0..workers {
+                    let share = dealt().filter(|unit| worker_of(*unit, workers) == worker).count();
+                    assert!(
+                        share.abs_diff(fair) <= fair / 4 + 2,
+                        "{share} for {worker} of {workers}, {member} of {members}"
+                    );
+                }
+            }
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::local::{self, Origin};
 use crate::neighbour::{Action, Table};
 use crate::parse::{Summary, summarise};
 use crate::port::{Delivery, PortIndex};
-use crate::steer::{Sink, View};
+use crate::steer::{MarkerPart, Sink, View};
 use crate::unit::{MemberId, UNITS, Unit};
 use crate::wire::{EtherType, MacAddr};
 
@@ -39,6 +39,8 @@ pub(super) struct PortPath {
 
 pub(super) struct Path {
     pub(super) me: MemberId,
+    /// Which worker this is.
+    pub(super) worker: usize,
     pub(super) now_ns: u64,
     pub(super) lease_ok: bool,
     pub(super) delivery: Delivery,
@@ -105,6 +107,10 @@ impl Path {
     pub(super) fn is_from_host(&self, frame: &[u8]) -> bool {
         let from: Option<[u8; 6]> = crate::wire::bytes::array(frame, 6);
         from.is_some_and(|mac| self.member_filter & member_bit(mac) == 0)
+    }
+
+    fn has_link(&self, port: usize) -> bool {
+        self.ports.get(port).is_some_and(|path| path.link_up)
     }
 
     /// The member whose port has this hardware address.
@@ -360,12 +366,19 @@ impl Sink<Packet> for Path {
 
     fn marker(&mut self, to: MemberId, token: u64) {
         let Some(Some(macs)) = self.peers.get(to.index()).cloned() else { return };
-        for (port, mac) in macs.into_iter().enumerate() {
-            if let Some(path) = self.ports.get_mut(port) {
+        // A port without a link carried nothing, and would keep the receiver waiting for its part.
+        let up: Vec<_> = macs.into_iter().enumerate().filter(|(port, _)| self.has_link(*port)).collect();
+        let of = up.len() * self.shared.workers.len();
+        for (rank, (port, mac)) in up.iter().enumerate() {
+            let index = self.worker * up.len() + rank;
+            let part = u16::try_from(index).ok().zip(u16::try_from(of).ok());
+            let Some(part) = part.and_then(|(index, of)| MarkerPart::new(index, of)) else { return };
+            if let Some(path) = self.ports.get_mut(*port) {
                 // Whatever was passed on goes first.
                 path.tx.flush(self.lease_ok, &self.counters);
-                self.say_to_members(port as PortIndex, MacAddr(mac), &super::cluster::marker(token, self.me));
             }
+            let marker = super::cluster::marker(token, self.me, part);
+            self.say_to_members(*port as PortIndex, MacAddr(*mac), &marker);
         }
     }
 }

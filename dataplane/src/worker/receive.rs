@@ -50,7 +50,13 @@ impl Worker {
                     places[ours.len()] = i as u8;
                     drop(ours.push(mbuf));
                 }
-                relay if fast && relay & code::RELAY != 0 && self.path.is_from_host(mbuf.data()) => {
+                // By the worker that the unit is for, and no other: that one may still hold earlier packets of the unit.
+                relay
+                    if fast
+                        && relay & code::RELAY != 0
+                        && self.serves(self.look.units[i])
+                        && self.path.is_from_host(mbuf.data()) =>
+                {
                     self.pass_on_fast(relay, Packet { mbuf, port });
                 }
                 _ => {
@@ -171,11 +177,11 @@ impl Worker {
         let refused = match cluster::read(payload) {
             None => Some(DropReason::ClusterMalformed),
             Some(_) if !self.cluster_frames.allow(now_ns) => Some(DropReason::ClusterRateLimited),
-            Some(Content::Marker { from: member, token }) => {
+            Some(Content::Marker { from: member, token, part }) => {
                 // Only from where that member's port is: the token itself is the core's to judge.
                 let known = self.path.member_at(from, port) == Some(member);
                 if known {
-                    self.steering.marker_arrived(member, token);
+                    self.steering.marker_arrived(member, token, part);
                 }
                 (!known).then_some(DropReason::ClusterMalformed)
             }

@@ -188,6 +188,8 @@ impl Worker {
         self.watch_links();
         while self.link.has_room() {
             let Some(notice) = self.steering.poll_notice() else { break };
+            // What a marker came behind must be on its way to the worker that serves it before anyone hears of the marker.
+            self.handover.flush(&self.path.counters);
             self.link.tell(notice);
         }
     }

@@ -115,6 +115,8 @@ pub struct Dataplane {
     pub macs: Vec<[u8; 6]>,
     /// The pool of packet buffers, for checks of leaks.
     pub pool: Mempool,
+    /// What an operator should know: what the devices do otherwise than the configuration says.
+    pub warnings: Vec<String>,
 }
 
 impl Dataplane {
@@ -135,7 +137,7 @@ impl Dataplane {
         let waits = (0..workers).map(|_| WaitSet::new()).collect::<dpdk::Result<Vec<_>>>()?;
         let wakes: Vec<Wake> = waits.iter().map(wake_of).collect();
         let handovers = Handover::mesh(eal, &wakes)?;
-        let mut news = NewsRings::mesh(workers);
+        let mut news = NewsRings::mesh(&wakes);
         let mut ways = Vec::new();
         for (port, open) in ports.iter_mut().enumerate() {
             ways.push(Transmitter::deal(eal, std::mem::take(&mut open.queues.tx), &wakes, port)?.into_iter());
@@ -151,8 +153,9 @@ impl Dataplane {
             made.push(worker);
             handles.push(handle);
         }
+        let warnings = ports.iter_mut().flat_map(|p| std::mem::take(&mut p.warnings)).collect();
         let ports = ports.into_iter().map(|p| p.port).collect();
-        Ok(Self { workers: made, handles, shared, ports, macs, pool: pools.ordinary })
+        Ok(Self { workers: made, handles, shared, ports, macs, pool: pools.ordinary, warnings })
     }
 }
 
@@ -262,6 +265,7 @@ impl Parts<'_> {
         let paths = paths.map(|(port, (open, way))| self.port_path(port, open, way)).collect();
         Ok(Path {
             me: config.me,
+            worker: self.index,
             now_ns: 0,
             lease_ok: false,
             delivery: config.delivery,

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use dpdk::Eal;
 use phalanx_dataplane::drop_reason::DropReason;
 use phalanx_dataplane::port::Delivery;
-use phalanx_dataplane::steer::{Mode, Notice, Order, ReleaseTo};
-use phalanx_dataplane::unit::Unit;
+use phalanx_dataplane::steer::{MarkerPart, Mode, Notice, Order, ReleaseTo, View};
+use phalanx_dataplane::unit::{UNITS, Unit};
 use phalanx_dataplane::wire::{MacAddr, arp, icmpv6, ipv4, ipv6, ipv6_ext, proto};
 use phalanx_dataplane::worker::{WorkerOrder, cluster};
 
@@ -26,8 +26,12 @@ pub(crate) const ALL: &[(&str, Scene)] = &[
     ("Figure 9 under unicast and multicast", figure_9_shared),
     ("frames of the members' own", cluster_frames),
     ("no lease, no word", lease),
+    ("a port without a link", no_link),
     ("probation", probation),
     ("a thousand packets, no allocation", no_allocation),
+    ("tagged ports", crate::ports::vlans),
+    ("an MTU that the driver does not know", crate::ports::long_frames),
+    ("three ports", crate::ports::three_ports),
     ("two workers, a queue each", two_workers),
     ("two workers, one queue", one_queue_for_two),
 ];
@@ -269,8 +273,9 @@ fn figure_9_forward(eal: &Eal) {
     let out = stage.collect();
     let ids: Vec<_> = out[OUTSIDE].iter().take(3).map(|f| summary(f).id).collect();
     assert_eq!(ids, [1, 2, 3]);
-    assert_eq!(out[OUTSIDE][3][14..24], cluster::marker(77, member(1)));
-    assert_eq!(out[INSIDE].len(), 1, "a marker on every port");
+    let part = |index| MarkerPart::new(index, 2).expect("a part");
+    assert_eq!(out[OUTSIDE][3][14..28], cluster::marker(77, member(1), part(0)));
+    assert_eq!(out[INSIDE][0][14..28], cluster::marker(77, member(1), part(1)), "a part on every port");
     // A planned move away: processed here, and a copy to the new owner.
     stage.set_all(Mode::RelayBoth { from: member(1), to: member(2) }, true);
     let out = stage.exchange(OUTSIDE, std::slice::from_ref(&frame));
@@ -329,14 +334,14 @@ fn cluster_frames(eal: &Eal) {
     let mut stage = ready(eal, Delivery::Forward, 1500);
     let peer = MacAddr(PEER_MACS[INSIDE]);
     let up = cluster_frame(MacAddr::BROADCAST, peer, &[cluster::KIND_BEACON, 1, 2, 3]);
-    let marker = cluster_frame(stage.mac(INSIDE), peer, &cluster::marker(42, member(2)));
-    let forged = cluster_frame(stage.mac(INSIDE), SERVER, &cluster::marker(43, member(2)));
+    let marker = cluster_frame(stage.mac(INSIDE), peer, &cluster::marker(42, member(2), MarkerPart::WHOLE));
+    let forged = cluster_frame(stage.mac(INSIDE), SERVER, &cluster::marker(43, member(2), MarkerPart::WHOLE));
     let unknown = cluster_frame(MacAddr::BROADCAST, peer, &[9]);
     stage.exchange(INSIDE, &[up, marker, forged, unknown]);
     let seen = stage.data.handles[0].poll_frame(|f| (f.port, f.source, f.payload()[..4].to_vec()));
     assert_eq!(seen, Some((INSIDE as u8, peer.0, vec![2, 1, 2, 3])));
     let notices: Vec<_> = std::iter::from_fn(|| stage.data.handles[0].poll_notice()).collect();
-    assert_eq!(notices, [Notice::Marker { from: member(2), token: 42 }]);
+    assert_eq!(notices, [Notice::Marker { from: member(2), token: 42, part: MarkerPart::WHOLE }]);
     assert_eq!(stage.data.shared.dropped(DropReason::ClusterMalformed), 2);
     let payload = vec![cluster::KIND_DATAGRAM, 5, 6].into_boxed_slice();
     stage.order(WorkerOrder::Transmit { ports: 0b11, destination: [0xff; 6], payload });
@@ -361,6 +366,19 @@ fn lease(eal: &Eal) {
     assert_eq!(stage.data.shared.dropped(DropReason::NoLease), 1);
     let out = stage.exchange(OUTSIDE, &[echo_request_v4(mac, CLIENT, "10.2.0.100", "10.2.0.1", 8)]);
     assert_eq!(out[OUTSIDE].len(), 1, "its own address is its own");
+    stage.assert_balance();
+}
+
+/// Whoever watches the links says so; what was routed by the fast way until then stops at once.
+fn no_link(eal: &Eal) {
+    let mut stage = ready(eal, Delivery::Forward, 1500);
+    let frames: Vec<_> = (0..3).map(|_| udp(&stage, 30).frame("10.2.0.100", "10.3.0.100")).collect();
+    for (up, through, dropped) in [(true, 3, 0), (true, 3, 0), (false, 0, 3), (false, 0, 6), (true, 3, 6)] {
+        stage.data.shared.ports[INSIDE].link_up.store(up, Relaxed);
+        stage.work();
+        assert_eq!(stage.exchange(OUTSIDE, &frames)[INSIDE].len(), through);
+        assert_eq!(stage.data.shared.dropped(DropReason::PortDown), dropped);
+    }
     stage.assert_balance();
 }
 
@@ -418,6 +436,7 @@ fn one_queue_for_two(eal: &Eal) {
     let out = stage.collect();
     let markers = out[OUTSIDE].iter().rev().take_while(|frame| frame[12..14] == [0x88, 0xb5]).count();
     assert_eq!((out[OUTSIDE].len(), markers), (42, 2));
+    keeps_order(&mut stage);
     // The lease lapses while packets are on their way to the queue: they don't leave, and are counted once.
     stage.set_all(Mode::Mine, true);
     let balance = |stage: &Stage| stage.data.shared.workers.iter().map(|w| w.forwarded.get()).collect::<Vec<_>>();
@@ -437,6 +456,36 @@ fn one_queue_for_two(eal: &Eal) {
     stage.data.shared.lease_until_ns.store(u64::MAX, Relaxed);
     // The first worker is busy elsewhere: the way to its queue fills up, and what does not fit is counted.
     full_lane(&mut stage);
+}
+
+/// A view reaches one worker before the other: what the other one still holds is overtaken by nothing.
+fn keeps_order(stage: &mut Stage) {
+    stage.set_all(Mode::Hold, true);
+    let numbered = |stage: &Stage, id| -> Vec<_> {
+        let ip = Ip { id, ..udp(stage, 30) };
+        (0..40).map(|host| ip.frame(&format!("10.2.0.{}", 101 + host), "10.3.0.100")).collect()
+    };
+    assert_eq!(stage.exchange(OUTSIDE, &numbered(stage, 1))[OUTSIDE].len(), 0);
+    let held = stage.data.workers[1].held();
+    let view = stage.view(vec![Mode::Relay(member(2)); UNITS], true);
+    let order = |stage: &mut Stage, worker: usize, view: &View| {
+        let order = WorkerOrder::Steer(Order::View(view.clone()));
+        stage.data.handles[worker].order(order).expect("the worker obeys");
+        stage.work();
+        stage.collect()
+    };
+    let mut out = order(stage, 0, &view)[OUTSIDE].clone();
+    assert_eq!(out.len(), 40 - held);
+    out.extend(stage.exchange(OUTSIDE, &numbered(stage, 2))[OUTSIDE].clone());
+    out.extend(order(stage, 1, &view)[OUTSIDE].clone());
+    assert_eq!(out.len(), 80);
+    let mut last = std::collections::HashMap::new();
+    for frame in &out {
+        let now = summary(frame);
+        let before = last.insert(now.src, now.id).unwrap_or(0);
+        assert_eq!(now.id, before + 1, "{} is out of order", now.src_ip());
+    }
+    stage.assert_balance();
 }
 
 /// The second worker says so much in one round that its way to the queue is full when routed packets are to follow.

@@ -45,7 +45,8 @@ def play(arguments, number):
     story = Story(arguments.mode, arguments.family, tell)
     report = run_report(story, story.play(os.path.join(directory(), f"run-{number}")))
     figures = ", ".join(f"{what.replace('_', ' ')} {report['blackout_ms'].get(what, '?')} ms" for what in BLACKOUTS)
-    tell(f"longest time without a ping's answer: {figures} (detection takes {report['detection_ms']:g} ms)")
+    tell(f"longest time without a ping's answer: {figures} (detection is configured to take "
+         f"{report['detection_ms']:g} ms; n went to {report['adaptive_n']})")
     tell(f"TCP: {report['tcp_connections']} connections, {report['tcp_failed']} failed; download: "
          f"{report['download_bytes'] / 1e6:.0f} MB, {'every byte right' if report['download_intact'] else 'BROKEN'}; "
          f"answers given twice: {report['duplicates']}")

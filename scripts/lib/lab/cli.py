@@ -80,6 +80,7 @@ def parser():
     host.add_argument("--addresses", type=int, default=1)
 
     execute = command("exec", exec_command, "run a command in a host, a member's namespace, or `switch`")
+    execute.add_argument("--timeout", type=float, metavar="SECONDS", help="kill the command after so long")
     execute.add_argument("host", metavar="HOST")
     execute.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD")
 
@@ -112,8 +113,8 @@ def bring_up(lab, arguments):
     if lab.holder_pid():
         raise LabError(f"lab '{lab.name}' is up already: `scripts/lab down --name {lab.name}` ends it")
     lab.destroy()  # files of a lab that died
-    holder = lab.start_holder()
     try:
+        holder = lab.start_holder()
         facts = {
             "name": lab.name, "mode": arguments.mode, "quorum": arguments.quorum, "period_ms": arguments.period_ms,
             "losses_min": arguments.losses_min, "members": arguments.members, "binary": binary, "overrides": overrides,
@@ -229,9 +230,14 @@ def list_command(_lab, _arguments):
 
 def capture_command(lab, arguments):
     """Records until --seconds have passed or Ctrl-C."""
-    namespace = namespace_of(lab, lab.load(), arguments.host)
+    facts = lab.load()
+    if is_uml(facts, arguments.host):
+        # Packet sockets do not reach into another kernel: its tap on the switch sees all that it sends and receives.
+        namespace, interface = None, uml.tap_of(arguments.host)
+    else:
+        namespace, interface = namespace_of(lab, facts, arguments.host), arguments.interface
     path = os.path.abspath(arguments.file)
-    argv = ["tcpdump", "-i", arguments.interface, "-n", "-U", "--immediate-mode", "-Z", "root", "-w", path]
+    argv = ["tcpdump", "-i", interface, "-n", "-U", "--immediate-mode", "-Z", "root", "-w", path]
     if arguments.seconds:
         argv = ["timeout", "--preserve-status", "-s", "INT", str(arguments.seconds), *argv]
     return subprocess.run(lab.enter(namespace) + argv + arguments.filter.split(), check=False).returncode
@@ -243,12 +249,18 @@ def exec_command(lab, arguments):
     if not words:
         raise LabError("nothing to run: `scripts/lab exec HOST -- COMMAND ...`")
     facts = lab.load()
-    host = next((h for h in facts["hosts"] if h["name"] == arguments.host), None)
-    if host and host["kind"] == "uml":
-        return uml.execute(lab, arguments.host, words)
-    argv = lab.enter(namespace_of(lab, facts, arguments.host)) + words
+    if is_uml(facts, arguments.host):
+        stop_like_ctrl_c()
+        return uml.execute(lab, arguments.host, words, arguments.timeout)
+    limit = ["timeout", "--foreground", "-k", "1", f"{arguments.timeout:g}"] if arguments.timeout else []
+    argv = lab.enter(namespace_of(lab, facts, arguments.host)) + limit + words
     sys.stdout.flush()
     os.execvp(argv[0], argv)
+
+
+def is_uml(facts, name):
+    """Whether a host has a kernel of its own."""
+    return any(host["name"] == name and host["kind"] == "uml" for host in facts["hosts"])
 
 
 def namespace_of(lab, facts, name):

@@ -14,7 +14,7 @@ use phalanx_control::cluster::{
 use phalanx_control::codec::{decode, encode};
 use phalanx_control::envelope::BODY_MAX;
 use phalanx_control::envelope::beacon::BEACON_BODY_MAX;
-use phalanx_dataplane::steer::{Notice, Order};
+use phalanx_dataplane::steer::{MarkerPart, Notice, Order};
 use phalanx_dataplane::unit::{MEMBER_NUMBER_MAX, MemberId, UNITS, Unit};
 
 use super::cursor::{Cursor, member};
@@ -82,7 +82,9 @@ impl Scene {
                 self.core.handle_notice(self.now, Notice::Applied { version, logs });
             }
             4 => self.core.handle_notice(self.now, Notice::Unassigned(unit(script))),
-            5 => self.core.handle_notice(self.now, Notice::Marker { from, token: script.number() }),
+            5 => self
+                .core
+                .handle_notice(self.now, Notice::Marker { from, token: script.number(), part: MarkerPart::WHOLE }),
             6 => {
                 let verdict = if script.bool() { Err(NakReason::AppRefusal) } else { Ok(()) };
                 self.core.handle_verdict(self.now, from, verdict);

@@ -32,17 +32,24 @@ impl Running {
         writeln!(input, "{line}").and_then(|()| input.flush()).map_err(problem)
     }
 
-    /// Waits for a line that it prints.
-    pub fn expect(&mut self, line: &str) -> Outcome<()> {
+    /// Waits for the next line that it prints.
+    pub fn line(&mut self) -> Outcome<String> {
         let Some(output) = &mut self.output else { return Err(failure(format!("{} says nothing", self.what))) };
         let mut heard = String::new();
+        match output.read_line(&mut heard) {
+            Ok(0) => Err(failure(format!("{} has ended", self.what))),
+            Ok(_) => Ok(heard.trim_end().to_owned()),
+            Err(error) => Err(failure(format!("{}: {error}", self.what))),
+        }
+    }
+
+    /// Waits for a line that it prints.
+    pub fn expect(&mut self, line: &str) -> Outcome<()> {
         loop {
-            heard.clear();
-            match output.read_line(&mut heard) {
-                Ok(0) => return Err(failure(format!("{} ended before it said '{line}'", self.what))),
-                Ok(_) if heard.trim() == line => return Ok(()),
+            match self.line() {
+                Ok(heard) if heard.trim() == line => return Ok(()),
                 Ok(_) => {}
-                Err(error) => return Err(failure(format!("{}: {error}", self.what))),
+                Err(problem) => return Err(failure(format!("waiting for '{line}': {problem}"))),
             }
         }
     }
@@ -72,7 +79,8 @@ impl Running {
         }
     }
 
-    fn signal(&self, name: &str) {
+    /// Sends a signal to all of its processes.
+    pub fn signal(&self, name: &str) {
         signal_group(self.child.id(), name);
     }
 }

@@ -40,11 +40,39 @@ impl Plan {
     }
 }
 
+/// How fast a lab's members are configured to notice a death.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Timing {
+    /// From one keepalive to the next.
+    pub period_ms: f64,
+    /// So many lost in a row condemn a member, unless the cluster has adapted n to a lossy network.
+    pub losses_min: f64,
+}
+
+impl Timing {
+    /// The configured detection time.
+    pub fn detection_ms(&self) -> f64 {
+        self.period_ms * self.losses_min
+    }
+
+    /// As the tool wrote it down.
+    fn of(dir: &Path) -> Outcome<Self> {
+        let text = std::fs::read_to_string(dir.join("lab.json")).map_err(failure)?;
+        let facts: Value = serde_json::from_str(&text).map_err(failure)?;
+        match (facts["period_ms"].as_f64(), facts["losses_min"].as_f64()) {
+            (Some(period_ms), Some(losses_min)) => Ok(Self { period_ms, losses_min }),
+            _ => Err(failure(format!("the lab does not say how it is timed: {facts}"))),
+        }
+    }
+}
+
 /// A lab that is up. It ends with this value; if the test is failing, logs and captures are kept.
 pub struct Lab {
     name: String,
     /// What it is like.
     pub plan: Plan,
+    /// How it is timed.
+    pub timing: Timing,
     /// All members, running or not.
     pub members: Vec<Member>,
     /// The numbers of those that run and are not paused.
@@ -62,7 +90,8 @@ impl Lab {
         let dir = Path::new("/run/phalanx-lab").join(&name);
         let members = (1..=plan.members).map(|id| Member { id, dir: dir.join(format!("m{id}")) }).collect();
         let awake = (1..=plan.members).collect();
-        let lab = Self { name, plan, members, awake, keep_logs: false };
+        let timing = Timing { period_ms: 0.0, losses_min: 0.0 };
+        let mut lab = Self { name, plan, timing, members, awake, keep_logs: false };
         let mut words = vec!["up".to_owned(), "--mode".into(), lab.plan.mode.into(), "--quorum".into()];
         words.extend([lab.plan.quorum.to_owned(), "--members".into(), lab.plan.members.to_string()]);
         let extra = std::env::temp_dir().join(format!("{}.toml", lab.name));
@@ -73,7 +102,13 @@ impl Lab {
         let done = lab.call(&words);
         let _ = std::fs::remove_file(&extra);
         done?;
+        lab.timing = Timing::of(&dir)?;
         Ok(lab)
+    }
+
+    /// What the tool calls it.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Where the lab's files are.
@@ -292,7 +327,8 @@ pub fn cluster(v6: bool) -> IpAddr {
     if v6 { IpAddr::from([0xfd00, 2, 0, 0, 0, 0, 0, 0x10]) } else { IpAddr::from([10, 2, 0, 10]) }
 }
 
-fn tool() -> PathBuf {
+/// `scripts/lab`.
+pub fn tool() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/lab")
 }
 

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use phalanx_control::cluster::{ClusterEvent, Delivery, Message, Output, Path, Quorum, Span, Time, To};
 use phalanx_dataplane::drop_reason::DropReason;
-use phalanx_dataplane::steer::{Notice, Order, Source};
+use phalanx_dataplane::steer::{MarkerPart, Notice, Order, Source};
 use phalanx_dataplane::unit::MemberId;
 
 use super::check::Checks;
@@ -244,7 +244,7 @@ impl World {
             }
             Event::Marker(at, _, from, token) => {
                 let Some(process) = &mut self.nodes[at].process else { return Ok(()) };
-                process.worker.marker_arrived(from, token);
+                process.worker.marker_arrived(from, token, MarkerPart::WHOLE);
                 at
             }
             Event::Obey(at, life, order) => {

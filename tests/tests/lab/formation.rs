@@ -128,7 +128,8 @@ fn next_hops_are_asked_for_in_the_members_own_name(frames: &[phalanx_tests::lab:
 /// Twelve addresses pinged: each member must have processed some.
 fn traffic_was_shared(lab: &Lab) {
     for report in lab.reports().unwrap() {
-        let own = report.members.iter().find(|member| member.id == report.member.id).map_or(0, |me| me.packets);
+        let own =
+            report.members.iter().find(|member| member.id == report.member.id).and_then(|me| me.packets).unwrap_or(0);
         assert!(own > 20, "{} processed {own} packets only", report.member.name);
     }
 }

@@ -1,10 +1,14 @@
 //! What an operator does to a running cluster: ask, reload, drain, stop.
 
+use std::net::IpAddr;
 use std::process::Command;
 use std::time::Duration;
 
+use phalanx_control::status::Status;
 use phalanx_dataplane::drop_reason::DropReason;
-use phalanx_tests::lab::process::signal;
+use phalanx_tests::lab::process::{Running, signal};
+use phalanx_tests::lab::scenario::SLACK_MS;
+use phalanx_tests::lab::traffic::{Load, Server, Traffic};
 use phalanx_tests::lab::{Lab, Outcome, Plan, clock, failure, stage};
 
 /// The command line, with words.
@@ -14,7 +18,7 @@ fn phalanx(words: &[&str]) -> (Option<i32>, String) {
 }
 
 /// Waits until a member's log, from `from` on, has a line with all of these words.
-fn await_log(lab: &Lab, id: u8, from: usize, words: &[&str]) -> Outcome<String> {
+pub(crate) fn await_log(lab: &Lab, id: u8, from: usize, words: &[&str]) -> Outcome<String> {
     let look = || {
         let log = lab.member(id).log();
         let mut lines = log.get(from..).unwrap_or_default().lines();
@@ -25,7 +29,7 @@ fn await_log(lab: &Lab, id: u8, from: usize, words: &[&str]) -> Outcome<String> 
 }
 
 /// Changes a member's configuration file and sends SIGHUP.
-fn reload(lab: &Lab, id: u8, change: impl Fn(&str) -> String) -> usize {
+pub(crate) fn reload(lab: &Lab, id: u8, change: impl Fn(&str) -> String) -> usize {
     let member = lab.member(id);
     let text = std::fs::read_to_string(member.config()).unwrap();
     let changed = change(&text);
@@ -55,6 +59,21 @@ fn status_and_unit(lab: &Lab) {
     assert!(lines.any(|line| line.starts_with("owner ")), "{said}");
     let (code, said) = phalanx(&["check", &config]);
     assert_eq!(code, Some(0), "{said}");
+}
+
+/// `status --watch --json`: one whole object a line, again and again.
+fn watch(lab: &Lab) {
+    let mut command = Command::new(stage::phalanx());
+    command.args(["status", "--watch", "--json", "--socket"]).arg(lab.member(3).socket());
+    let mut watch = Running::start(command, "phalanx status --watch").unwrap();
+    let mut ages = Vec::new();
+    for _ in 0..3 {
+        let line = watch.line().unwrap();
+        let status: Status = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert_eq!((status.member.id, status.units.total), (3, 1024));
+        ages.push(status.uptime_s);
+    }
+    assert!(ages.is_sorted_by(|a, b| a < b), "each line is a new look: {ages:?}");
 }
 
 fn metrics(lab: &Lab) {
@@ -125,8 +144,47 @@ fn sigterm(lab: &mut Lab) {
 fn a_cluster_is_operated() {
     let mut lab = Lab::up(Plan::new("forward", "none")).unwrap();
     status_and_unit(&lab);
+    watch(&lab);
     metrics(&lab);
     sighup(&lab);
     drain(&mut lab);
     sigterm(&mut lab);
+}
+
+/// A mark of a failover's timeline, in milliseconds after the dead member was last heard.
+fn mark(line: &str, what: &str) -> f64 {
+    let figure = line.split_once(&format!("{what} ")).and_then(|(_, rest)| rest.split_once(" ms"));
+    figure.and_then(|(ms, _)| ms.parse().ok()).unwrap_or_else(|| panic!("no figure for '{what}': {line}"))
+}
+
+/// A death leaves its story in the log of the member that became master: when the dead one was last heard, when that was
+/// judged to be death, when its units were in force elsewhere, when the LANs were told, when packets flowed again.
+#[test]
+fn a_failover_leaves_its_timeline() {
+    let mut lab = Lab::up(Plan::new("forward", "none")).unwrap();
+    let _server = Server::start(&lab, "server").unwrap();
+    let load = Load {
+        host: "client".into(),
+        server: stage::server(false),
+        // The first packet is one of a unit that was taken over: each heir gets some of so many flows.
+        sources: (100..130).map(|n| IpAddr::from([10, 2, 0, n])).collect(),
+        pings_per_s: 50,
+        udp_per_s: 0,
+        connections_per_s: 0,
+    };
+    let traffic = Traffic::start(&lab, &load, "timeline").unwrap();
+    let dead = lab.healthy().unwrap();
+    lab.act("kill", dead).unwrap();
+    lab.await_healthy(Duration::from_secs(5)).unwrap();
+    let heir = lab.healthy().unwrap();
+    let line = await_log(&lab, heir, 0, &[&format!("failover from member {dead}:")]).unwrap();
+    let marks = ["last heard", "verdict", "takeover", "announced", "first packet"].map(|what| mark(&line, what));
+    println!("the timeline after the master's death: {marks:?} ms");
+    let [heard, verdict, takeover, announced, packet] = marks;
+    assert_eq!(heard, 0.0);
+    let detection_ms = lab.timing.detection_ms();
+    assert!((detection_ms * 0.8..detection_ms + SLACK_MS).contains(&verdict), "{line}");
+    assert!(takeover >= verdict && announced >= verdict && packet >= verdict, "{line}");
+    assert!([takeover, announced, packet].iter().all(|ms| *ms < verdict + SLACK_MS), "{line}");
+    traffic.finish().unwrap();
 }

@@ -31,7 +31,7 @@ fn forward_none_whole_member_cut() {
 #[test]
 fn forward_none_loss_and_pauses() {
     let (mut lab, _server) = lab("forward", "none");
-    scenario::run_all(&mut lab, &[plans::loss(), plans::pauses()].concat());
+    scenario::run_all(&mut lab, &[plans::pauses(), plans::loss()].concat());
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn forward_majority_whole_member_cut() {
 #[test]
 fn forward_majority_loss_and_pauses() {
     let (mut lab, _server) = lab("forward", "majority");
-    scenario::run_all(&mut lab, &[plans::loss(), plans::pauses()].concat());
+    scenario::run_all(&mut lab, &[plans::pauses(), plans::loss()].concat());
 }
 
 #[test]

@@ -80,9 +80,11 @@ pub(crate) fn isolation() -> Vec<Scenario> {
 /// All of it.
 #[allow(dead_code, reason = "the long suites' plan")]
 pub(crate) fn everything(quorum: &str) -> Vec<Scenario> {
-    let mut all = [ports(), members(), loss(), pauses()].concat();
+    let mut all = [ports(), members(), pauses()].concat();
     if quorum == "majority" {
         all.extend(isolation());
     }
+    // Last, for the cluster's n grows by it: a death that followed at once would be noticed late, and rightly so.
+    all.extend(loss());
     all
 }

@@ -3,6 +3,8 @@
 //! Every source is emptied only up to a bound in one round, so that a flood on one of them delays the clock by a known
 //! time; what is left over wakes the thread again at once (sockets) or is looked at in the next round (rings).
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use phalanx_dataplane::unit::MemberId;
 use phalanx_dataplane::worker::WorkerOrder;
 
@@ -140,15 +142,16 @@ impl ClusterThread {
     /// What an event means for this shell beside being told.
     pub(super) fn note_event(&mut self, event: &ClusterEvent) {
         let now = self.now();
+        let stamp = self.parts.shared.first_packet_ns.load(Relaxed);
         let begins = match event {
             ClusterEvent::Following(reign) => match self.succeeded(reign.master) {
-                Some((dead, silent)) => self.timeline.take(now, &ClusterEvent::MemberDead(dead, silent)),
+                Some((dead, silent)) => self.timeline.take(now, &ClusterEvent::MemberDead(dead, silent), stamp),
                 None => false,
             },
-            event => self.timeline.take(now, event),
+            event => self.timeline.take(now, event, stamp),
         };
         if begins {
-            self.parts.shared.first_packet_ns.store(0, std::sync::atomic::Ordering::Relaxed);
+            self.parts.shared.first_packet_ns.store(0, Relaxed);
         }
         self.master = self.parts.core.reign().map(|reign| reign.master);
     }

@@ -195,7 +195,7 @@ impl ClusterThread {
             self.end = Some(End::Left);
         }
         let first = self.parts.shared.first_packet_ns.load(std::sync::atomic::Ordering::Relaxed);
-        if let Some(line) = self.timeline.poll(now, first) {
+        while let Some(line) = self.timeline.poll(now, first) {
             self.say("failover", line);
         }
     }
