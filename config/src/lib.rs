@@ -22,6 +22,7 @@ mod suggest;
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 pub use mac::{MacAddr, NotAMacAddr};
+pub use parse::Machine;
 pub use problem::{ConfigErrors, Kind, Problem};
 pub use reload::{LiveChanges, Refusal, reload_diff};
 pub use schema::{

@@ -1,6 +1,6 @@
 //! Each kind of mistake, in a file that is sound but for it: place, sort, and the words that help.
 
-use phalanx_config::{Config, Kind, MacAddr};
+use phalanx_config::{Config, Kind, MacAddr, Machine};
 
 /// A sound file that names most keys; mistakes are planted in it.
 const SOUND: &str = r#"[cluster]
@@ -284,4 +284,21 @@ fn link_local_next_hops_need_and_have_a_port() {
     assert!(errors.to_string().contains("a link-local one with `port`"), "{errors}");
     let config = Config::from_str(&format!("{SOUND}{route}port = \"inside0\"\n"), "m1.toml").unwrap();
     assert_eq!((config.routes[2].port, config.routes[2].via), (1, "fe80::1".parse().ok()));
+}
+
+#[test]
+fn cores_that_are_not_there() {
+    let path = std::env::temp_dir().join(format!("phalanx-cores-{}.toml", std::process::id()));
+    let example = include_str!("../examples/unicast.toml").replace("cores = [1]", "cores = [1, 900]");
+    std::fs::write(&path, example).unwrap();
+    let here = Config::load_on(&path, &Machine { cores: &[0, 1], runs_here: true });
+    let elsewhere = Config::load_on(&path, &Machine { cores: &[0, 1], runs_here: false });
+    let unknown = Config::load_on(&path, &Machine { cores: &[], runs_here: true });
+    std::fs::remove_file(&path).unwrap();
+    let errors = here.unwrap_err();
+    let [problem] = &errors.problems[..] else { panic!("{errors}") };
+    assert_eq!((problem.kind, problem.at), (Kind::OutOfRange, Some((50, 13))));
+    assert!(problem.to_string().ends_with("core 900, which a process cannot have on this machine; choose from 0, 1"));
+    let told = |config: Config| config.warnings.iter().filter(|w| w.what.contains("core 900")).count();
+    assert_eq!((told(elsewhere.unwrap()), told(unknown.unwrap())), (1, 0));
 }

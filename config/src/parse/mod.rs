@@ -19,6 +19,16 @@ use crate::schema::Config;
 const SECTIONS: &[&str] =
     &["cluster", "member", "link", "port", "route", "workers", "cluster_thread", "eal", "management", "log", "limits"];
 
+/// The machine that a configuration is held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine<'a> {
+    /// The cores that a process may use there; none: unknown.
+    pub cores: &'a [usize],
+    /// Whether the member is to run there: then a core that is not there is an error. Else it may be a file for another
+    /// machine, and it is a warning.
+    pub runs_here: bool,
+}
+
 impl Config {
     /// Reads a configuration from text. `file_name` is used in messages, and relative paths are taken from its folder.
     ///
@@ -26,6 +36,10 @@ impl Config {
     /// All problems of the text that can be found at once, each with line, column and what to do.
     #[allow(clippy::should_implement_trait, reason = "FromStr has no room for the file's name")]
     pub fn from_str(text: &str, file_name: &str) -> Result<Self, ConfigErrors> {
+        Self::from_text(text, file_name, None)
+    }
+
+    fn from_text(text: &str, file_name: &str, machine: Option<&Machine<'_>>) -> Result<Self, ConfigErrors> {
         let mut problems = Problems::new(text, file_name);
         let (tree, syntax) = DeTable::parse_recoverable(text);
         for error in &syntax {
@@ -33,7 +47,10 @@ impl Config {
             problems.add(&span, Kind::Syntax, error.message().trim(), "correct the TOML here");
         }
         // What follows a syntax error is guesswork: missing keys would be reported that are there.
-        let config = if syntax.is_empty() { read(&mut problems, tree.get_ref(), Path::new(file_name)) } else { None };
+        let config = match syntax.is_empty() {
+            true => read(&mut problems, tree.get_ref(), Path::new(file_name), machine),
+            false => None,
+        };
         let (mut config, warnings) = problems.finish(config)?;
         config.warnings = warnings;
         Ok(config)
@@ -44,9 +61,21 @@ impl Config {
     /// # Errors
     /// As [`Config::from_str`], and if the file cannot be read or is not UTF-8.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        Self::load_with(path, None)
+    }
+
+    /// Reads a configuration from a file, and holds it against a machine.
+    ///
+    /// # Errors
+    /// As [`Config::load`], and if the file names cores that the machine lacks and a member is to run there.
+    pub fn load_on(path: &Path, machine: &Machine<'_>) -> Result<Self, ConfigErrors> {
+        Self::load_with(path, Some(machine))
+    }
+
+    fn load_with(path: &Path, machine: Option<&Machine<'_>>) -> Result<Self, ConfigErrors> {
         let name = path.display().to_string();
         match std::fs::read_to_string(path) {
-            Ok(text) => Self::from_str(&text, &name),
+            Ok(text) => Self::from_text(&text, &name, machine),
             Err(error) => Err(ConfigErrors {
                 problems: vec![Problem {
                     file: name,
@@ -61,7 +90,7 @@ impl Config {
     }
 }
 
-fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path) -> Option<Config> {
+fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path, machine: Option<&Machine<'_>>) -> Option<Config> {
     for key in tree.keys() {
         let name = key.get_ref().as_ref();
         if !SECTIONS.contains(&name) {
@@ -91,6 +120,9 @@ fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path) -> Option<
     }
     if let (Some(workers), Some(thread)) = (&workers, &cluster_thread) {
         together::cores(problems, workers, thread);
+        if let Some(machine) = machine {
+            together::cores_exist(problems, workers, thread, machine);
+        }
     }
     if let (Some(workers), Some(ports)) = (&workers, &ports) {
         together::queues(problems, ports, workers);

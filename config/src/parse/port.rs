@@ -65,7 +65,7 @@ pub(super) fn ports(problems: &mut Problems<'_>, sections: Vec<Section<'_, '_>>)
     }
     if let Some(beyond) = sections.get(PORTS_MAX) {
         let what = format!("there are more than {PORTS_MAX} ports");
-        problems.add(&beyond.span, Kind::OutOfRange, what, "use VLANs or fewer ports");
+        problems.add(&beyond.span, Kind::OutOfRange, what, "use fewer, or route between some of them elsewhere");
     }
     let count = sections.len();
     let drafts: Vec<Draft> = sections.into_iter().filter_map(|s| port(problems, s)).collect();
@@ -206,16 +206,17 @@ fn cluster_beside_unit(problems: &mut Problems<'_>, draft: &Draft) {
     }
 }
 
-/// A PCI address, or a vdev's name without its arguments, may be used once.
+/// A PCI address, or a vdev's name without its arguments, may be used once, whatever the tags.
 fn devices(problems: &mut Problems<'_>, drafts: &[Draft]) {
     let names: Vec<At<String>> = drafts
         .iter()
         .map(|port| port.device.clone().map(|device| device.split(',').next().unwrap_or("").trim().to_owned()))
         .collect();
-    no_duplicates(
-        problems,
-        &names,
-        |device| format!("device {device:?} is already used by another [[port]]"),
-        "give each port its own device (vdevs: another number, like net_af_packet1)",
-    );
+    let fix = match drafts.iter().any(|port| port.vlan.is_some()) {
+        true => {
+            "give each VLAN a device of its own: a virtual function, or a net_af_packet on the kernel's VLAN interface"
+        }
+        false => "give each port its own device (vdevs: another number, like net_af_packet1)",
+    };
+    no_duplicates(problems, &names, |device| format!("device {device:?} is already used by another [[port]]"), fix);
 }

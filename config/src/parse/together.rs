@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 
+use super::Machine;
 use super::local::WorkersDraft;
 use super::port::Draft;
 use crate::problem::{Kind, Problems};
@@ -98,6 +99,29 @@ pub(super) fn cores(problems: &mut Problems<'_>, workers: &WorkersDraft, thread:
             format!("[cluster_thread] core {core} is taken by a spinning worker: keepalives would be late"),
             "give the cluster thread another core, or the workers idle = \"interrupt\"",
         );
+    }
+}
+
+/// A thread whose core is not there would run unpinned, and a spinning worker would be in everybody's way.
+pub(super) fn cores_exist(
+    problems: &mut Problems<'_>,
+    workers: &WorkersDraft,
+    thread: &At<ClusterThread>,
+    machine: &Machine<'_>,
+) {
+    let thread = thread.value.core.map(|core| At { value: core, span: thread.span.clone() });
+    let named = workers.cores.iter().map(|at| ("[workers] `cores`", at));
+    for (what, At { value: core, span }) in named.chain(thread.iter().map(|at| ("[cluster_thread] `core`", at))) {
+        if machine.cores.is_empty() || machine.cores.contains(&usize::from(*core)) {
+            continue;
+        }
+        let cores: Vec<String> = machine.cores.iter().map(ToString::to_string).collect();
+        let what = format!("{what} names core {core}, which a process cannot have on this machine");
+        let fix = format!("choose from {}", cores.join(", "));
+        match machine.runs_here {
+            true => problems.add(span, Kind::OutOfRange, what, fix),
+            false => problems.warn(span, what, format!("{fix}, unless the file is for another machine")),
+        }
     }
 }
 

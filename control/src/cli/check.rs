@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use phalanx_config::{Cluster, Config, DeliveryMode, Port};
+use phalanx_config::{Cluster, Config, DeliveryMode, Machine, Port};
 
 use super::WRONG_USAGE;
 use crate::pki::{Identity, WallTime};
@@ -32,8 +32,9 @@ pub(super) struct CheckCommand {
 
 pub(super) fn run(command: &CheckCommand) -> ExitCode {
     let mut sound = Vec::new();
+    let cores = crate::runtime::cores();
     for file in &command.files {
-        match Config::load(file) {
+        match Config::load_on(file, &Machine { cores: &cores, runs_here: false }) {
             Ok(config) => {
                 let identity = identity(&config);
                 if let Identified::Other(what) = &identity {

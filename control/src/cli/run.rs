@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use phalanx_config::Config;
+use phalanx_config::{Config, Machine};
 
 use super::{FAILED, WRONG_USAGE, failed};
 use crate::runtime;
@@ -29,7 +29,7 @@ pub(super) struct RunCommand {
 }
 
 pub(super) fn run(command: &RunCommand) -> ExitCode {
-    let config = match Config::load(&command.config) {
+    let config = match Config::load_on(&command.config, &Machine { cores: &runtime::cores(), runs_here: true }) {
         Ok(config) => config,
         Err(errors) => {
             eprintln!("{errors}");

@@ -73,15 +73,15 @@ impl Refusal {
     fn remedy(self) -> &'static str {
         match self {
             Self::Unknown => {
-                "its certificate is not known or does not hold there: compare the clocks, and issue it anew with \
+                "whose certificate is not known or does not hold there: compare the clocks, and issue it anew with \
                  `phalanx ca issue` by the cluster's own CA"
             }
             Self::Revoked => {
-                "its certificate is revoked: if it is to come back, issue a new one with `phalanx ca issue` and start it \
+                "whose certificate is revoked: if it is to come back, issue a new one with `phalanx ca issue` and start it \
                  with that"
             }
             Self::OtherCluster => {
-                "its certificate is for another cluster: give it an identity of that cluster's CA, or another [link] group"
+                "whose certificate is for another cluster: give it an identity of that cluster's CA, or another [link] group"
             }
         }
     }
@@ -126,13 +126,13 @@ impl RefusalLog {
 
     pub(super) fn refused_by(&mut self, by: MemberId, why: Refusal, now_ns: u64) {
         if let Some(left_out) = self.by.get_mut(by.index()).and_then(|log| log.take(now_ns)) {
-            tracing::warn!(left_out, "member {by} refuses this member: {}", why.remedy());
+            tracing::warn!(left_out, "member {by} refuses this member, {}", why.remedy());
         }
     }
 
     pub(super) fn refused_from(&mut self, from: SocketAddr, why: Refusal, now_ns: u64) {
         if let Some(left_out) = self.from.take(now_ns) {
-            tracing::warn!(left_out, "{from} refuses this member: {}", why.remedy());
+            tracing::warn!(left_out, "{from} refuses this member, {}", why.remedy());
         }
     }
 

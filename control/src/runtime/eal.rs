@@ -53,9 +53,16 @@ fn vdev(port: &Port) -> String {
     if wants { format!("{},qpairs={}", port.device, port.queues) } else { port.device.clone() }
 }
 
-/// The kernel interface behind a virtual device, if it has one.
-pub(super) fn kernel_interface(device: &str) -> Option<&str> {
-    device.split(',').skip(1).find_map(|argument| argument.strip_prefix("iface="))
+/// The arguments of virtual devices that name a kernel interface: `net_af_packet`, `net_af_xdp` and `net_pcap` read and
+/// write one, `net_pcap` perhaps two, and `net_tap` makes one and may mirror another.
+const INTERFACE_ARGUMENTS: &[&str] = &["iface", "rx_iface", "rx_iface_in", "tx_iface", "remote"];
+
+/// The kernel interfaces behind a virtual device: without any one of them it carries nothing.
+pub(super) fn kernel_interfaces(device: &str) -> impl Iterator<Item = &str> {
+    device.split(',').skip(1).filter_map(|argument| {
+        let (key, interface) = argument.split_once('=')?;
+        INTERFACE_ARGUMENTS.contains(&key.trim()).then(|| interface.trim())
+    })
 }
 
 #[cfg(test)]
@@ -82,7 +89,10 @@ mod tests {
     fn devices_are_told_apart() {
         assert!(is_pci("0000:01:00.0") && is_pci("01:00.0") && is_pci("0000:01:00.0,iova=va"));
         assert!(!is_pci("net_af_packet0,iface=o") && !is_pci("eth_bond0"));
-        assert_eq!(kernel_interface("net_af_packet0,iface=o,qpairs=2"), Some("o"));
-        assert_eq!(kernel_interface("net_null0"), None);
+        let behind = |device| kernel_interfaces(device).collect::<Vec<_>>();
+        assert_eq!(behind("net_af_packet0,iface=o,qpairs=2"), ["o"]);
+        assert_eq!(behind("net_pcap0,rx_iface=a,tx_iface=b"), ["a", "b"]);
+        assert_eq!(behind("net_tap0,iface=t0,remote=eth1"), ["t0", "eth1"]);
+        assert!(behind("net_null0").is_empty() && behind("net_memif0,role=server").is_empty());
     }
 }

@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use super::desk::Desk;
-use super::eal::kernel_interface;
+use super::eal::kernel_interfaces;
 use super::member::{Command, End};
 use super::reload::Reload;
 use super::state::StateDir;
@@ -128,15 +128,18 @@ async fn watch_ports(desk: Arc<Desk>, config: Config) {
 fn look_at_links(desk: &Desk, config: &Config) {
     let running = interfaces_running();
     for (index, port) in config.ports.iter().enumerate() {
-        let up = match kernel_interface(&port.device) {
-            Some(interface) => running.get(interface).copied(),
-            None => desk.driver_link(index),
-        };
+        let virtual_device = kernel_interfaces(&port.device).next().is_some();
+        let up = if virtual_device { carrier(&port.device, &running) } else { desk.driver_link(index) };
         // An interface that nobody can tell of is taken to work: silence on it will show if it does not.
         if let Some(up) = up {
             desk.set_link(index, up);
         }
     }
+}
+
+/// Whether every kernel interface behind a device runs; none if nothing is known of any.
+fn carrier(device: &str, running: &BTreeMap<String, bool>) -> Option<bool> {
+    kernel_interfaces(device).filter_map(|interface| running.get(interface).copied()).reduce(|all, up| all && up)
 }
 
 /// The kernel's interfaces, and whether each is up and has a carrier.
@@ -183,5 +186,20 @@ impl Signals {
         if !taken {
             tracing::error!("the cluster thread takes no orders: if it does not end by itself, kill this process");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_has_a_link_if_all_that_is_behind_it_has() {
+        let running = [("a", true), ("b", false)].map(|(name, up)| (name.to_owned(), up)).into();
+        let link = |device| carrier(device, &running);
+        assert_eq!(link("net_pcap0,rx_iface=a,tx_iface=a"), Some(true));
+        assert_eq!(link("net_pcap0,rx_iface=a,tx_iface=b"), Some(false));
+        assert_eq!(link("net_tap0,iface=dtap0,remote=b"), Some(false));
+        assert_eq!(link("net_af_packet0,iface=elsewhere"), None);
     }
 }

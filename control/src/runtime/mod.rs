@@ -34,7 +34,7 @@ mod wake;
 
 use std::path::PathBuf;
 
-pub use start::run;
+pub use start::{cores, run};
 pub use state::StateError;
 
 /// Why a member does not run.

@@ -5,6 +5,7 @@
 //! repeated by anyone, though, so each number counts once per path and only upwards: a recording of a member that is
 //! dead proves nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use phalanx_dataplane::unit::{MEMBER_NUMBER_MAX, MemberId};
@@ -93,7 +94,8 @@ pub(super) struct Post {
     pub(super) refused: Refused,
     body: Vec<u8>,
     sealed: Vec<u8>,
-    not_admitted_log: Limited,
+    /// By the number that a refused beacon claims.
+    not_admitted_log: BTreeMap<u8, Limited>,
 }
 
 impl Post {
@@ -116,7 +118,7 @@ impl Post {
             refused: Refused::default(),
             body: Vec::new(),
             sealed: Vec::new(),
-            not_admitted_log: Limited::new(),
+            not_admitted_log: BTreeMap::new(),
         })
     }
 
@@ -217,9 +219,10 @@ impl Post {
             Ok(opened) => opened,
             Err(BeaconError::Open(OpenError::Duplicate)) => return Arrival::Nothing,
             Err(BeaconError::Open(error)) => return self.refuse(error),
-            Err(error @ BeaconError::NotAdmitted { .. }) => {
+            Err(error @ BeaconError::NotAdmitted { sender, .. }) => {
                 self.refused.not_admitted += 1;
-                if let Some(left_out) = self.not_admitted_log.take(now_ns) {
+                let log = self.not_admitted_log.entry(sender).or_insert_with(Limited::rare);
+                if let Some(left_out) = log.take(now_ns) {
                     tracing::warn!(left_out, "beacon refused: {error}");
                 }
                 return Arrival::Nothing;

@@ -44,6 +44,11 @@ const INBOX_MAX: usize = 256;
 /// How long the workers may take to stop.
 const STOP_MAX: Duration = Duration::from_secs(2);
 
+/// The cores that this process may use.
+pub fn cores() -> Vec<usize> {
+    core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect()
+}
+
 /// Runs a member until it has left. `path` is where `config` came from, for reloads.
 pub fn run(config: Config, path: &Path) -> Result<(), RunError> {
     let clock = Clock::start();
@@ -55,8 +60,7 @@ pub fn run(config: Config, path: &Path) -> Result<(), RunError> {
         tracing::warn!("a core dump would hold secrets: {error}");
     }
     let foundation = Foundation::lay(&config)?;
-    let cpus: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
-    let eal: &'static Eal = Box::leak(Box::new(Eal::init(eal::arguments(&config, &cpus))?));
+    let eal: &'static Eal = Box::leak(Box::new(Eal::init(eal::arguments(&config, &cores()))?));
     let member = Member::assemble(config, foundation, eal, clock, logging)?;
     tracing::info!("member {} of cluster {} starts", member.desk_config.member.name, member.desk_config.cluster.name);
     member.live(eal, path)
@@ -143,7 +147,10 @@ impl Member {
         let wake = waker.clone();
         let wanted = settings::dataplane(&config, id, steered_key(identity.secret()), seed);
         let dataplane = Dataplane::open(eal, &wanted, clock, Arc::new(move || wake.wake()))?;
-        let Dataplane { workers, handles, shared, ports, macs, pool } = dataplane;
+        let Dataplane { workers, handles, shared, ports, macs, pool, warnings } = dataplane;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
         if let Err(error) = lock_memory() {
             tracing::warn!("secrets may be swapped out: {error}");
         }

@@ -24,6 +24,8 @@ pub struct OpenPort {
     pub info: PortInfo,
     /// Which offloads are on.
     pub active: Active,
+    /// What an operator should know.
+    pub warnings: Vec<String>,
 }
 
 /// Why a port could not be opened.
@@ -59,12 +61,16 @@ pub fn open(
         rx_interrupts: interrupts,
         ..PortConfig::default()
     };
-    let (config, queues) = start(&mut port, config, pool).map_err(wrap)?;
-    set_mtu(&mut port, spec).map_err(wrap)?;
+    let mut warnings = Vec::new();
+    if rx_queues < spec.queues {
+        let (wanted, name) = (spec.queues, &spec.name);
+        warnings.push(format!("port {name}: its device has {rx_queues} receive queue(s), not {wanted}: workers share"));
+    }
+    let (config, queues) = start_with_mtu(&mut port, config, spec, pool, &mut warnings).map_err(wrap)?;
     let mac = port.mac().map_err(wrap)?;
     let_in(&mut port, delivery, spec).map_err(wrap)?;
     let active = port.active();
-    Ok(OpenPort { port, queues, rx_queues: config.rx_queues, mac, info, active })
+    Ok(OpenPort { port, queues, rx_queues: config.rx_queues, mac, info, active, warnings })
 }
 
 /// A transmit queue for each worker, if that is the driver's alone to say. Drivers without RSS mostly have someone at the
@@ -75,11 +81,16 @@ fn tx_queues(info: &PortInfo, rx_queues: u16, workers: u16) -> u16 {
     useful.clamp(1, info.tx_queues_max.max(1))
 }
 
+/// The call that refuses numbers of queues, as errors name it.
+const CONFIGURE: &str = "rte_eth_dev_configure";
+
 /// Starts a port; with as many transmit as receive queues if the driver will have it no other way (`net_tap`).
 fn start(port: &mut Port, config: PortConfig, pool: Mempool) -> Result<(PortConfig, Queues), Error> {
     match port.start(&config, pool) {
         Ok(queues) => Ok((config, queues)),
-        Err(_) if config.tx_queues != config.rx_queues => {
+        Err(Error::Invalid { what: CONFIGURE } | Error::NotPermitted { what: CONFIGURE })
+            if config.tx_queues != config.rx_queues =>
+        {
             let config = PortConfig { tx_queues: config.rx_queues, ..config };
             let queues = port.start(&config, pool)?;
             Ok((config, queues))
@@ -88,16 +99,37 @@ fn start(port: &mut Port, config: PortConfig, pool: Mempool) -> Result<(PortConf
     }
 }
 
-/// The device's MTU, if it can be set at all: virtual devices take theirs from the kernel interface behind them.
-fn set_mtu(port: &mut Port, spec: &PortSpec) -> Result<(), Error> {
+/// Starts a port whose device takes frames as long as the configuration says. Many drivers change that before the start
+/// only. One that cannot be told (`net_pcap` takes what comes) is believed, with a warning; one that refuses is not: hosts
+/// would be promised an MTU at which their packets vanish.
+fn start_with_mtu(
+    port: &mut Port,
+    config: PortConfig,
+    spec: &PortSpec,
+    pool: Mempool,
+    warnings: &mut Vec<String>,
+) -> Result<(PortConfig, Queues), Error> {
     if port.mtu().is_ok_and(|mtu| mtu >= spec.mtu) {
-        return Ok(());
+        return start(port, config, pool);
     }
-    match port.set_mtu(spec.mtu) {
-        Err(Error::NotSupported { .. } | Error::Invalid { .. }) => Ok(()),
+    match start(port, PortConfig { mtu: Some(spec.mtu), ..config.clone() }, pool) {
+        Err(Error::NotSupported { what: SET_MTU }) => {
+            let (name, mtu) = (&spec.name, spec.mtu);
+            warnings.push(format!(
+                "port {name}: its driver cannot be told of an MTU of {mtu}; see that the device behind it takes such frames"
+            ));
+            start(port, config, pool)
+        }
+        Err(Error::Invalid { what: SET_MTU }) => Err(Error::Invalid { what: TOO_LONG }),
         other => other,
     }
 }
+
+/// The call that sets an MTU, as errors name it.
+const SET_MTU: &str = "rte_eth_dev_set_mtu";
+/// What to do when it refuses.
+const TOO_LONG: &str = "the device does not take frames as long as `mtu` says: lower it, or make the device take longer \
+     ones (net_af_packet: framesz=)";
 
 /// IPv6's "all nodes", and the solicited-node group of each of our addresses.
 fn groups(spec: &PortSpec) -> Vec<[u8; 6]> {

@@ -115,6 +115,8 @@ pub struct Dataplane {
     pub macs: Vec<[u8; 6]>,
     /// The pool of packet buffers, for checks of leaks.
     pub pool: Mempool,
+    /// What an operator should know: what the devices do otherwise than the configuration says.
+    pub warnings: Vec<String>,
 }
 
 impl Dataplane {
@@ -151,8 +153,9 @@ impl Dataplane {
             made.push(worker);
             handles.push(handle);
         }
+        let warnings = ports.iter_mut().flat_map(|p| std::mem::take(&mut p.warnings)).collect();
         let ports = ports.into_iter().map(|p| p.port).collect();
-        Ok(Self { workers: made, handles, shared, ports, macs, pool: pools.ordinary })
+        Ok(Self { workers: made, handles, shared, ports, macs, pool: pools.ordinary, warnings })
     }
 }
 

@@ -3,6 +3,7 @@
 //! are needed. DPDK starts once a process, so all scenes run in one test, each on ports of its own.
 
 mod frames;
+mod ports;
 mod scenes;
 mod stage;
 

@@ -26,8 +26,12 @@ pub(crate) const ALL: &[(&str, Scene)] = &[
     ("Figure 9 under unicast and multicast", figure_9_shared),
     ("frames of the members' own", cluster_frames),
     ("no lease, no word", lease),
+    ("a port without a link", no_link),
     ("probation", probation),
     ("a thousand packets, no allocation", no_allocation),
+    ("tagged ports", crate::ports::vlans),
+    ("an MTU that the driver does not know", crate::ports::long_frames),
+    ("three ports", crate::ports::three_ports),
     ("two workers, a queue each", two_workers),
     ("two workers, one queue", one_queue_for_two),
 ];
@@ -362,6 +366,19 @@ fn lease(eal: &Eal) {
     assert_eq!(stage.data.shared.dropped(DropReason::NoLease), 1);
     let out = stage.exchange(OUTSIDE, &[echo_request_v4(mac, CLIENT, "10.2.0.100", "10.2.0.1", 8)]);
     assert_eq!(out[OUTSIDE].len(), 1, "its own address is its own");
+    stage.assert_balance();
+}
+
+/// Whoever watches the links says so; what was routed by the fast way until then stops at once.
+fn no_link(eal: &Eal) {
+    let mut stage = ready(eal, Delivery::Forward, 1500);
+    let frames: Vec<_> = (0..3).map(|_| udp(&stage, 30).frame("10.2.0.100", "10.3.0.100")).collect();
+    for (up, through, dropped) in [(true, 3, 0), (true, 3, 0), (false, 0, 3), (false, 0, 6), (true, 3, 6)] {
+        stage.data.shared.ports[INSIDE].link_up.store(up, Relaxed);
+        stage.work();
+        assert_eq!(stage.exchange(OUTSIDE, &frames)[INSIDE].len(), through);
+        assert_eq!(stage.data.shared.dropped(DropReason::PortDown), dropped);
+    }
     stage.assert_balance();
 }
 

@@ -59,12 +59,22 @@ fn interface(text: &str, prefix_len: u8) -> Interface {
     Interface { address: text.parse().expect("an address"), prefix_len }
 }
 
-fn port(name: &str, device: String, role: Role, net: u8, mtu: u16, queues: u16) -> PortSpec {
+/// What scenes choose of a port. Its networks are `10.NET.0.0/24` and `fd00:NET::/64`.
+#[derive(Clone, Copy)]
+pub(crate) struct Side {
+    pub(crate) role: Role,
+    pub(crate) net: u8,
+    pub(crate) mtu: u16,
+    pub(crate) vlan: Option<u16>,
+}
+
+fn port(number: usize, device: String, side: Side, queues: u16) -> PortSpec {
+    let Side { role, net, mtu, vlan } = side;
     PortSpec {
-        name: name.into(),
+        name: format!("port{number}"),
         device,
         role,
-        vlan: None,
+        vlan,
         mtu,
         queues,
         cluster_addresses: vec![interface(&format!("10.{net}.0.10"), 24), interface(&format!("fd00:{net}::10"), 64)],
@@ -78,16 +88,21 @@ impl Stage {
     }
 
     pub(crate) fn with_workers(eal: &Eal, delivery: Delivery, inside_mtu: u16, workers: usize, queues: u16) -> Self {
+        let outside = Side { role: Role::Outside, net: 2, mtu: 1500, vlan: None };
+        let inside = Side { role: Role::Inside, net: 3, mtu: inside_mtu, vlan: None };
+        Self::with_sides(eal, delivery, &[outside, inside], workers, queues)
+    }
+
+    /// A member with these ports, the first of which leads to all other networks.
+    pub(crate) fn with_sides(eal: &Eal, delivery: Delivery, sides: &[Side], workers: usize, queues: u16) -> Self {
         let number = STAGES.fetch_add(1, Relaxed);
         let socket = |port| format!("phalanx-test-{}-{number}-{port}", std::process::id());
         let device = |end: &str, role: &str, port: usize| {
-            let id = number * 2 + port as u32;
+            let id = number * 4 + port as u32;
             format!("net_memif_{end}{id},role={role},id={id},socket={},socket-abstract=yes", socket(port))
         };
-        let ports = vec![
-            port("outside0", device("m", "server", 0), Role::Outside, 2, 1500, queues),
-            port("inside0", device("m", "server", 1), Role::Inside, 3, inside_mtu, queues),
-        ];
+        let ports = sides.iter().enumerate();
+        let ports = ports.map(|(at, side)| port(at, device("m", "server", at), *side, queues)).collect();
         let config = DataplaneConfig {
             me: member(1),
             delivery,
@@ -118,11 +133,11 @@ impl Stage {
         let hosts = MempoolConfig::new(format!("hosts{number}"), 511);
         let pool = Mempool::create(eal, &hosts).expect("a pool");
         POOLS.with_borrow_mut(|pools| pools.extend([data.pool, pool]));
-        let wires = (0..2).map(|at| Wire::open(eal, &device("h", "client", at), pool, queues)).collect();
+        let wires = (0..sides.len()).map(|at| Wire::open(eal, &device("h", "client", at), pool, queues)).collect();
         let mut stage = Self { data, wires, pool, version: 0 };
         stage.wait_for_links();
         // The client's end offers buffers to the server's when it first looks for frames.
-        stage.collect();
+        stage.collect_all();
         stage.data.shared.lease_until_ns.store(u64::MAX, Relaxed);
         stage
     }
@@ -170,7 +185,12 @@ impl Stage {
     }
 
     pub(crate) fn collect(&mut self) -> [Vec<Vec<u8>>; 2] {
-        let mut all = [Vec::new(), Vec::new()];
+        self.collect_all().try_into().expect("two ports")
+    }
+
+    /// What came out of each port.
+    pub(crate) fn collect_all(&mut self) -> Vec<Vec<Vec<u8>>> {
+        let mut all = vec![Vec::new(); self.wires.len()];
         for (frames, wire) in all.iter_mut().zip(&mut self.wires) {
             let mut burst = Burst::<32>::new();
             for queue in &mut wire.rx {
