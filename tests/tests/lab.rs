@@ -24,3 +24,5 @@ mod revocation;
 mod routes;
 #[path = "lab/tool.rs"]
 mod tool;
+#[path = "lab/workers.rs"]
+mod workers;

@@ -229,6 +229,8 @@ impl Core {
         let echoes = keepalive.members.iter().fold(0_u64, |sum, member| sum.wrapping_add(member.echo));
         let hears_anyone = std::mem::replace(&mut follow.echoes, echoes) != echoes || keepalive.members.len() < 3;
         follow.heard = keepalive.seq;
+        // Who rules on has given up to abdicate: its word is to be waited out again before any other's counts.
+        follow.abdicated_to = keepalive.abdicating;
         follow.losses = keepalive.losses;
         let basis = Basis::told(keepalive.list, keepalive.agreed.clone(), keepalive.joining.clone());
         if std::mem::replace(&mut follow.basis, basis.clone()) != basis {

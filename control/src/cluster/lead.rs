@@ -278,6 +278,7 @@ impl Core {
             digest: self.table.digest(),
             losses: lead.losses,
             quorate: lead.quorate,
+            abdicating: lead.abdicating,
             members: self.members.iter().map(echo).collect(),
             agreed: lead.basis.agreed().to_vec(),
             joining: lead.basis.joining().to_vec(),
@@ -572,9 +573,11 @@ impl Core {
             }
             return;
         };
-        lead.abdicating = Some(successor);
+        let news = lead.abdicating.replace(successor) != Some(successor);
         let reign = lead.reign;
-        self.event(ClusterEvent::Abdicated(successor));
+        if news {
+            self.event(ClusterEvent::Abdicated(successor));
+        }
         self.send(To::All, Message::Abdicate(reign, successor));
     }
 

@@ -102,6 +102,8 @@ pub struct MasterKeepalive {
     pub losses: u8,
     /// Whether leases are renewed by this (`majority` only: a majority follows).
     pub quorate: bool,
+    /// To whom this master is handing its role, for as long as it tries.
+    pub abdicating: Option<MemberId>,
     /// All members, in order of succession.
     pub members: Vec<Listed>,
     /// The membership that is agreed on: whose majority counts (`majority` only).

@@ -158,6 +158,7 @@ fn put_master_keepalive(w: &mut Writer<'_>, keepalive: &MasterKeepalive) {
     w.u64(keepalive.digest);
     w.u8(keepalive.losses);
     w.u8(u8::from(keepalive.quorate));
+    w.u8(keepalive.abdicating.map_or(0, MemberId::number));
     w.list(&keepalive.members, |w, member| {
         w.member(member.id);
         w.u64(member.incarnation);
@@ -178,6 +179,7 @@ fn master_keepalive(r: &mut Reader<'_>) -> Result<MasterKeepalive, DecodeError> 
         digest: r.u64()?,
         losses: r.u8().and_then(losses)?,
         quorate: r.bool()?,
+        abdicating: r.u8().and_then(nobody_or_member)?,
         members: r.list(MEMBERS, |r| Ok(Listed { id: r.member()?, incarnation: r.u64()?, echo: r.u64()? }))?,
         agreed: r.list(MEMBERS, Reader::member)?,
         joining: r.list(MEMBERS, Reader::member)?,
@@ -185,6 +187,13 @@ fn master_keepalive(r: &mut Reader<'_>) -> Result<MasterKeepalive, DecodeError> 
         hears: hears(r)?,
         contact: r.contact()?,
     })
+}
+
+fn nobody_or_member(number: u8) -> Result<Option<MemberId>, DecodeError> {
+    match number {
+        0 => Ok(None),
+        number => MemberId::new(number).map(Some).ok_or(DecodeError::Value("member")),
+    }
 }
 
 fn losses(number: u8) -> Result<u8, DecodeError> {

@@ -33,6 +33,7 @@ fn largest() -> Vec<Message> {
             digest: 4,
             losses: 20,
             quorate: true,
+            abdicating: Some(member(2)),
             members: everyone.iter().map(|id| Listed { id: *id, incarnation: 1, echo: 2 }).collect(),
             agreed: everyone.clone(),
             joining: everyone.clone(),

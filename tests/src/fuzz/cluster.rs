@@ -239,6 +239,7 @@ impl Scene {
             digest: script.number(),
             losses: 2 + script.u8() % 19,
             quorate: script.bool(),
+            abdicating: script.bool().then(|| script.member(MEMBERS)),
             agreed: members.iter().map(|listed| listed.id).collect(),
             joining: vec![script.member(MEMBERS)],
             list: self.version(script),

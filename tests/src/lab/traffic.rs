@@ -16,9 +16,11 @@ const REPORT: Duration = Duration::from_secs(15);
 pub struct Server(Running);
 
 impl Server {
-    /// Answers in a host.
+    /// Answers in a host; returns when it does, for who connects earlier is refused.
     pub fn start(lab: &Lab, host: &str) -> Outcome<Self> {
-        Ok(Self(lab.start_in(host, &[&binary(), "server"])?))
+        let mut running = lab.start_in(host, &[&binary(), "server"])?;
+        running.expect("listening")?;
+        Ok(Self(running))
     }
 
     /// Whether it still runs.
