@@ -6,6 +6,7 @@ mod frames;
 mod ports;
 mod scenes;
 mod stage;
+mod workers;
 
 #[global_allocator]
 static ALLOCATOR: dpdk::alloc_count::CountingAlloc = dpdk::alloc_count::CountingAlloc;
