@@ -302,3 +302,11 @@ fn cores_that_are_not_there() {
     let told = |config: Config| config.warnings.iter().filter(|w| w.what.contains("core 900")).count();
     assert_eq!((told(elsewhere.unwrap()), told(unknown.unwrap())), (1, 0));
 }
+
+#[test]
+fn one_device_is_one_port_whatever_its_tags() {
+    let text = SOUND.replace("net_af_packet1,iface=i", "net_af_packet0,iface=o");
+    let fix = |text: &str| Config::from_str(text, "m1.toml").unwrap_err().problems[0].fix.clone();
+    assert!(fix(&text).contains("give each VLAN a device of its own"), "{}", fix(&text));
+    assert!(fix(&text.replace("vlan = 100\n", "")).contains("another number"));
+}
