@@ -54,8 +54,12 @@ impl Core {
                 continue;
             }
             changed += 1;
-            let by_death = matches!(before, Owner::Member(before) if !members.contains(&before));
-            self.quarantine.owner_changed(unit, now, by_death);
+            let on_trial = match before {
+                Owner::Member(before) => !members.contains(&before),
+                Owner::Quarantined => true,
+                Owner::Unassigned => false,
+            };
+            self.quarantine.owner_changed(unit, now, on_trial);
             match entry.owner {
                 Owner::Member(owner) if owner != me && !moved.contains(&unit) => {
                     lead.pending.insert(unit, Pending { owner, version, since: now });
@@ -92,9 +96,6 @@ impl Core {
         let units: Vec<Unit> =
             table.iter().filter(|(_, entry)| entry.owner == Owner::Unassigned).map(|(u, _)| u).collect();
         for unit in units {
-            if self.quarantine.rests(unit) {
-                continue;
-            }
             let Some((owner, sum)) = sums.iter_mut().min_by_key(|(id, sum)| (**sum, **id)) else { return };
             table.set_owner(unit, Owner::Member(*owner));
             *sum += weights.of(unit);
@@ -130,13 +131,31 @@ impl Core {
         self.plan_moves(now);
     }
 
+    /// Units that have rested in quarantine are given away again.
+    pub(super) fn wake_rested(&mut self, now: Time) {
+        let Role::Lead(lead) = &self.role else { return };
+        if lead.gathering() {
+            return;
+        }
+        let rested = self.quarantine.rested(now);
+        if rested.is_empty() {
+            return;
+        }
+        let mut table = self.table.clone();
+        for unit in rested {
+            if table.owner(unit) == Owner::Quarantined {
+                table.set_owner(unit, Owner::Unassigned);
+            }
+        }
+        self.publish(now, table);
+    }
+
     /// A packet came for a unit that nobody owns (patent Figure 9, 937).
     pub(super) fn assign_on_demand(&mut self, now: Time, unit: Unit) {
         let Role::Lead(lead) = &self.role else { return };
         if lead.gathering() || self.table.owner(unit) != Owner::Unassigned {
             return;
         }
-        self.quarantine.wake(unit, now);
         let table = self.table.clone();
         self.publish(now, table);
     }

@@ -132,18 +132,6 @@ impl Core {
         }
         lead.loading.balance_at = now + self.settings.balance_interval;
         lead.loading.lasts = Span(2 * self.settings.balance_interval.0);
-        let gathering = lead.gathering();
-        let mut table = self.table.clone();
-        let mut woken = false;
-        for unit in self.quarantine.rested(now) {
-            if table.owner(unit) == Owner::Quarantined {
-                table.set_owner(unit, Owner::Unassigned);
-                woken = true;
-            }
-        }
-        if woken && !gathering {
-            self.publish(now, table);
-        }
         self.plan_moves(now);
     }
 

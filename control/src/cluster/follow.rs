@@ -362,13 +362,16 @@ impl Core {
         let silence = self.settings.watch(follow.losses.saturating_sub(1).max(2));
         for (unit, entry) in table.iter() {
             let before = self.table.owner(unit);
-            if let Owner::Member(owner) = before
-                && before != entry.owner
-            {
-                let silent = |peer: &Peer| now.since(peer.heard_at) >= silence;
-                let by_death = owner != self.id() && self.peers.get(&owner).is_some_and(silent);
-                self.quarantine.owner_changed(unit, now, by_death);
+            if before == entry.owner {
+                continue;
             }
+            let silent = |peer: &Peer| now.since(peer.heard_at) >= silence;
+            let on_trial = match before {
+                Owner::Member(owner) => owner != self.id() && self.peers.get(&owner).is_some_and(silent),
+                Owner::Quarantined => true,
+                Owner::Unassigned => false,
+            };
+            self.quarantine.owner_changed(unit, now, on_trial);
         }
     }
 

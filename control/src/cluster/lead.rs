@@ -1,9 +1,11 @@
 //! Patent Figures 8A to 8E: the master. It judges who is alive, and renews leases by echoing what it heard.
 //!
-//! A follower counts as heard at the moment when *this master sent* the keepalive that the follower says it heard last.
-//! Counting from our own sending, as the follower counts its lease from its own, makes the two comparable without a
-//! common clock: the follower's last echo is older than the keepalive that carried it, so its lease lapses before
-//! [`Settings::give_away`] has passed here. It also makes a member that speaks but does not hear as good as dead.
+//! A follower counts its lease from its own sending of the keepalive that was echoed to it; the master counts
+//! [`Settings::give_away`] from having taken in the keepalive that it echoes. Nothing is taken in before it is sent, so
+//! the lease lapses first, however late any message comes and however long the follower sleeps on an echo.
+//!
+//! Echoed are only keepalives that acknowledge something new, and that soon. So a member that speaks but does not hear,
+//! or hears too late for a lease to be of use, is as good as dead.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -25,17 +27,19 @@ use super::time::{Span, Time};
 /// What the master knows of a follower.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Follower {
-    /// Its last keepalive, echoed to renew its lease.
-    pub(super) seq: u64,
+    /// Its last keepalive.
+    seq: u64,
+    /// The last one that acknowledged something new: echoed, it renews the follower's lease.
+    echo: u64,
     /// Whether it has spoken under this reign.
     pub(super) spoke: bool,
     /// The last of this master's keepalives that it acknowledged.
     heard: u64,
     pub(super) loss: Loss,
-    /// When this master sent the last keepalive that the follower is known to have heard; moved along when this master
-    /// was late itself: it judges by this.
+    /// When this master took in what it echoes: it judges by this, moved along when it was late itself.
     pub(super) fresh_at: Time,
-    /// The same as it was: this master's own lease under `majority` counts from it.
+    /// When this master sent the last keepalive that the follower is known to have heard: its own lease under
+    /// `majority` counts from it.
     confirmed_at: Time,
     pub(super) applied: Version,
     pub(super) holds: Version,
@@ -50,6 +54,7 @@ impl Follower {
     pub(super) fn new(seq: u64, now: Time) -> Self {
         Self {
             seq,
+            echo: seq,
             spoke: false,
             heard: 0,
             loss: Loss::default(),
@@ -235,6 +240,7 @@ impl Core {
         self.bury_the_dead(now);
         self.send_due_keepalive(now);
         self.finish_gathering(now);
+        self.wake_rested(now);
         self.table_timeout(now);
         self.move_timeout(now);
         self.side_timeout(now);
@@ -269,7 +275,7 @@ impl Core {
         let echo = |member: &Member| Listed {
             id: member.id,
             incarnation: member.incarnation,
-            echo: lead.followers.get(&member.id).map_or(0, |follower| follower.seq),
+            echo: lead.followers.get(&member.id).map_or(0, |follower| follower.echo),
         };
         let keepalive = MasterKeepalive {
             reign: lead.reign,
@@ -363,8 +369,9 @@ impl Core {
         if !lead.followers.contains_key(&from) {
             return self.send(To::Member(from), Message::ExitRequest(reign));
         }
-        let heard_at = self.sent_at(keepalive.heard);
+        let heard_at = self.sent_at(keepalive.heard).unwrap_or_default();
         let Role::Lead(lead) = &mut self.role else { return };
+        let watch = self.settings.watch(lead.losses_low());
         let Some(follower) = lead.followers.get_mut(&from) else { return };
         if keepalive.seq <= follower.seq {
             return;
@@ -375,8 +382,11 @@ impl Core {
         follower.spoke = true;
         follower.seq = keepalive.seq;
         follower.spoke_at = now;
-        follower.fresh_at = follower.fresh_at.max(heard_at.unwrap_or_default());
-        follower.confirmed_at = follower.confirmed_at.max(heard_at.unwrap_or_default());
+        if keepalive.heard > follower.heard && now.since(heard_at) < watch {
+            follower.echo = keepalive.seq;
+            follower.fresh_at = now;
+        }
+        follower.confirmed_at = follower.confirmed_at.max(heard_at);
         follower.heard = keepalive.heard;
         follower.applied = keepalive.applied;
         follower.holds = keepalive.holds;

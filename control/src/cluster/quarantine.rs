@@ -4,9 +4,9 @@
 //! may have been the master, and then its successor must know that the unit was orphaned shortly before. A follower
 //! tells a death from a planned move by the former owner's silence.
 //!
-//! A quarantined unit rests; then the next packet for it has it assigned again, to an owner on trial: one more death
-//! and it rests again. Units that two members owned one after the other by chance share that fate, so the rest is
-//! short enough for their sessions to outlast it.
+//! A quarantined unit rests; then it is assigned again, to an owner on trial: one more death and it rests again. Units
+//! that two members owned one after the other by chance share that fate, so the rest is short enough for their sessions
+//! to outlast it.
 
 use std::collections::BTreeMap;
 
@@ -27,9 +27,9 @@ pub(super) struct Quarantine {
 }
 
 impl Quarantine {
-    /// The unit has another owner; `by_death`: since the one before it is gone.
-    pub(super) fn owner_changed(&mut self, unit: Unit, now: Time, by_death: bool) {
-        if by_death {
+    /// The unit has another owner; `on_trial`: since the one before it died, or after the unit's rest.
+    pub(super) fn owner_changed(&mut self, unit: Unit, now: Time, on_trial: bool) {
+        if on_trial {
             self.orphaned.insert(unit, now);
         } else {
             self.orphaned.remove(&unit);
@@ -50,21 +50,11 @@ impl Quarantine {
         }
     }
 
-    /// Whether the unit waits for a packet to be assigned.
-    pub(super) fn rests(&self, unit: Unit) -> bool {
-        self.resting.contains_key(&unit)
-    }
-
     /// The units that have rested for long enough.
-    pub(super) fn rested(&self, now: Time) -> Vec<Unit> {
-        self.resting.iter().filter(|(_, until)| **until <= now).map(|(unit, _)| *unit).collect()
-    }
-
-    /// A packet came for a unit that has rested: its next owner is on trial.
-    pub(super) fn wake(&mut self, unit: Unit, now: Time) {
-        if self.resting.remove(&unit).is_some() {
-            self.orphaned.insert(unit, now);
-        }
+    pub(super) fn rested(&mut self, now: Time) -> Vec<Unit> {
+        let (rested, resting) = std::mem::take(&mut self.resting).into_iter().partition(|(_, until)| *until <= now);
+        self.resting = resting;
+        BTreeMap::into_keys(rested).collect()
     }
 }
 
@@ -107,10 +97,10 @@ mod tests {
         table.set_owner(unit(), Owner::Quarantined);
         quarantine.rest(&table, at_ms(1000));
         quarantine.rest(&table, at_ms(2000));
-        assert!(quarantine.rests(unit()) && quarantine.rested(at_ms(999)).is_empty());
-        assert_eq!(quarantine.rested(at_ms(1000)), [unit()]);
-        quarantine.wake(unit(), at_ms(1500));
-        assert!(!quarantine.rests(unit()));
+        assert!(quarantine.rested(at_ms(999)).is_empty());
+        assert_eq!(quarantine.rested(at_ms(1500)), [unit()]);
+        assert!(quarantine.rested(at_ms(1500)).is_empty());
+        quarantine.owner_changed(unit(), at_ms(1500), true);
         assert!(quarantine.killed_two(unit(), at_ms(1600), DETECTION));
     }
 }

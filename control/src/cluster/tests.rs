@@ -322,6 +322,11 @@ fn a_candidate_whose_certificate_is_refused_founds_no_cluster_of_its_own() {
 
 /// Kills one member, then another; who is left: which units went from the first to the second, and what became of them.
 fn fate_of_units_that_killed_two(first: u8, second: u8, left: u8) -> Vec<Owner> {
+    let (net, units) = killed_two(first, second, left);
+    units.iter().map(|unit| net.cores[&left].table.owner(*unit)).collect()
+}
+
+fn killed_two(first: u8, second: u8, left: u8) -> (Net, Vec<Unit>) {
     let mut net = Net::formed();
     net.run(Span::from_ms(3000));
     let owned_by = |net: &Net, id: u8| net.cores[&left].table.units_of(member(id)).collect::<Vec<Unit>>();
@@ -335,7 +340,25 @@ fn fate_of_units_that_killed_two(first: u8, second: u8, left: u8) -> Vec<Owner> 
     let table = &net.cores[&left].table;
     let others = Unit::all().take(UNITS).filter(|unit| !at_second.contains(unit));
     assert!(others.clone().all(|unit| table.owns(member(left), unit)), "{table:?}");
-    at_second.iter().map(|unit| table.owner(*unit)).collect()
+    (net, at_second)
+}
+
+#[test]
+fn a_rested_unit_has_an_owner_again_and_one_more_death_sends_it_back() {
+    let (mut net, units) = killed_two(3, 2, 1);
+    net.start(settings(2));
+    net.run(Span::from_ms(9000));
+    assert!(units.iter().all(|unit| net.cores[&1].table.owner(*unit) == Owner::Quarantined));
+    let woken = (0..30).any(|_| {
+        net.run(Span::from_ms(100));
+        units.iter().all(|unit| net.cores[&1].table.owner(*unit) != Owner::Quarantined)
+    });
+    assert!(woken, "{:#?}", net.events);
+    let on_trial: Vec<Unit> = units.into_iter().filter(|unit| net.cores[&1].table.owns(member(2), *unit)).collect();
+    assert!(!on_trial.is_empty(), "nobody but the master got any");
+    net.cores.remove(&2);
+    net.run(Span::from_ms(300));
+    assert!(on_trial.iter().all(|unit| net.cores[&1].table.owner(*unit) == Owner::Quarantined));
 }
 
 #[test]

@@ -6,14 +6,14 @@
 //!
 //! What is abstracted: messages arrive within the tick in which they are sent, in the order of sending, or never (a
 //! cut member hears and reaches nobody); workers obey within the tick and never hold packets, so a log of a move is
-//! empty; apps say yes; clocks do not drift; a pause and a cut last [`SHORT`] or [`LONG`] ticks; a crashed member does
-//! not come back. A converged cluster repeats itself every period, so the first fault is placed within one period, and
-//! every other at any of the next [`WINDOW`] ticks.
+//! empty; a packet of each unit arrives in every tick; apps say yes; clocks do not drift; a pause and a cut last [`SHORT`]
+//! or [`LONG`] ticks; a crashed member does not come back. A converged cluster repeats itself every period, so the first
+//! fault is placed within one period, and every other at any of the next [`WINDOW`] ticks.
 
 use std::collections::VecDeque;
 
 use phalanx_control::cluster::{Contact, Core, Message, Output, Path, Quorum, Settings, Span, Time, To};
-use phalanx_dataplane::steer::{Notice, Order};
+use phalanx_dataplane::steer::{Mode, Notice, Order};
 use phalanx_dataplane::unit::{MemberId, Unit};
 
 use crate::sim::node::is_owners;
@@ -26,6 +26,8 @@ pub const LONG: u8 = 22;
 pub const WINDOW: u8 = 24;
 /// How many ticks the cluster then has to become whole again.
 pub const REST: u8 = 100;
+/// How long a unit rests that two deaths in a row have met: it is over before [`REST`] is.
+const QUARANTINE: Span = Span::from_ms(200);
 const TICK: u64 = 25_000_000;
 const UNITS: usize = 2;
 const MEMBERS: usize = 3;
@@ -72,6 +74,7 @@ impl Cluster {
             settings.period = Span(4 * TICK);
             settings.quorum = quorum;
             settings.units = UNITS;
+            settings.quarantine = QUARANTINE;
             let core = Some(Core::new(settings, Time(0)));
             Some(Member { core, lease: Time(0), paused: 0, cut: 0, inbox: VecDeque::new() })
         };
@@ -131,7 +134,26 @@ impl Cluster {
             }
             self.deliver();
         }
+        self.send_packets();
         self.check_owners();
+    }
+
+    /// A packet arrives for each unit that a master sees without an owner (patent Figure 9, 937).
+    fn send_packets(&mut self) {
+        let now = self.now();
+        for at in 0..MEMBERS {
+            for unit in Unit::all().take(UNITS) {
+                let member = &mut self.members[at];
+                if member.paused == 0
+                    && let Some(core) = &mut member.core
+                    && core.modes().get(unit.index()) == Some(&Mode::Unassigned)
+                {
+                    core.handle_notice(now, Notice::Unassigned(unit));
+                    self.drain(at);
+                    self.deliver();
+                }
+            }
+        }
     }
 
     fn deliver(&mut self) {
