@@ -73,7 +73,7 @@ impl Core {
         for unit in &ours {
             lead.pending.remove(unit);
         }
-        self.end_side(&table);
+        self.end_side(&table, true);
         for unit in ours {
             self.release(unit, ReleaseTo::Here, Vec::new());
         }
@@ -115,7 +115,8 @@ impl Core {
                 continue;
             }
             let next = entry.backup.filter(|backup| members.contains(backup));
-            let heir = if dead && self.quarantine.killed_two(unit, now, detection) {
+            // Who never took the unit on was not killed by it.
+            let heir = if dead && !lead.pending(unit) && self.quarantine.killed_two(unit, now, detection) {
                 quarantined += 1;
                 Owner::Quarantined
             } else {
@@ -163,11 +164,11 @@ impl Core {
     pub(super) fn say_table(&mut self, now: Time) {
         let Role::Lead(lead) = &mut self.role else { return };
         lead.table_said_at = now;
-        let reign = lead.reign;
+        let (reign, moved) = (lead.reign, lead.committed);
         if lead.followers.is_empty() || lead.gathering() {
             return;
         }
-        for chunk in chunks(&self.table, reign) {
+        for chunk in chunks(&self.table, reign, moved) {
             self.send(To::All, chunk);
         }
     }
@@ -239,7 +240,7 @@ impl Core {
             let entries = std::mem::take(&mut lead.gathered).into_values().flatten().collect();
             let table = Table::from_entries(chunk.version, entries);
             if table.version > self.table.version {
-                self.end_side(&table);
+                self.end_side(&table, true);
                 self.table = table;
             }
             self.gather_from(now, from);

@@ -78,9 +78,9 @@ impl Incoming {
 }
 
 /// A table, cut to datagrams.
-pub(super) fn chunks(table: &Table, reign: Reign) -> Vec<Message> {
+pub(super) fn chunks(table: &Table, reign: Reign, moved: u64) -> Vec<Message> {
     let chunk = |(number, entries): (usize, &[Entry])| {
-        let chunk = TableChunk { reign, version: table.version, chunk: number as u8, entries: entries.to_vec() };
+        let chunk = TableChunk { reign, version: table.version, chunk: number as u8, moved, entries: entries.to_vec() };
         Message::TableChunk(chunk)
     };
     table.entries().chunks(CHUNK_ENTRIES).enumerate().map(chunk).collect()
@@ -319,10 +319,11 @@ impl Core {
         let units = self.settings.units;
         match &mut self.role {
             Role::Follow(follow) if chunk.reign == follow.reign && from == follow.reign.master => {
+                let moved = chunk.moved;
                 if chunk.version > self.table.version
                     && let Some(table) = follow.incoming.take(chunk, units)
                 {
-                    self.adopt_table(now, table);
+                    self.adopt_table(now, table, moved);
                 }
             }
             Role::Lead(_) => self.gather_chunk(now, from, chunk),
@@ -331,21 +332,22 @@ impl Core {
     }
 
     /// A new table comes into force: units that moved here are released as their move says, units of a dead owner
-    /// wait for what the master holds.
-    fn adopt_table(&mut self, now: Time, table: Table) {
+    /// wait for what the master holds. `committed`: the last move that the master has committed.
+    fn adopt_table(&mut self, now: Time, table: Table, committed: u64) {
         let me = self.id();
-        let Role::Follow(follow) = &mut self.role else { return };
         let (generation, until) = (table.version.generation, now + self.settings.period.quarters(8));
         let gained: Vec<Unit> = table.units_of(me).filter(|unit| !self.table.owns(me, *unit)).collect();
+        let brings = self.reign().is_some_and(|reign| self.move_brings(reign, committed));
+        let moved = self.side.as_ref().filter(|_| brings).map(|side| side.units.clone()).unwrap_or_default();
+        let Role::Follow(follow) = &mut self.role else { return };
         follow.taken.retain(|unit, _| table.owns(me, *unit));
-        let moved = self.side.as_ref().map(|side| side.units.clone()).unwrap_or_default();
         if self.settings.delivery == Delivery::Shared {
             let taken = gained.iter().filter(|unit| !moved.contains(unit));
             follow.taken.extend(taken.map(|unit| (*unit, (until, generation))));
         }
         let version = table.version;
         self.note_orphans(now, &table);
-        self.end_side(&table);
+        self.end_side(&table, brings);
         self.table = table;
         let view = self.refresh_view();
         let Role::Follow(follow) = &mut self.role else { return };
@@ -415,7 +417,7 @@ impl Core {
 
     pub(super) fn answer_table_request(&mut self, from: MemberId, reign: Reign) {
         if self.reign() == Some(reign) && reign.master == from {
-            for chunk in chunks(&self.table, reign) {
+            for chunk in chunks(&self.table, reign, 0) {
                 self.send(To::Member(from), chunk);
             }
         }
@@ -424,15 +426,19 @@ impl Core {
     pub(super) fn handle_abdication(&mut self, now: Time, from: MemberId, reign: Reign, to: MemberId) {
         let me = self.id();
         if to == me && from == reign.master {
-            self.announce_again(now);
+            self.yielded_to(now);
         }
+        // Who slept on this word may be the last to hear it: somebody else may rule by now.
+        let timely = self.lease_is_valid(now);
         let Role::Follow(follow) = &mut self.role else { return };
         if reign != follow.reign || from != reign.master {
             return;
         }
         follow.abdicated_to = Some(to);
         if to == me && follow.heard != 0 {
-            self.take_over(now, true);
+            if timely {
+                self.take_over(now, true);
+            }
         } else if !self.is_member(to) {
             // The units that this member owns belong to members of that cluster now.
             self.rejoin(now, RejoinReason::MasterYielded, Some(to));

@@ -255,8 +255,16 @@ impl Core {
         }
     }
 
+    /// Whether the packets that this member kept for its move are its to process, if a new table names it as the owner.
+    /// Where every member sees every packet, only the commit says so: a unit that came here otherwise (the old owner died
+    /// meanwhile) has its packets held by the master, too.
+    pub(super) fn move_brings(&self, reign: Reign, committed: u64) -> bool {
+        let is_it = |side: &Side| side.reign == reign && side.id == committed;
+        self.forwards() || self.side.as_ref().is_some_and(is_it)
+    }
+
     /// A new table is coming into force: the move under way ends with it, one way or the other.
-    pub(super) fn end_side(&mut self, table: &Table) {
+    pub(super) fn end_side(&mut self, table: &Table, brings: bool) {
         let Some(side) = self.side.take() else { return };
         let Part::To { parts, complete } = side.part else { return };
         let mut log: BTreeMap<Unit, Option<Vec<u32>>> = BTreeMap::new();
@@ -270,7 +278,9 @@ impl Core {
         for unit in side.units {
             let digests = log.remove(&unit).unwrap_or_else(|| Some(Vec::new()));
             match digests {
-                Some(except) if complete && table.owns(self.id(), unit) => self.release(unit, ReleaseTo::Here, except),
+                Some(except) if brings && complete && table.owns(self.id(), unit) => {
+                    self.release(unit, ReleaseTo::Here, except)
+                }
                 _ => self.release(unit, ReleaseTo::Nowhere, Vec::new()),
             }
         }
@@ -366,6 +376,7 @@ impl Core {
         for unit in &active.units {
             table.set_owner(*unit, Owner::Member(active.to));
         }
+        lead.committed = active.id;
         let (from, to, units) = (active.from, active.to, active.units.len());
         self.publish_move(now, table, &active.units);
         self.event(ClusterEvent::Moved { from, to, units });

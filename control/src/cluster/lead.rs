@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use phalanx_dataplane::steer::{Mode, ReleaseTo};
 use phalanx_dataplane::unit::{MemberId, Unit};
 
 use super::assign::Pending;
@@ -103,6 +104,8 @@ pub(super) struct Lead {
     pub(super) active: Option<ActiveMove>,
     pub(super) plan: VecDeque<PlannedMove>,
     pub(super) moves: u64,
+    /// The last move that was committed.
+    pub(super) committed: u64,
     pub(super) loading: Loading,
     pub(super) unfit: BTreeSet<MemberId>,
     pub(super) abdicating: Option<MemberId>,
@@ -142,6 +145,7 @@ impl Lead {
             active: None,
             plan: VecDeque::new(),
             moves: 0,
+            committed: 0,
             loading: Loading::new(settings.units, now, settings.balance_interval),
             unfit: BTreeSet::new(),
             abdicating: None,
@@ -165,6 +169,13 @@ impl Lead {
 
     pub(super) fn losses_high(&self) -> u8 {
         self.losses.max(self.losses_before)
+    }
+
+    /// Whether the member is the master, or a follower that confirmed hearing it within `watch`: nobody else can have
+    /// won that one over by now.
+    fn is_with_us(&self, id: MemberId, now: Time, watch: Span) -> bool {
+        let confirms = |follower: &Follower| follower.spoke && now.since(follower.confirmed_at) < watch;
+        id == self.reign.master || self.followers.get(&id).is_some_and(confirms)
     }
 
     pub(super) fn deadlines(&self, settings: &Settings) -> Option<(Time, &'static str)> {
@@ -339,10 +350,8 @@ impl Core {
     fn judge_quorum(&mut self, now: Time) -> bool {
         let (quorum_is_none, lapsed) = (self.quorum_is_none(), !self.lease_is_valid(now));
         let Role::Lead(lead) = &mut self.role else { return false };
-        let watch = self.settings.watch(lead.losses.max(lead.losses_before));
-        let follows = |follower: &Follower| follower.spoke && now.since(follower.confirmed_at) < watch;
-        let counts = |id: MemberId| id == lead.reign.master || lead.followers.get(&id).is_some_and(follows);
-        let majority = lead.basis.is_majority(counts);
+        let watch = self.settings.watch(lead.losses_high());
+        let majority = lead.basis.is_majority(|id| lead.is_with_us(id, now, watch));
         if majority && !lead.majority && lapsed {
             // That master may count on the one who came over for `watch` more, and its followers on their lease.
             lead.fenced_until = now + Span(watch.0 + self.settings.lease(lead.losses.max(lead.losses_before)).0);
@@ -423,12 +432,11 @@ impl Core {
         if dead.is_empty() {
             return;
         }
-        // Only those who follow count as left: the others may follow somebody else who counts them too.
-        let lives = |id: MemberId| !dead.iter().any(|(dead, _)| *dead == id);
-        let follows = |id: MemberId| lead.followers.get(&id).is_some_and(|f| f.spoke) && lives(id);
+        // Only those who are with us now count as left: the others may follow somebody else who counts them too.
+        let watch = self.settings.watch(lead.losses_high());
         let gone: Vec<MemberId> = dead.iter().map(|(id, _)| *id).collect();
         let basis = lead.basis.without(&gone);
-        if !self.quorum_is_none() && !basis.is_majority(|id| id == lead.reign.master || follows(id)) {
+        if !self.quorum_is_none() && !basis.is_majority(|id| lead.is_with_us(id, now, watch)) {
             return;
         }
         if let Role::Lead(lead) = &mut self.role {
@@ -530,6 +538,8 @@ impl Core {
             self.send(To::All, Message::Abdicate(mine, other.reign.master));
             return self.rejoin(now, RejoinReason::TieLost, Some(other.reign.master));
         }
+        self.drop_held();
+        let Role::Lead(lead) = &mut self.role else { return };
         let paced = lead.other_master_told.is_none_or(|told| now.since(told) >= Span::from_ms(100));
         if paced {
             lead.other_master_told = Some(now);
@@ -539,7 +549,23 @@ impl Core {
         }
     }
 
-    /// Another master has yielded to this one: hosts on its side of the split still send to it.
+    /// Another master has yielded to this one: hosts on its side of the split still send to it, and it may have processed
+    /// what is held here.
+    pub(super) fn yielded_to(&mut self, now: Time) {
+        if matches!(self.role, Role::Lead(_)) {
+            self.drop_held();
+            self.announce_again(now);
+        }
+    }
+
+    fn drop_held(&mut self) {
+        let held = |(_, mode): &(Unit, &Mode)| **mode == Mode::Hold;
+        let units: Vec<Unit> = Unit::all().zip(self.modes()).filter(held).map(|(unit, _)| unit).collect();
+        for unit in units {
+            self.release(unit, ReleaseTo::Nowhere, Vec::new());
+        }
+    }
+
     pub(super) fn announce_again(&mut self, now: Time) {
         let pause = self.settings.period;
         if let Role::Lead(lead) = &mut self.role {

@@ -151,6 +151,8 @@ pub struct TableChunk {
     pub version: Version,
     /// Number of this chunk; it starts at unit `chunk * CHUNK_ENTRIES`.
     pub chunk: u8,
+    /// The last planned move that was committed under this reign; 0: none.
+    pub moved: u64,
     /// The lines.
     pub entries: Vec<Entry>,
 }

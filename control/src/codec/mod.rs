@@ -63,6 +63,7 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
             w.reign(chunk.reign);
             w.version(chunk.version);
             w.u8(chunk.chunk);
+            w.u64(chunk.moved);
             w.list(&chunk.entries, |w, entry| w.put(&entry.to_bytes()));
         }
         Message::TableRequest(reign) => put_reign(w, 5, *reign),
@@ -114,6 +115,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
             reign: r.reign()?,
             version: r.version()?,
             chunk: r.u8()?,
+            moved: r.u64()?,
             entries: r.list(CHUNK_ENTRIES, |r| Entry::from_bytes(r.array()?).ok_or(DecodeError::Value("entry")))?,
         }),
         5 => Message::TableRequest(r.reign()?),

@@ -51,7 +51,7 @@ fn largest() -> Vec<Message> {
             hears,
             contact: contact(),
         }),
-        Message::TableChunk(TableChunk { reign, version, chunk: 3, entries: vec![entry; CHUNK_ENTRIES] }),
+        Message::TableChunk(TableChunk { reign, version, chunk: 3, moved: 7, entries: vec![entry; CHUNK_ENTRIES] }),
         Message::TableRequest(reign),
         Message::Loads(Loads { reign, loads: Unit::all().take(LOADS_MAX).map(|unit| (unit, u32::MAX)).collect() }),
         Message::Move(reign, MoveStep::Prepare { id: 1, base: version, from: member(1), to: member(2), units }),

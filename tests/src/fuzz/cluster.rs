@@ -261,7 +261,13 @@ impl Scene {
         let entry = Entry::from_bytes([script.u8() % 8, script.u8() % 8]).unwrap_or_default();
         let (chunk, count) = (script.u8() % 5, 64 * usize::from(script.u8() % 5));
         let version = self.version(script);
-        Message::TableChunk(TableChunk { reign, version, chunk, entries: vec![entry; count] })
+        Message::TableChunk(TableChunk {
+            reign,
+            version,
+            chunk,
+            moved: u64::from(count as u8),
+            entries: vec![entry; count],
+        })
     }
 
     fn move_step(&self, script: &mut Cursor<'_>) -> MoveStep {

@@ -5,26 +5,37 @@
 //! - always under `majority`;
 //! - always under one master, once both have settled with it: its clocks keep them apart, whatever the network does;
 //! - under `none`, also under two masters that have heard each other without a gap for [`STEADY_PERIODS`]: only where
-//!   masters cannot hear each other may both serve. A master that died or was held up counts as it was at that moment:
-//!   the leases that it gave must have lapsed before its successor began.
+//!   masters cannot hear each other may both serve. The silence of one that died or was held up is no gap: the leases that
+//!   it gave must have lapsed before its successor began.
 
 use phalanx_control::cluster::{Quorum, Reign, Span};
 use phalanx_dataplane::steer::Mode;
 use phalanx_dataplane::unit::Unit;
 
 use super::node::Node;
-use super::world::World;
+use super::world::{MS, World};
 
 /// After so many periods of hearing each other, two masters know it.
 const STEADY_PERIODS: u64 = 6;
+/// A datagram that takes longer counts as lost for as long.
+const LATE: u64 = MS;
 
 /// From one member to another.
 #[derive(Clone, Copy, Default)]
 struct Heard {
     /// When the last datagram that arrived was sent.
     last: u64,
+    /// When the first one after that was sent that the network lost, or delays.
+    lost: Option<u64>,
     /// When the last one was sent that came after a gap.
     gap_end: u64,
+}
+
+impl Heard {
+    /// Whether the network, and not the sender's silence, has kept the receiver waiting for longer than `gap`.
+    fn has_gap(&self, now: u64, gap: u64) -> bool {
+        self.lost.is_some_and(|lost| lost < now) && now > self.last + gap
+    }
 }
 
 /// What the checkers remember.
@@ -32,8 +43,6 @@ pub struct Checks {
     members: usize,
     /// By sender and receiver.
     heard: Vec<Heard>,
-    /// Since when a member is dead, or stands still.
-    still: Vec<Option<u64>>,
     /// Longer than this without a datagram is a gap.
     gap: u64,
     steady: u64,
@@ -45,7 +54,6 @@ impl Checks {
         Self {
             members,
             heard: vec![Heard::default(); members * members],
-            still: vec![None; members],
             // Masters speak once a period.
             gap: 2 * period.0,
             steady: STEADY_PERIODS * period.0,
@@ -53,44 +61,40 @@ impl Checks {
         }
     }
 
+    /// A datagram is sent, and will arrive at this moment, if at all.
+    pub(super) fn sent(&mut self, now: u64, from: usize, to: usize, arrives: Option<u64>) {
+        if arrives.is_none_or(|then| then > now + LATE) {
+            self.heard[from * self.members + to].lost.get_or_insert(now);
+        }
+    }
+
     /// A datagram that was sent at this moment was taken in.
     pub(super) fn heard(&mut self, sent_at: u64, from: usize, at: usize) {
+        let gap = self.gap;
         let heard = &mut self.heard[from * self.members + at];
-        if sent_at > heard.last + self.gap {
+        if sent_at <= heard.last {
+            return;
+        }
+        if heard.has_gap(sent_at, gap) {
             heard.gap_end = sent_at;
         }
-        heard.last = heard.last.max(sent_at);
+        heard.last = sent_at;
+        heard.lost = heard.lost.filter(|lost| *lost > sent_at);
     }
 
     /// A process began: it has heard nobody, nobody has heard it.
     pub(super) fn reborn(&mut self, now: u64, at: usize) {
-        self.still[at] = None;
         for other in 0..self.members {
-            self.heard[at * self.members + other] = Heard { last: 0, gap_end: now };
-            self.heard[other * self.members + at] = Heard { last: 0, gap_end: now };
-        }
-    }
-
-    /// A process died, or is held up.
-    pub(super) fn stands_still(&mut self, now: u64, at: usize) {
-        self.still[at].get_or_insert(now);
-    }
-
-    /// It goes on; that it neither spoke nor heard meanwhile is no gap of the network.
-    pub(super) fn goes_on(&mut self, now: u64, at: usize) {
-        let Some(since) = self.still[at].take() else { return };
-        for other in 0..self.members {
-            self.heard[at * self.members + other].last += now - since;
-            self.heard[other * self.members + at].last += now - since;
+            self.heard[at * self.members + other] = Heard { gap_end: now, ..Heard::default() };
+            self.heard[other * self.members + at] = Heard { gap_end: now, ..Heard::default() };
         }
     }
 
     /// Whether two members hear each other, both ways, and have for a while.
     fn steady(&self, now: u64, a: usize, b: usize) -> bool {
-        let then = [self.still[a], self.still[b]].into_iter().flatten().fold(now, u64::min);
         [(a, b), (b, a)].iter().all(|(from, at)| {
             let heard = self.heard[from * self.members + at];
-            then <= heard.last + self.gap && then > heard.gap_end + self.steady
+            !heard.has_gap(now, self.gap) && now > heard.gap_end + self.steady
         })
     }
 }

@@ -219,14 +219,8 @@ impl World {
         match deed {
             Deed::Start(at) => return self.start(at),
             Deed::Kill(at) => self.stop(at),
-            Deed::Pause(at, life) if self.nodes[at].life == life => {
-                self.nodes[at].paused = 1;
-                self.checks.stands_still(self.now, at);
-            }
-            Deed::Stall(at, life) if self.nodes[at].life == life => {
-                self.nodes[at].stalled = 1;
-                self.checks.stands_still(self.now, at);
-            }
+            Deed::Pause(at, life) if self.nodes[at].life == life => self.nodes[at].paused = 1,
+            Deed::Stall(at, life) if self.nodes[at].life == life => self.nodes[at].stalled = 1,
             Deed::Resume(at, life) if self.nodes[at].life == life && self.nodes[at].paused > 0 => {
                 self.nodes[at].paused = 0;
                 return self.resume(at);

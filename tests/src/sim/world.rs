@@ -524,12 +524,15 @@ impl World {
             if receiver == from || only.is_some_and(|only| only != receiver) {
                 continue;
             }
+            let mut arrives = None;
             for path in 0..PATHS {
                 for then in self.net.datagram(&mut self.rng, self.now, from, receiver, path).into_iter().flatten() {
+                    arrives = Some(arrives.map_or(then, |first: u64| first.min(then)));
                     let path = if path == LINK { Path::Link } else { Path::Port(path as u8 - 1) };
                     self.at(then, Event::Datagram(receiver, path, sent.clone()));
                 }
             }
+            self.checks.sent(self.now, from, receiver, arrives);
         }
     }
 
@@ -550,7 +553,6 @@ impl World {
 
     /// Ends a member's process, as `kill -9` does.
     pub(super) fn stop(&mut self, at: usize) {
-        self.checks.stands_still(self.now, at);
         let node = &mut self.nodes[at];
         node.process = None;
         node.inbox.clear();
@@ -560,9 +562,6 @@ impl World {
     /// A stopped process goes on: workers take what waits in their queues, then the cluster thread its messages, then
     /// timers fire.
     pub(super) fn resume(&mut self, at: usize) -> Result<(), String> {
-        if self.nodes[at].is_well() {
-            self.checks.goes_on(self.now, at);
-        }
         while self.nodes[at].paused == 0
             && let Some(event) = self.nodes[at].inbox.pop_front()
         {
