@@ -112,6 +112,8 @@ pub(super) struct Lead {
     since: Time,
     announce: Announce,
     other_master_told: Option<Time>,
+    /// The reign that was handed to this master, if it was.
+    handed_on_by: Option<Reign>,
 }
 
 /// Gratuitous ARP and ND: at once, then a few times more at growing distance (DESIGN section 4: paced and repeated).
@@ -152,6 +154,7 @@ impl Lead {
             since: now,
             announce: Announce { at: Some(now), pause: settings.period },
             other_master_told: None,
+            handed_on_by: None,
         }
     }
 
@@ -214,7 +217,8 @@ impl Core {
     /// The master is dead, or (`asked`) handed its role to this member: take over with everyone else who is left.
     pub(super) fn take_over(&mut self, now: Time, asked: bool) {
         let Role::Follow(follow) = &self.role else { return };
-        let (old, losses, silent) = (follow.reign.master, follow.losses(), now.since(follow.master_alive));
+        let (before, losses, silent) = (follow.reign, follow.losses(), now.since(follow.master_alive));
+        let old = before.master;
         let basis = follow.basis.clone();
         let me = self.members.iter().copied().find(|member| member.id == self.id());
         let Some(me) = me else { return self.rejoin(now, RejoinReason::MasterLost, None) };
@@ -223,6 +227,7 @@ impl Core {
         let mut lead = Lead::new(&self.settings, self.term_max.saturating_add(1), basis, losses, now);
         lead.followers =
             others.iter().map(|member| (member.id, Follower::new(self.last_seq(member.id), now))).collect();
+        lead.handed_on_by = asked.then_some(before);
         lead.gather = Some(others.iter().map(|member| member.id).collect());
         self.term_max = self.term_max.saturating_add(1);
         self.members = std::iter::once(me).chain(others).collect();
@@ -538,7 +543,10 @@ impl Core {
             self.send(To::All, Message::Abdicate(mine, other.reign.master));
             return self.rejoin(now, RejoinReason::TieLost, Some(other.reign.master));
         }
-        self.drop_held();
+        // Who handed its role on has stopped already; a rival has not.
+        if lead.handed_on_by != Some(other.reign) {
+            self.drop_held();
+        }
         let Role::Lead(lead) = &mut self.role else { return };
         let paced = lead.other_master_told.is_none_or(|told| now.since(told) >= Span::from_ms(100));
         if paced {
