@@ -2,6 +2,7 @@
 //!
 //! Knows no files, no sockets, no async. Time comes in as an argument.
 
+pub mod app;
 pub mod bench;
 pub mod drop_reason;
 pub mod filter;

@@ -5,6 +5,7 @@
 //! | `run` | the loop: poll, obey, timers, send, sleep |
 //! | `fast`, `receive` | a burst's first look; one packet's careful look |
 //! | `path`, `forward`, `ask`, `cluster` | acting on packets: deliver, route, answer, the members' own frames |
+//! | `outlet` | what the apps may do, and when they are called |
 //! | `routes`, `addresses`, `transmit`, `fragment_ids` | tables, buffers and numbers of those |
 //! | `link`, `shared`, `counter`, `clock` | what other threads see and say |
 //! | `handover`, `lane`, `news` | rings between the workers of a member: packets to be processed, packets to be sent, what was learned of neighbours |
@@ -25,6 +26,7 @@ mod handover;
 mod lane;
 mod link;
 mod news;
+mod outlet;
 mod packet;
 mod path;
 mod receive;
@@ -50,6 +52,7 @@ use std::net::IpAddr;
 use dpdk::RxQueue;
 use dpdk::wait::WaitSet;
 
+use crate::app::App;
 use crate::filter::Filter;
 use crate::icmp_error::TokenBucket;
 use crate::port::PortIndex;
@@ -92,6 +95,11 @@ impl Worker {
     /// Its number.
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// Adds a protocol handler, before the worker runs. Packets are offered to handlers in the order of adding.
+    pub fn add_app(&mut self, app: Box<dyn App>) {
+        self.path.apps.push(app);
     }
 
     /// Tells of a neighbour before it was asked for: benchmarks have nobody who would answer. Believed for as long as

@@ -17,6 +17,7 @@ use super::packet::Packet;
 use super::routes::{Cache, Routes};
 use super::shared::{Shared, WorkerShared};
 use super::transmit::{Kind, Transmitter};
+use crate::app::{App, UnitSet};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::TokenBucket;
 use crate::local::{self, Origin};
@@ -62,6 +63,9 @@ pub(super) struct Path {
     pub(super) reassembler: dpdk::reassembly::Reassembler,
     pub(super) fragment_ids: FragmentIds,
     pub(super) errors: TokenBucket,
+    pub(super) apps: Vec<Box<dyn App>>,
+    /// The units that this worker serves, as the apps know.
+    pub(super) owned: UnitSet,
     pub(super) answers: bool,
     pub(super) peers: Vec<Option<Vec<[u8; 6]>>>,
     /// Units that became ours with the last views and have not had a packet yet.
@@ -173,16 +177,21 @@ impl Path {
             return self.drop_packet(mbuf, DropReason::Malformed);
         };
         match self.addresses.destination_of(&summary).map(|a| a.owner) {
-            Some(Owner::Cluster) if summary.is_fragment() => self.reassemble(mbuf, &summary, port),
-            Some(Owner::Cluster) => self.deliver_to_cluster(mbuf, &summary, port),
+            Some(Owner::Cluster) if summary.is_fragment() => self.reassemble(unit, mbuf, &summary, port),
+            Some(Owner::Cluster) => self.deliver_to_cluster(unit, mbuf, &summary, port),
             Some(Owner::Unit) => self.deliver_to_unit(mbuf, &summary, port),
             Some(Owner::Everyone) => self.drop_packet(mbuf, DropReason::NotForwardable),
             None => self.route(mbuf, &summary),
         }
     }
 
-    /// A packet to a cluster address, of a unit of ours: apps would claim it here; the router itself answers echoes.
-    fn deliver_to_cluster(&mut self, mut mbuf: Mbuf, summary: &Summary, port: PortIndex) {
+    /// A packet to a cluster address, of a unit of ours: an app claims it, or the router itself answers an echo.
+    fn deliver_to_cluster(&mut self, unit: Unit, mut mbuf: Mbuf, summary: &Summary, port: PortIndex) {
+        match self.offer(unit, summary, mbuf.data()) {
+            Ok(true) => return self.counters.delivered.add(1),
+            Ok(false) => {}
+            Err(reason) => return self.drop_packet(mbuf, reason),
+        }
         let Some(origin) = self.ports.get(usize::from(port)).map(|p| p.origin) else {
             return self.drop_packet(mbuf, DropReason::Malformed);
         };
@@ -208,7 +217,7 @@ impl Path {
         }
     }
 
-    fn reassemble(&mut self, mbuf: Mbuf, summary: &Summary, port: PortIndex) {
+    fn reassemble(&mut self, unit: Unit, mbuf: Mbuf, summary: &Summary, port: PortIndex) {
         use dpdk::reassembly::Outcome;
         let (now, l2_len) = (dpdk::clock::cycles(), summary.l3_offset as u8);
         let outcome = match summary.family {
@@ -224,7 +233,7 @@ impl Path {
                 self.counters.delivered.add(fragments.into());
                 self.counters.reassembled.add(1);
                 match chain.copy(self.large) {
-                    Some(whole) if whole.is_contiguous() => self.process_whole(whole, port),
+                    Some(whole) if whole.is_contiguous() => self.process_whole(unit, whole, port),
                     _ => self.drop_packet(chain, DropReason::NoBuffers),
                 }
             }
@@ -261,10 +270,10 @@ impl Path {
     /// state, so the member that the filter named for its fragments does it. Before a protocol keeps state per unit here,
     /// such packets must be able to reach their owner: a [`View`] names owners to the master of `forward` alone, and a
     /// packet that was put together is longer than a frame that could be passed on.
-    fn process_whole(&mut self, mbuf: Mbuf, port: PortIndex) {
+    fn process_whole(&mut self, unit: Unit, mbuf: Mbuf, port: PortIndex) {
         let vlan = self.ports.get(usize::from(port)).and_then(|p| p.vlan);
         match summarise(mbuf.data(), vlan) {
-            Ok(summary) if !summary.is_fragment() => self.deliver_to_cluster(mbuf, &summary, port),
+            Ok(summary) if !summary.is_fragment() => self.deliver_to_cluster(unit, mbuf, &summary, port),
             _ => self.drop_packet(mbuf, DropReason::Malformed),
         }
     }

@@ -12,10 +12,11 @@ use std::time::Duration;
 use dpdk::{Burst, Eal};
 
 use super::fast::BURST;
+use super::outlet::is_ours;
 use super::{Idle, Worker, WorkerOrder};
 use crate::drop_reason::DropReason;
 use crate::port::PortIndex;
-use crate::steer::{Mode, Order, View};
+use crate::steer::{Order, View};
 use crate::unit::Unit;
 
 /// Rounds without a packet before an idle worker sleeps.
@@ -154,6 +155,7 @@ impl Worker {
     fn obey(&mut self, order: &Order) {
         if let Order::View(view) = order {
             self.note_fresh(view);
+            self.path.note_units(view);
             self.path.set_view(view);
         }
         self.steering.obey(self.path.now_ns, self.path.lease_ok, order, &mut self.path);
@@ -162,9 +164,9 @@ impl Worker {
 
     /// Remembers which units become ours, for the failover's timeline.
     fn note_fresh(&mut self, view: &View) {
-        let ours = |mode: Mode| matches!(mode, Mode::Mine | Mode::MineLogged | Mode::HoldOwn);
+        let me = self.me;
         for (unit, mode) in Unit::all().zip(&view.modes) {
-            if ours(*mode) && !ours(self.steering.mode(unit)) {
+            if is_ours(*mode, me) && !is_ours(self.steering.mode(unit), me) {
                 self.path.fresh.add(unit);
             }
         }
@@ -179,6 +181,7 @@ impl Worker {
             self.path.act();
             self.path.cache.forget();
         }
+        self.path.poll_apps();
         if now_ns >= self.epoch_ns {
             self.epoch_ns = now_ns.saturating_add(EPOCH_NS);
             self.path.cache.forget();
@@ -248,7 +251,8 @@ impl Worker {
     }
 
     fn until_due(&self) -> Duration {
-        let due = self.steering.poll_timeout().into_iter().chain(self.path.neighbours.poll_timeout()).min();
+        let due = [self.steering.poll_timeout(), self.path.neighbours.poll_timeout(), self.path.app_timeout()];
+        let due = due.into_iter().flatten().min();
         let now_ns = self.clock.now_ns();
         due.map_or(SLEEP_MAX, |due_ns| Duration::from_nanos(due_ns.saturating_sub(now_ns)))
     }

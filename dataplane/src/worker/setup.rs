@@ -16,6 +16,7 @@ use super::path::{Fresh, Path, PortPath};
 use super::routes::{Cache, RouteError, Routes};
 use super::transmit::Transmitter;
 use super::{Addresses, Clock, Look, ProbationTimes, Receive, Shared, Wake, Worker, WorkerHandle, WorkerLink, link};
+use crate::app::UnitSet;
 use crate::filter::{Filter, Scheme};
 use crate::icmp_error::TokenBucket;
 use crate::local::Origin;
@@ -284,6 +285,8 @@ impl Parts<'_> {
             reassembler: Reassembler::create(self.eal, &reassembly)?,
             fragment_ids: FragmentIds::default(),
             errors: TokenBucket::new(ERRORS_PER_S, ERRORS_BURST, 0),
+            apps: Vec::new(),
+            owned: UnitSet::EMPTY,
             answers: false,
             peers: Vec::new(),
             fresh: Fresh::NONE,

@@ -1,0 +1,144 @@
+//! What ends at the cluster: the interface between the packet path and the protocol handlers (apps).
+//!
+//! An app is two halves. This is the one that lives in a worker: it gets the packets to the cluster's own addresses that
+//! it claims, runs its own timers, and sends. It is called on the worker's thread only, for units of this worker only, so
+//! it keeps its sessions in plain maps. The other half, which accepts members and does slow work, lives in the control
+//! crate.
+//!
+//! | question | answer |
+//! | --- | --- |
+//! | which packets are mine? | [`App::claims`] |
+//! | which unit does a packet belong to? | the filter says; an identifier that the app allocates carries the session's unit ([`crate::filter::steered::embed`], [`crate::filter::steered::port_of`]) |
+//! | which units are mine? | [`App::handle_units`] tells when that changes, [`Outlet::owns`] any time |
+//! | when am I called next? | [`App::poll_timeout`] |
+//! | how do I send? | [`Outlet::send`]; what this member may not send (no lease) is dropped on its way out |
+//! | who sends for me? | nobody: an app never waits, and never keeps a packet |
+//!
+//! A session belongs to exactly one unit for life. When its unit goes elsewhere, the app keeps of it what a backup would
+//! have; when the unit comes (back), it goes on from that.
+
+use std::net::IpAddr;
+
+use crate::drop_reason::DropReason;
+use crate::parse::Summary;
+use crate::unit::{UNITS, Unit};
+
+/// A protocol handler's half in a worker.
+pub trait App: Send {
+    /// What it is called in logs and metrics.
+    fn name(&self) -> &'static str;
+
+    /// Whether a packet to a cluster address is for this app. Asked of each such packet: cheap.
+    fn claims(&self, summary: &Summary) -> bool;
+
+    /// Takes in a packet that it claims, of a unit of ours. `payload`: what the IP packet carries.
+    ///
+    /// # Errors
+    /// Why it is dropped instead.
+    fn handle_packet(
+        &mut self,
+        outlet: &mut dyn Outlet,
+        unit: Unit,
+        summary: &Summary,
+        payload: &[u8],
+    ) -> Result<(), DropReason>;
+
+    /// Units came to this member, or left it.
+    fn handle_units(&mut self, outlet: &mut dyn Outlet, gained: &UnitSet, lost: &UnitSet);
+
+    /// When it is to be called next.
+    fn poll_timeout(&self) -> Option<u64>;
+
+    /// Does what is due. Called when the time has come, and possibly more often; it may leave work for the next call.
+    fn handle_timeout(&mut self, outlet: &mut dyn Outlet);
+}
+
+/// What an app may do.
+pub trait Outlet {
+    /// The time on the worker's clock.
+    fn now_ns(&self) -> u64;
+
+    /// Whether this worker serves the unit.
+    fn owns(&self, unit: Unit) -> bool;
+
+    /// The cluster's address on the network that leads to a destination.
+    fn source_towards(&self, destination: IpAddr) -> Option<IpAddr>;
+
+    /// The largest IP packet that the first link to a destination takes.
+    fn mtu_towards(&self, destination: IpAddr) -> Option<u16>;
+
+    /// Sends an IP packet. `write` fills in what the packet carries, at the front of the room that it is given, and answers
+    /// how long that is; zero: nothing is sent. Answers whether a packet went on its way.
+    fn send(&mut self, packet: Outgoing, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool;
+}
+
+/// The header of a packet to be sent. Both addresses are of one family.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outgoing {
+    /// An address of the cluster.
+    pub source: IpAddr,
+    /// To whom.
+    pub destination: IpAddr,
+    /// The protocol of what it carries.
+    pub proto: u8,
+}
+
+/// A set of units.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnitSet([u64; UNITS / 64]);
+
+impl UnitSet {
+    /// No unit.
+    pub const EMPTY: Self = Self([0; UNITS / 64]);
+
+    /// Adds one.
+    pub fn insert(&mut self, unit: Unit) {
+        self.0[unit.index() / 64] |= 1 << (unit.index() % 64);
+    }
+
+    /// Whether it is in.
+    #[inline]
+    pub fn contains(&self, unit: Unit) -> bool {
+        self.0[unit.index() / 64] >> (unit.index() % 64) & 1 == 1
+    }
+
+    /// Whether none is in.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    /// Those that are not in the other.
+    pub fn without(&self, other: &Self) -> Self {
+        let mut left = *self;
+        left.0.iter_mut().zip(&other.0).for_each(|(word, gone)| *word &= !gone);
+        left
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Unit> + '_ {
+        Unit::all().filter(|unit| self.contains(*unit))
+    }
+}
+
+impl FromIterator<Unit> for UnitSet {
+    fn from_iter<T: IntoIterator<Item = Unit>>(units: T) -> Self {
+        let mut set = Self::EMPTY;
+        units.into_iter().for_each(|unit| set.insert(unit));
+        set
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_was_put_in() {
+        let units = [0, 1, 63, 64, 700, 1023].map(|number| Unit::new(number).expect("a unit"));
+        let set: UnitSet = units.into_iter().collect();
+        assert_eq!(set.iter().collect::<Vec<_>>(), units);
+        let others: UnitSet = units.into_iter().skip(2).collect();
+        assert_eq!(set.without(&others).iter().collect::<Vec<_>>(), units[..2]);
+        assert!(others.without(&set).is_empty() && !set.is_empty());
+    }
+}

@@ -1,0 +1,152 @@
+//! What the worker does for the apps, and when it calls them.
+//!
+//! The apps are taken out of the worker while one of them is called: they act on it through [`Outlet`], and nothing in
+//! there calls them again.
+
+use std::net::IpAddr;
+
+use super::handover::worker_of;
+use super::path::Path;
+use crate::app::{App, Outgoing, Outlet, UnitSet};
+use crate::drop_reason::DropReason;
+use crate::parse::{Family, Summary, address_number};
+use crate::steer::{Mode, View};
+use crate::unit::{MemberId, Unit};
+use crate::wire::{ipv4, ipv6};
+
+/// The longest IP packet that an app sends, whatever the link takes: it must fit a buffer.
+const LEN_MAX: u16 = 9000;
+const TTL: u8 = 64;
+
+impl Path {
+    /// Offers a packet to the cluster to the apps. False: none claims it.
+    pub(super) fn offer(&mut self, unit: Unit, summary: &Summary, frame: &[u8]) -> Result<bool, DropReason> {
+        let Some(at) = self.apps.iter().position(|app| app.claims(summary)) else { return Ok(false) };
+        let mut apps = std::mem::take(&mut self.apps);
+        let done = apps[at].handle_packet(self, unit, summary, summary.l4(frame));
+        self.apps = apps;
+        done.map(|()| true)
+    }
+
+    /// Tells the apps which units have come and gone with a view that is about to be obeyed.
+    pub(super) fn note_units(&mut self, view: &View) {
+        if self.apps.is_empty() {
+            return;
+        }
+        let (me, worker, workers) = (self.me, self.worker, self.shared.workers.len());
+        let served = |unit: Unit| workers == 1 || worker_of(unit, workers) == worker;
+        let ours = Unit::all().zip(&view.modes).filter(|(unit, mode)| is_ours(**mode, me) && served(*unit));
+        let next: UnitSet = ours.map(|(unit, _)| unit).collect();
+        let (gained, lost) = (next.without(&self.owned), self.owned.without(&next));
+        self.owned = next;
+        if !gained.is_empty() || !lost.is_empty() {
+            self.each_app(|app, path| app.handle_units(path, &gained, &lost));
+        }
+    }
+
+    /// Lets the apps do what is due.
+    pub(super) fn poll_apps(&mut self) {
+        let now_ns = self.now_ns;
+        if self.app_timeout().is_some_and(|at_ns| at_ns <= now_ns) {
+            self.each_app(|app, path| {
+                if app.poll_timeout().is_some_and(|at_ns| at_ns <= now_ns) {
+                    app.handle_timeout(path);
+                }
+            });
+        }
+    }
+
+    /// When an app is due.
+    pub(super) fn app_timeout(&self) -> Option<u64> {
+        self.apps.iter().filter_map(|app| app.poll_timeout()).min()
+    }
+
+    fn each_app(&mut self, mut call: impl FnMut(&mut dyn App, &mut Self)) {
+        let mut apps = std::mem::take(&mut self.apps);
+        apps.iter_mut().for_each(|app| call(app.as_mut(), self));
+        self.apps = apps;
+    }
+}
+
+/// Whether the member serves a unit in this mode.
+pub(super) fn is_ours(mode: Mode, me: MemberId) -> bool {
+    match mode {
+        Mode::Mine | Mode::MineLogged | Mode::HoldOwn => true,
+        Mode::RelayBoth { from, .. } => from == me,
+        Mode::Drop | Mode::Hold | Mode::Relay(_) | Mode::Unassigned | Mode::Quarantined => false,
+    }
+}
+
+impl Outlet for Path {
+    fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    fn owns(&self, unit: Unit) -> bool {
+        self.owned.contains(unit)
+    }
+
+    fn source_towards(&self, destination: IpAddr) -> Option<IpAddr> {
+        let (family, number) = address_number(destination);
+        let hop = self.routes.lookup(family, number)?;
+        let cluster = &self.addresses.port(hop.port)?.cluster_addresses;
+        cluster.iter().map(|i| i.address).find(|address| address.is_ipv4() == destination.is_ipv4())
+    }
+
+    fn mtu_towards(&self, destination: IpAddr) -> Option<u16> {
+        let (family, number) = address_number(destination);
+        let hop = self.routes.lookup(family, number)?;
+        self.ports.get(usize::from(hop.port)).map(|port| port.mtu)
+    }
+
+    fn send(&mut self, packet: Outgoing, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        let (family, number) = address_number(packet.destination);
+        let header = if family == Family::V4 { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
+        let built = self.pool.alloc().and_then(|mut mbuf| {
+            let room = mbuf.append(mbuf.tailroom().min(LEN_MAX))?;
+            let len = header + write(room.get_mut(header..)?);
+            if len == header {
+                return None;
+            }
+            write_header(&packet, len - header, room)?;
+            let excess = room.len().checked_sub(len)?;
+            mbuf.trim(u16::try_from(excess).ok()?)?;
+            Some(mbuf)
+        });
+        let Some(mbuf) = built else { return false };
+        self.originate(mbuf, 0, family, number);
+        true
+    }
+}
+
+/// Writes the IP header before a payload of this length.
+fn write_header(packet: &Outgoing, payload_len: usize, room: &mut [u8]) -> Option<()> {
+    match (packet.source, packet.destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            // Not to be fragmented, so it needs no identification (RFC 6864).
+            let repr = ipv4::Repr {
+                tos: 0,
+                id: 0,
+                fragment: ipv4::DONT_FRAGMENT,
+                ttl: TTL,
+                protocol: packet.proto,
+                source,
+                destination,
+                payload_len: u16::try_from(payload_len).ok()?,
+            };
+            repr.emit(room).ok().map(drop)
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let repr = ipv6::Repr {
+                traffic_class: 0,
+                next_header: packet.proto,
+                hop_limit: TTL,
+                source,
+                destination,
+                payload_len: u16::try_from(payload_len).ok()?,
+            };
+            repr.emit(room).ok().map(drop)
+        }
+        _ => None,
+    }
+}
