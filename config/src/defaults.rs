@@ -60,6 +60,49 @@ pub const QUEUES: NonZeroU16 = NonZeroU16::MIN;
 pub const QUEUES_RANGE: (u16, u16) = (1, 64);
 /// At most this many data ports.
 pub const PORTS_MAX: usize = 16;
+/// Metrics name each relay and each of its back ends: 64 × 64 = 4096 lines of a kind are what a scrape bears.
+pub const RELAYS_MAX: usize = 64;
+/// See [`RELAYS_MAX`].
+pub const BACKENDS_MAX: usize = 64;
+/// From here to 65535, a port number of a cluster address carries the unit of a connection that the cluster itself
+/// opened (DESIGN section 3): 32,768 / 1024 units = 32 connections of a unit to each back end and from each address.
+pub const OPENED_PORTS_MIN: u16 = 32_768;
+/// Two endpoints and their record take about 1 KiB: 10 MiB a relay, here and on each backup, before any data.
+pub const CONNECTIONS_MAX: u32 = 10_000;
+/// Up to 1 GiB by the same sum.
+pub const CONNECTIONS_MAX_RANGE: (u32, u32) = (1, 1_000_000);
+/// TCP's largest window without scaling: 64 KiB a round trip are 524 Mbit/s at 1 ms and 26 Mbit/s at 20 ms.
+pub const BUFFER_KBYTES: u32 = 64;
+/// From two full segments, since every second one is acknowledged (RFC 9293 section 3.8.6.3): 2 × 1460 bytes fit in
+/// 4 KiB. To 1 MiB: 84 Mbit/s at 100 ms.
+pub const BUFFER_KBYTES_RANGE: (u32, u32) = (4, 1024);
+/// An hour without a byte either way: longer than people and programs pause between two requests.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+/// A second, which already cuts slow clients off, to a week, which a forgotten login can rest.
+pub const IDLE_TIMEOUT_RANGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(604_800));
+/// Three SYNs: at 0, 1 and 3 s (RFC 6298: one second, then doubled); the fourth would go at 7 s.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// From one SYN to a server near by, to a minute, after which no client waits any more.
+pub const CONNECT_TIMEOUT_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+/// A back end that dies right after a check is out after 3 × 2 s + 1 s = 7 s; 64 back ends take 32 checks a second.
+pub const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
+/// A tenth of a second to an hour: 64 back ends take 640 checks a second at the most.
+pub const HEALTH_INTERVAL_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3600));
+/// As long as the first SYN waits for its answer (RFC 6298: 1 s).
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
+/// [`HEALTH_TIMEOUT`], or the whole of a shorter interval.
+pub fn health_timeout(interval: Duration) -> Duration {
+    HEALTH_TIMEOUT.min(interval)
+}
+/// From some round trips within one site to [`CONNECT_TIMEOUT_RANGE`]'s end.
+pub const HEALTH_TIMEOUT_RANGE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
+/// As many as condemn a member: two losses in a row happen on any network.
+pub const HEALTH_FALL: u8 = 3;
+/// One success can be luck, as of a server that dies while it starts; two are 4 s of being there.
+pub const HEALTH_RISE: u8 = 2;
+/// More than 100 checks in a row are no check.
+pub const HEALTH_COUNT_RANGE: (u8, u8) = (1, 100);
+
 /// Linux numbers cores below this (CONFIG_NR_CPUS of common kernels).
 pub const CORE_MAX: u16 = 1023;
 /// SCHED_FIFO's highest priority.
@@ -99,6 +142,12 @@ pub const NEIGHBOUR_PENDING_MAX: u32 = 1024;
 pub const REASSEMBLY_MAX: u32 = 512;
 /// A gateway's static routes, with room; full tables of the internet need a routing daemon, not a file.
 pub const ROUTES_MAX: u32 = 16_384;
+
+/// 256 MiB / (2 × 64 KiB) = 2048 connections with both directions full at once. They are those of all members whose
+/// state is held here: of three members with replicas = "all", each has a third. A connection at rest keeps no bytes.
+pub const RELAY_BUFFER_MBYTES: u32 = 256;
+/// A mebibyte to 64 GiB.
+pub const RELAY_BUFFER_MBYTES_RANGE: (u32, u32) = (1, 65_536);
 
 /// The packet buffers that a configuration can need at its worst: every ring full, every bound reached at once.
 pub fn mbufs(ports: &[Port], workers: usize, limits: &Limits) -> u32 {

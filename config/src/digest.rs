@@ -3,11 +3,12 @@
 //! The encoding is canonical: each field under a fixed name, with its length, in a fixed order, from the *parsed*
 //! values. So comments, key order, defaults spelled out and the order of addresses do not matter, while the order of
 //! ports does: members name each other's ports by number. Only `[cluster]` (less what merely tunes the master of the
-//! day) and the ports' shared side go in; devices, unit addresses, cores and logs are each member's own.
+//! day), the ports' shared side and the relays go in; devices, unit addresses, cores and logs are each member's own.
+//! A configuration without relays has the digest that it had before there were any.
 
 use ring::digest::{Context, SHA256};
 
-use crate::schema::Config;
+use crate::schema::{Config, Relay};
 
 /// Versions the encoding: a change of it must change all digests.
 const ENCODING: &str = "phalanx-config-1";
@@ -39,6 +40,9 @@ impl Config {
                 encoder.field("address", address);
             }
         }
+        for relay in &self.relays {
+            encoder.relay(relay);
+        }
         let digest = encoder.0.finish();
         // SHA-256 has 32 bytes: the zip is whole.
         let mut bytes = [0; 32];
@@ -50,6 +54,25 @@ impl Config {
 struct Encoder(Context);
 
 impl Encoder {
+    fn relay(&mut self, relay: &Relay) {
+        self.field("relay", &relay.name);
+        self.field("listen", relay.listen);
+        for backend in &relay.backends {
+            self.field("backend", backend);
+        }
+        self.field("connections_max", relay.connections_max);
+        self.field("buffer_bytes", relay.buffer_bytes);
+        self.field("idle_timeout_ns", relay.idle_timeout.as_nanos());
+        self.field("connect_timeout_ns", relay.connect_timeout.as_nanos());
+        self.field("proxy_protocol", relay.proxy_protocol);
+        if let Some(health) = &relay.health {
+            self.field("health_interval_ns", health.interval.as_nanos());
+            self.field("health_timeout_ns", health.timeout.as_nanos());
+            self.field("health_fall", health.fall);
+            self.field("health_rise", health.rise);
+        }
+    }
+
     /// Lengths before both parts keep any two different lists of fields apart.
     fn field(&mut self, name: &str, value: impl ToString) {
         for part in [name, &value.to_string()] {

@@ -25,6 +25,6 @@ pub use parse::Machine;
 pub use problem::{ConfigErrors, Kind, Problem};
 pub use reload::{LiveChanges, Refusal, reload_diff};
 pub use schema::{
-    Cluster, ClusterThread, Config, DeliveryMode, Eal, Idle, Level, Limits, Link, Log, LogFormat, Management, Member,
-    Port, Quorum, Replicas, Role, Route, Scheme, Timing, Workers,
+    Cluster, ClusterThread, Config, DeliveryMode, Eal, HealthCheck, Idle, Level, Limits, Link, Log, LogFormat,
+    Management, Member, Port, Quorum, Relay, Replicas, Role, Route, Scheme, Timing, Workers,
 };

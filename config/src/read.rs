@@ -133,7 +133,8 @@ pub(crate) struct Reading<'p, 'q, 'a> {
 }
 
 impl<'a> Reading<'_, '_, 'a> {
-    fn wrong<T>(&mut self, kind: Kind, what: impl std::fmt::Display, fix: impl Into<String>) -> Option<T> {
+    /// Notes a problem of this sort with the value.
+    pub(crate) fn wrong<T>(&mut self, kind: Kind, what: impl std::fmt::Display, fix: impl Into<String>) -> Option<T> {
         let what = format!("{} `{}`: {what}", self.section, self.key);
         self.problems.add(&self.value.span(), kind, what, fix);
         None
@@ -206,6 +207,14 @@ impl<'a> Reading<'_, '_, 'a> {
             None => format!("use one of: {list}"),
         };
         self.wrong(Kind::BadValue, format!("{text:?} is not known"), fix)
+    }
+
+    /// Yes or no.
+    pub(crate) fn flag(&mut self) -> Option<bool> {
+        match self.value.get_ref() {
+            DeValue::Boolean(flag) => Some(*flag),
+            _ => self.wrong_type("true or false", "true"),
+        }
     }
 
     fn integer(&mut self) -> Option<i128> {

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::schema::{Config, Level, LogFormat, Route};
+use crate::schema::{Config, Level, LogFormat, Relay, Route};
 
 /// What changes while running; each field is there only if it differs.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -85,6 +85,7 @@ pub fn reload_diff(old: &Config, new: &Config) -> Result<LiveChanges, Vec<Refusa
     fixed("link.address", c.address == d.address, LINK);
     fixed("link.group", c.group == d.group, LINK);
     ports(old, new, &mut fixed);
+    relays(old, new, &mut fixed);
     let (c, d) = (&old.workers, &new.workers);
     fixed("workers.cores", c.cores == d.cores, THREAD);
     fixed("workers.idle", c.idle == d.idle, THREAD);
@@ -116,6 +117,37 @@ fn ports(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'static
     }
 }
 
+fn relays(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'static str)) {
+    // By name: a relay that listens elsewhere has another place in the list.
+    let by_name = |config: &Config| {
+        let mut relays = config.relays.clone();
+        relays.sort_by(|a, b| a.name.cmp(&b.name));
+        relays
+    };
+    let (old, new) = (by_name(old), by_name(new));
+    let names = |relays: &[Relay]| relays.iter().map(|relay| relay.name.clone()).collect::<Vec<_>>();
+    if names(&old) != names(&new) {
+        return fixed("[[relay]]", false, ALL_MEMBERS);
+    }
+    for (c, d) in old.iter().zip(&new) {
+        let mut key = |key: &str, same| fixed(&format!("relay {:?} {key}", c.name), same, ALL_MEMBERS);
+        key("listen", c.listen == d.listen);
+        key("backend", c.backends == d.backends);
+        key("connections_max", c.connections_max == d.connections_max);
+        key("buffer_kbytes", c.buffer_bytes == d.buffer_bytes);
+        key("idle_timeout_s", c.idle_timeout == d.idle_timeout);
+        key("connect_timeout_ms", c.connect_timeout == d.connect_timeout);
+        key("proxy_protocol", c.proxy_protocol == d.proxy_protocol);
+        key("health_check", c.health.is_some() == d.health.is_some());
+        if let (Some(c), Some(d)) = (c.health, d.health) {
+            key("health_interval_ms", c.interval == d.interval);
+            key("health_timeout_ms", c.timeout == d.timeout);
+            key("health_fall", c.fall == d.fall);
+            key("health_rise", c.rise == d.rise);
+        }
+    }
+}
+
 fn limits(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'static str)) {
     let (c, d) = (&old.limits, &new.limits);
     fixed("limits.mbufs", c.mbufs == d.mbufs, MEMORY);
@@ -126,6 +158,7 @@ fn limits(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'stati
     fixed("limits.neighbour_pending_max", c.neighbour_pending_max == d.neighbour_pending_max, MEMORY);
     fixed("limits.reassembly_max", c.reassembly_max == d.reassembly_max, MEMORY);
     fixed("limits.routes_max", c.routes_max == d.routes_max, MEMORY);
+    fixed("limits.relay_buffer_mbytes", c.relay_buffer_bytes == d.relay_buffer_bytes, MEMORY);
 }
 
 fn live(old: &Config, new: &Config) -> LiveChanges {

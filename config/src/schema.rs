@@ -203,6 +203,42 @@ pub struct Route {
     pub port: usize,
 }
 
+/// How a relay finds out which of its back ends are there: by opening a connection to each, time and again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct HealthCheck {
+    /// From one check of a back end to the next.
+    pub interval: Duration,
+    /// How long a check may take before it has failed: at most `interval`.
+    pub timeout: Duration,
+    /// So many failures in a row take a back end out.
+    pub fall: u8,
+    /// So many successes in a row bring it back.
+    pub rise: u8,
+}
+
+/// `[[relay]]`: TCP connections that end at the cluster and go on to a server. The same on all members.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Relay {
+    /// The relay's name, in logs and metrics.
+    pub name: String,
+    /// The cluster address and the port number, below [`crate::defaults::OPENED_PORTS_MIN`], that clients connect to.
+    pub listen: SocketAddr,
+    /// The servers, at least one, in ascending order: so a back end's index means the same on all members.
+    pub backends: Vec<SocketAddr>,
+    /// The most connections of clients that one member serves at a time.
+    pub connections_max: u32,
+    /// The most bytes that each direction of a connection keeps.
+    pub buffer_bytes: u32,
+    /// After how long without a byte either way a connection is given up.
+    pub idle_timeout: Duration,
+    /// How long a back end may take to accept a connection.
+    pub connect_timeout: Duration,
+    /// Whether the back end is first told the client's address, in the header of PROXY protocol version 2.
+    pub proxy_protocol: bool,
+    /// How back ends are checked; none (`health_check = false`): all count as being there.
+    pub health: Option<HealthCheck>,
+}
+
 /// What a worker does when no packets come.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Idle {
@@ -322,6 +358,8 @@ pub struct Limits {
     pub reassembly_max: u32,
     /// Static routes.
     pub routes_max: u32,
+    /// Bytes that all relayed connections of the process keep: its own, and those held for other members.
+    pub relay_buffer_bytes: u64,
 }
 
 /// A sound configuration of one member.
@@ -337,6 +375,8 @@ pub struct Config {
     pub ports: Vec<Port>,
     /// `[[route]]`, in the file's order.
     pub routes: Vec<Route>,
+    /// `[[relay]]`, in the order of `listen`, whatever the file's: so a relay's index means the same on all members.
+    pub relays: Vec<Relay>,
     /// `[workers]`
     pub workers: Workers,
     /// `[cluster_thread]`

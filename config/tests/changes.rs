@@ -3,6 +3,7 @@
 use phalanx_config::{Config, Level, LogFormat, reload_diff};
 
 const TEXT: &str = include_str!("../examples/three-members-m1.toml");
+const RELAYS: &str = include_str!("../examples/relay.toml");
 
 fn config(text: &str) -> Config {
     Config::from_str(text, "m1.toml").unwrap_or_else(|errors| panic!("{errors}"))
@@ -12,6 +13,12 @@ fn config(text: &str) -> Config {
 fn changed(from: &str, to: &str) -> Config {
     assert!(TEXT.contains(from), "{from:?} is not in the example");
     config(&TEXT.replacen(from, to, 1))
+}
+
+/// The example with relays with one text in it replaced.
+fn relays_changed(from: &str, to: &str) -> Config {
+    assert!(RELAYS.contains(from), "{from:?} is not in the example");
+    config(&RELAYS.replacen(from, to, 1))
 }
 
 #[test]
@@ -58,6 +65,77 @@ fn whatever_all_must_agree_on_changes_the_digest() {
         assert!(!digests.contains(&digest), "{to}");
         digests.push(digest);
     }
+}
+
+/// Members that know no relays and members that have none join each other: this digest is as old as the encoding.
+#[test]
+fn without_relays_the_digest_is_as_it_ever_was() {
+    let hex: String = config(TEXT).digest().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, "a2a04ea32c2687a7449f714a1c087ecf409437e908389e572fa875363820c45e");
+    assert_eq!(changed("[log]", "[limits]\nrelay_buffer_mbytes = 16\n[log]").digest(), config(TEXT).digest());
+}
+
+#[test]
+fn the_order_of_relays_and_back_ends_does_not_matter() {
+    let digest = config(RELAYS).digest();
+    let (before, relays) = RELAYS.split_at(RELAYS.find("[[relay]]").unwrap());
+    let (relays, after) = relays.split_at(relays.find("[workers]").unwrap());
+    let turned = relays.split("[[relay]]").skip(1);
+    let turned = turned.fold(String::new(), |turned, relay| format!("[[relay]]{relay}\n{turned}"));
+    let turned = config(&format!("{before}{turned}{after}"));
+    assert_eq!(turned.digest(), digest);
+    assert_eq!(turned.relays, config(RELAYS).relays);
+    for (from, to) in [
+        ("\"10.10.0.10:80\", \"10.10.0.11:80\"", "\"10.10.0.11:80\", \"10.10.0.10:80\""),
+        ("health_interval_ms = 500", "health_interval_ms = 500\nhealth_timeout_ms = 500\nhealth_fall = 3"),
+        ("health_check = false", "health_check = false\nhealth_rise = 9"),
+        ("relay_buffer_mbytes = 1024", "relay_buffer_mbytes = 512"),
+    ] {
+        assert_eq!(relays_changed(from, to).digest(), digest, "{to}");
+        assert_eq!(relays_changed(from, to).relays, config(RELAYS).relays, "{to}");
+    }
+}
+
+/// What may differ in a relay: (from, to, the key that a reload refuses).
+const RELAY_CHANGES: &[(&str, &str, &str)] = &[
+    ("name = \"web6\"", "name = \"web-v6\"", "[[relay]]"),
+    ("198.51.100.1:8080", "198.51.100.1:8081", "relay \"web\" listen"),
+    // Now the last one by its address.
+    ("198.51.100.1:22", "[2001:db8:2::10]:22222", "relay \"ssh\" listen"),
+    ("\"10.10.0.10:80\", ", "", "relay \"web\" backend"),
+    ("10.10.0.10:80", "10.10.0.10:81", "relay \"web\" backend"),
+    ("connections_max = 5000", "connections_max = 5001", "relay \"web\" connections_max"),
+    ("buffer_kbytes = 16", "buffer_kbytes = 17", "relay \"ssh\" buffer_kbytes"),
+    ("idle_timeout_s = 604800", "idle_timeout_s = 604799.5", "relay \"ssh\" idle_timeout_s"),
+    ("buffer_kbytes = 16", "buffer_kbytes = 16\nconnect_timeout_ms = 1000", "relay \"ssh\" connect_timeout_ms"),
+    ("proxy_protocol = true", "proxy_protocol = false", "relay \"web\" proxy_protocol"),
+    ("health_check = false", "health_check = true", "relay \"ssh\" health_check"),
+    ("health_interval_ms = 500", "health_timeout_ms = 500", "relay \"web\" health_interval_ms"),
+    (
+        "health_interval_ms = 500",
+        "health_interval_ms = 500\nhealth_timeout_ms = 400",
+        "relay \"web\" health_timeout_ms",
+    ),
+    ("health_interval_ms = 500", "health_interval_ms = 500\nhealth_fall = 4", "relay \"web\" health_fall"),
+    ("health_interval_ms = 500", "health_interval_ms = 500\nhealth_rise = 4", "relay \"web\" health_rise"),
+];
+
+#[test]
+fn whatever_differs_in_a_relay_changes_the_digest_and_is_refused_by_name() {
+    let running = config(RELAYS);
+    let mut digests = vec![running.digest()];
+    for (from, to, key) in RELAY_CHANGES {
+        let new = relays_changed(from, to);
+        assert!(!digests.contains(&new.digest()), "{to}");
+        digests.push(new.digest());
+        let refusals = reload_diff(&running, &new).unwrap_err();
+        let [refusal] = &refusals[..] else { panic!("{to}: {refusals:?}") };
+        assert_eq!(refusal.key, *key);
+        assert!(refusal.to_string().contains("cannot change while running: all members must agree on it"), "{refusal}");
+    }
+    let without = config(&format!("{}{}", RELAYS.split("[[relay]]").next().unwrap(), "[workers]\ncores = [2, 3]\n"));
+    assert!(!digests.contains(&without.digest()));
+    assert!(reload_diff(&running, &without).unwrap_err().iter().any(|refusal| refusal.key == "[[relay]]"));
 }
 
 #[test]
@@ -110,6 +188,7 @@ fn the_rest_is_refused_by_name() {
         ("[log]", "[eal]\nargs = [\"-m\", \"64\"]\n[log]", "eal.args"),
         ("[log]", "[limits]\nhold_ms = 100\n[log]", "limits.hold_ms"),
         ("[log]", "[limits]\nroutes_max = 100\n[log]", "limits.routes_max"),
+        ("[log]", "[limits]\nrelay_buffer_mbytes = 100\n[log]", "limits.relay_buffer_mbytes"),
     ] {
         let refusals = reload_diff(&config(TEXT), &changed(from, to)).unwrap_err();
         assert!(refusals.iter().any(|refusal| refusal.key == key), "{to}: {refusals:?}");

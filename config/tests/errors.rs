@@ -1,5 +1,8 @@
 //! Each kind of mistake, in a file that is sound but for it: place, sort, and the words that help.
 
+mod mistakes;
+
+use mistakes::{Mistake, are_told};
 use phalanx_config::{Config, Kind, MacAddr, Machine};
 
 /// A sound file that names most keys; mistakes are planted in it.
@@ -64,9 +67,6 @@ listen = "127.0.0.1:9464"
 [limits]
 neighbour_queue_max = 16
 "#;
-
-/// (what to replace, by what, line, column, kind, part of the message); the first occurrence is replaced.
-type Mistake = (&'static str, &'static str, usize, usize, Kind, &'static str);
 
 const FORM: &[Mistake] = &[
     ("number = 1", "number = ", 3, 10, Kind::Syntax, "correct the TOML"),
@@ -206,25 +206,7 @@ const WARNINGS: &[Mistake] = &[
 
 #[test]
 fn each_mistake_is_told_with_its_place_and_remedy() {
-    let mut wrong = Vec::new();
-    for mistake in FORM.iter().chain(RANGES).chain(CONTRADICTIONS).chain(WARNINGS) {
-        let (from, to, line, column, kind, part) = *mistake;
-        assert!(SOUND.contains(from), "{from:?} is not in the text");
-        let (problems, warnings) = match Config::from_str(&SOUND.replacen(from, to, 1), "m1.toml") {
-            Ok(config) => (Vec::new(), config.warnings),
-            Err(errors) => (errors.problems, errors.warnings),
-        };
-        let told = if kind == Kind::Warning { &warnings } else { &problems };
-        let expected_count = kind == Kind::Warning || problems.len() == 1;
-        let found = told.iter().any(|problem| {
-            problem.kind == kind && problem.at == Some((line, column)) && problem.to_string().contains(part)
-        });
-        if !found || !expected_count || (kind == Kind::Warning && !problems.is_empty()) {
-            let all: Vec<String> = problems.iter().chain(&warnings).map(|p| format!("{:?} {p}", p.kind)).collect();
-            wrong.push(format!("{to:?} wants {line}:{column} {kind:?} {part:?}, got:\n    {}", all.join("\n    ")));
-        }
-    }
-    assert!(wrong.is_empty(), "{} of them:\n{}", wrong.len(), wrong.join("\n"));
+    are_told(SOUND, FORM.iter().chain(RANGES).chain(CONTRADICTIONS).chain(WARNINGS));
 }
 
 #[test]

@@ -148,6 +148,9 @@ pub(super) fn limits(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Opt
     let routes_max = number("routes_max", defaults::ROUTES_MAX);
     let hold_time =
         s.or(problems, "hold_ms", defaults::HOLD_TIME, |r| r.time(Duration::from_millis(1), defaults::HOLD_TIME_RANGE));
+    let (least, most) = defaults::RELAY_BUFFER_MBYTES_RANGE;
+    let relay_buffer_mbytes =
+        s.or(problems, "relay_buffer_mbytes", defaults::RELAY_BUFFER_MBYTES, |r| r.number(least..=most));
     s.finish(problems);
     let (mbufs, queue) = (mbufs?, neighbour_queue_max?);
     let limits = Limits {
@@ -159,6 +162,7 @@ pub(super) fn limits(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Opt
         neighbour_pending_max: neighbour_pending_max?.value,
         reassembly_max: reassembly_max?.value,
         routes_max: routes_max?.value,
+        relay_buffer_bytes: u64::from(relay_buffer_mbytes?.value) << 20,
     };
     if limits.neighbour_queue_max > limits.neighbour_pending_max {
         let pending = limits.neighbour_pending_max;

@@ -3,6 +3,8 @@
 mod cluster;
 mod local;
 mod port;
+mod reach;
+mod relay;
 mod route;
 mod together;
 
@@ -16,8 +18,20 @@ use crate::read::{At, Section, unknown};
 use crate::schema::Config;
 
 /// The sections of a file, in the order in which the examples have them.
-const SECTIONS: &[&str] =
-    &["cluster", "member", "link", "port", "route", "workers", "cluster_thread", "eal", "management", "log", "limits"];
+const SECTIONS: &[&str] = &[
+    "cluster",
+    "member",
+    "link",
+    "port",
+    "route",
+    "relay",
+    "workers",
+    "cluster_thread",
+    "eal",
+    "management",
+    "log",
+    "limits",
+];
 
 /// The machine that a configuration is held against.
 #[derive(Clone, Copy, Debug)]
@@ -111,12 +125,19 @@ fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path, machine: O
     let limits = local::limits(problems, s.limits);
     // Routes refer to ports: with a wrong port, every route through it would be reported too.
     let routes = route::routes(problems, s.routes, ports.as_deref(), limits.as_ref());
+    let relays = relay::relays(problems, s.relays);
 
     if let Some(ports) = &ports {
         together::addresses_of_ports(problems, ports);
         if let Some(link) = &link {
             together::link_beside_ports(problems, link, ports);
         }
+        for relay in relays.iter().flatten() {
+            reach::relay(problems, relay, ports, routes.as_deref());
+        }
+    }
+    if let (Some(cluster), Some(relays)) = (&cluster, &relays) {
+        together::relays_under_scheme(problems, relays, cluster.scheme);
     }
     if let (Some(workers), Some(thread)) = (&workers, &cluster_thread) {
         together::cores(problems, workers, thread);
@@ -137,6 +158,7 @@ fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path, machine: O
         link: link.value,
         ports,
         routes: routes?,
+        relays: relay::finish(relays?),
         workers,
         cluster_thread: cluster_thread?.value,
         eal: eal?,
@@ -154,6 +176,7 @@ struct Sections<'t, 'a> {
     link: Section<'t, 'a>,
     ports: Vec<Section<'t, 'a>>,
     routes: Vec<Section<'t, 'a>>,
+    relays: Vec<Section<'t, 'a>>,
     workers: Section<'t, 'a>,
     cluster_thread: Section<'t, 'a>,
     eal: Section<'t, 'a>,
@@ -170,6 +193,7 @@ impl<'t, 'a> Sections<'t, 'a> {
             link: section(problems, tree, "link", "[link]", true),
             ports: repeated(problems, tree, "port", "[[port]]"),
             routes: repeated(problems, tree, "route", "[[route]]"),
+            relays: repeated(problems, tree, "relay", "[[relay]]"),
             workers: section(problems, tree, "workers", "[workers]", false),
             cluster_thread: section(problems, tree, "cluster_thread", "[cluster_thread]", false),
             eal: section(problems, tree, "eal", "[eal]", false),

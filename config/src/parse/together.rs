@@ -1,13 +1,14 @@
-//! What only shows when sections are seen together: shared addresses, networks, cores and queues.
+//! What only shows when sections are seen together: shared addresses, networks, cores, queues, relays and the filter.
 
 use ipnet::IpNet;
 
 use super::Machine;
 use super::local::WorkersDraft;
 use super::port::Draft;
+use super::relay;
 use crate::problem::{Kind, Problems};
 use crate::read::At;
-use crate::schema::{ClusterThread, Idle, Link, Role};
+use crate::schema::{ClusterThread, Idle, Link, Role, Scheme};
 
 /// Every address once; no network on two ports; both sides there.
 pub(super) fn addresses_of_ports(problems: &mut Problems<'_>, ports: &[Draft]) {
@@ -137,5 +138,19 @@ pub(super) fn queues(problems: &mut Problems<'_>, ports: &[Draft], workers: &Wor
                 "use at most one queue per worker",
             );
         }
+    }
+}
+
+/// A back end's answers must arrive at the owner of the client's connection, so the cluster must be able to choose
+/// where: `steered` reads the unit from the port number that they go to.
+pub(super) fn relays_under_scheme(problems: &mut Problems<'_>, relays: &[relay::Draft], scheme: Scheme) {
+    if let (Some(first), Scheme::Classic) = (relays.first(), scheme) {
+        problems.add(
+            &first.section,
+            Kind::Contradiction,
+            "[[relay]] cannot work with scheme = \"classic\", which names units by the source alone: the cluster could \
+             not choose where a back end's answers arrive",
+            "set scheme = \"steered\" in [cluster], or remove every [[relay]]",
+        );
     }
 }
