@@ -8,6 +8,7 @@
 //! | IKE (UDP 500, UDP 4500 with the marker) | low ten bits of our SPI; if we have none yet, hash(source, initiator SPI) |
 //! | L2TP (UDP 1701) | low ten bits of our tunnel ID; if zero, as any UDP |
 //! | enhanced GRE (PPTP) | low ten bits of our call ID |
+//! | TCP to port 32768 and above | low ten bits of the port: it is ours, of a connection that the cluster opened |
 //! | other TCP, UDP | hash of the 4-tuple |
 //! | a fragment | hash(source, destination, protocol (IPv4), id): who reassembles it |
 //! | anything else, ICMP echo too | symmetric hash of the addresses |
@@ -29,6 +30,17 @@ pub const PORT_IKE: u16 = 500;
 pub const PORT_IKE_NAT: u16 = 4500;
 /// UDP port of L2TP.
 pub const PORT_L2TP: u16 = 1701;
+
+/// TCP ports from here on are local ports of connections that the cluster itself opens.
+pub const OPENED_PORTS_MIN: u16 = 32_768;
+/// How many of those ports carry the same unit.
+pub const PORTS_PER_UNIT: u16 = (u16::MAX - OPENED_PORTS_MIN + 1) / UNITS as u16;
+
+/// The local port with this number, below [`PORTS_PER_UNIT`], for a connection of the unit.
+#[inline]
+pub const fn port_of(unit: Unit, number: u16) -> u16 {
+    OPENED_PORTS_MIN | (number % PORTS_PER_UNIT) << UNITS.trailing_zeros() | unit.number()
+}
 
 /// An identifier to hand out: `random`, with its low ten bits replaced by the unit.
 #[inline]
@@ -65,6 +77,7 @@ pub(super) fn to_cluster(key: &Key, summary: &Summary, payload: &[u8]) -> Unit {
         return directed(key, summary, u64::from(summary.id) | u64::from(proto) << 32 | 1 << 63);
     }
     let carried = match summary.proto {
+        proto::TCP if summary.has(flag::PORTS) => of_opened(summary.dst_port),
         proto::UDP => of_udp(key, summary, bytes::tail(payload, 8)),
         proto::ESP => bytes::array(payload, 0).map(u32::from_be_bytes).and_then(of_spi),
         proto::AH => bytes::array(payload, 4).map(u32::from_be_bytes).and_then(of_spi),
@@ -93,6 +106,11 @@ fn directed(key: &Key, summary: &Summary, word: u64) -> Unit {
         Family::V6 => key.hash([src as u64, (src >> 64) as u64, dst as u64, (dst >> 64) as u64, word]),
     };
     Unit::from_low_bits(hash)
+}
+
+#[inline]
+fn of_opened(port: u16) -> Option<Unit> {
+    (port >= OPENED_PORTS_MIN).then(|| Unit::from_low_bits(port.into()))
 }
 
 /// SPIs 1..=255 are reserved and 0 is none (RFC 4303 section 2.1): we never allocate them.

@@ -349,3 +349,20 @@ proptest! {
         let _ = Flow::parse(&proto, &src, &dst);
     }
 }
+
+#[test]
+fn a_port_of_ours_carries_the_unit_of_its_connection() {
+    for unit in [0, 1, 700, 1023].map(|number| Unit::new(number).unwrap()) {
+        let ports: std::collections::HashSet<u16> =
+            (0..steered::PORTS_PER_UNIT).map(|number| steered::port_of(unit, number)).collect();
+        assert_eq!(ports.len(), 32);
+        for port in ports {
+            let answer = summary(proto::TCP, "10.10.0.10", "10.3.0.10", Some((80, port)));
+            assert_eq!(steered().unit(&answer, true, &[]), unit);
+        }
+    }
+    // Below that range, and for UDP, ports are anybody's.
+    let hashed = |proto, port| steered().unit(&summary(proto, "10.10.0.10", "10.3.0.10", Some((80, port))), true, &[]);
+    assert!((0..64).any(|n| hashed(proto::TCP, 1024 + n).number() != (1024 + n) & 1023));
+    assert!((0..64).any(|n| hashed(proto::UDP, 40_000 + n).number() != (40_000 + n) & 1023));
+}

@@ -2,6 +2,7 @@
 //! with the parser. The ports are pairs of shared-memory interfaces (`net_memif`), so no privileges and no hugepages
 //! are needed. DPDK starts once a process, so all scenes run in one test, each on ports of its own.
 
+mod echo;
 mod frames;
 mod ports;
 mod scenes;

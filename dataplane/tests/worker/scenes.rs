@@ -32,6 +32,7 @@ pub(crate) const ALL: &[(&str, Scene)] = &[
     ("tagged ports", crate::ports::vlans),
     ("an MTU that the driver does not know", crate::ports::long_frames),
     ("three ports", crate::ports::three_ports),
+    ("an app", crate::echo::scene),
     ("two workers, a queue each", crate::workers::two_workers),
     ("two workers, one queue", crate::workers::one_queue_for_two),
 ];

@@ -1,0 +1,145 @@
+//! The least that an app is: UDP echo (RFC 862) at the cluster address, one session for each asker, with a reminder some
+//! time after its last word.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use dpdk::Eal;
+use phalanx_dataplane::app::{App, Outgoing, Outlet, UnitSet};
+use phalanx_dataplane::drop_reason::DropReason;
+use phalanx_dataplane::parse::{Summary, summarise};
+use phalanx_dataplane::port::Delivery;
+use phalanx_dataplane::steer::Mode;
+use phalanx_dataplane::unit::{UNITS, Unit};
+use phalanx_dataplane::wire::{proto, udp};
+
+use crate::frames::{CLIENT, Ip, summary};
+use crate::stage::{OUTSIDE, Stage};
+
+const PORT: u16 = 7;
+const REMINDER: &[u8] = b"still there?";
+const REMIND_NS: u64 = 1_000_000;
+
+/// What the scene wants to know afterwards.
+#[derive(Default)]
+struct Seen {
+    sessions: usize,
+    lost: usize,
+}
+
+struct Session {
+    asker: IpAddr,
+    port: u16,
+    here: IpAddr,
+    remind_ns: Option<u64>,
+}
+
+#[derive(Default)]
+struct Echo {
+    /// By unit, then asker: what goes with a unit is found at once.
+    sessions: BTreeMap<(Unit, IpAddr, u16), Session>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Echo {
+    fn say(outlet: &mut dyn Outlet, session: &Session, data: &[u8]) {
+        let packet = Outgoing { source: session.here, destination: session.asker, proto: proto::UDP };
+        outlet.send(packet, &mut |room| {
+            let repr = udp::Repr { source_port: PORT, destination_port: session.port, payload_len: data.len() as u16 };
+            let len = udp::HEADER_LEN + data.len();
+            room[udp::HEADER_LEN..len].copy_from_slice(data);
+            // No checksum: the scene's hosts do not look at it.
+            repr.emit(&mut room[..len]).map_or(0, |_| len)
+        });
+    }
+}
+
+impl App for Echo {
+    fn name(&self) -> &'static str {
+        "echo"
+    }
+
+    fn claims(&self, summary: &Summary) -> bool {
+        summary.proto == proto::UDP && summary.dst_port == PORT
+    }
+
+    fn handle_packet(
+        &mut self,
+        outlet: &mut dyn Outlet,
+        unit: Unit,
+        summary: &Summary,
+        payload: &[u8],
+    ) -> Result<(), DropReason> {
+        assert!(outlet.owns(unit), "only packets of our units come here");
+        let data = payload.get(udp::HEADER_LEN..).ok_or(DropReason::Malformed)?;
+        let (asker, port, here) = (summary.src_ip(), summary.src_port, summary.dst_ip());
+        let remind_ns = Some(outlet.now_ns() + REMIND_NS);
+        let session = Session { asker, port, here, remind_ns };
+        Self::say(outlet, &session, data);
+        self.sessions.insert((unit, asker, port), session);
+        self.seen.lock().unwrap().sessions = self.sessions.len();
+        Ok(())
+    }
+
+    fn handle_units(&mut self, _: &mut dyn Outlet, _: &UnitSet, lost: &UnitSet) {
+        let before = self.sessions.len();
+        self.sessions.retain(|(unit, ..), _| !lost.contains(*unit));
+        self.seen.lock().unwrap().lost += before - self.sessions.len();
+    }
+
+    fn poll_timeout(&self) -> Option<u64> {
+        self.sessions.values().filter_map(|session| session.remind_ns).min()
+    }
+
+    fn handle_timeout(&mut self, outlet: &mut dyn Outlet) {
+        let now_ns = outlet.now_ns();
+        for session in self.sessions.values_mut() {
+            if session.remind_ns.is_some_and(|at_ns| at_ns <= now_ns) {
+                session.remind_ns = None;
+                Self::say(outlet, session, REMINDER);
+            }
+        }
+    }
+}
+
+fn echoes(frames: &[Vec<u8>]) -> Vec<&[u8]> {
+    let answers = frames.iter().filter(|frame| summarise(frame, None).is_ok_and(|s| s.src_port == PORT));
+    answers.map(|frame| &summary(frame).l4(frame)[udp::HEADER_LEN..]).collect()
+}
+
+/// Packets to the app are answered by it, its timer fires, and it learns that its units went.
+pub(crate) fn scene(eal: &Eal) {
+    for address in ["10.2.0.10", "fd00:2::10"] {
+        let mut stage = Stage::new(eal, Delivery::Forward, 1500);
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        stage.data.workers[0].add_app(Box::new(Echo { sessions: BTreeMap::new(), seen: seen.clone() }));
+        stage.set_all(Mode::Mine, true);
+        let asker = if address.contains(':') { "fd00:2::64" } else { "10.2.0.100" };
+        stage.data.workers[0].introduce(OUTSIDE as u8, asker.parse().expect("an address"), CLIENT);
+        let ask = |stage: &Stage, port: u16, data: &[u8]| {
+            let mut ip = Ip::udp(stage.mac(OUTSIDE), CLIENT, udp::HEADER_LEN + data.len());
+            ip.payload[2..4].copy_from_slice(&port.to_be_bytes());
+            ip.payload[udp::HEADER_LEN..].copy_from_slice(data);
+            ip.frame(asker, address)
+        };
+        let question = ask(&stage, PORT, b"anybody?");
+        let [outside, inside] = stage.exchange(OUTSIDE, &[question]);
+        assert_eq!(echoes(&outside), [b"anybody?"]);
+        assert!(inside.is_empty());
+        let mut reminded = Vec::new();
+        while reminded.is_empty() {
+            stage.work();
+            reminded = stage.collect()[OUTSIDE].clone();
+        }
+        assert_eq!(echoes(&reminded), [REMINDER]);
+        // Another port is nobody's.
+        let other = ask(&stage, 9, b"anybody?");
+        assert!(stage.exchange(OUTSIDE, &[other])[OUTSIDE].is_empty());
+        assert!(stage.drops().contains(&("no_app", 1)));
+        assert_eq!(seen.lock().unwrap().sessions, 1);
+        stage.set(vec![Mode::Drop; UNITS], false);
+        assert_eq!(seen.lock().unwrap().lost, 1);
+        stage.assert_balance();
+    }
+}
