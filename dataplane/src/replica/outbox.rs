@@ -1,0 +1,568 @@
+//! An owner's side, in a worker: one ordered log of updates, and what of it each backup has.
+//!
+//! Methods come in four kinds. The worker's packet path calls [`Outbox::append`] and [`Outbox::committed`]. The table's news
+//! are [`Outbox::set_backups`] and [`Outbox::set_version`]. The transport's news are [`Outbox::greeted`],
+//! [`Outbox::acknowledged`], [`Outbox::unsynced`], [`Outbox::fenced`], [`Outbox::gone`]; what is to be sent comes out of
+//! [`Outbox::poll_ship`]. [`super::Snapshots`] uses the rest.
+//!
+//! The log is cut where a backup is ready for more, or where a segment is full. So one that is quick gets every update
+//! at once, and behind one that is not they gather into large segments by themselves.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::counters::counters;
+use super::limits::{
+    APPEND_BYTES_MAX, OutboxLimits, SEGMENT_BYTES, SMALL_SEGMENT_BYTES, SPARE_SEGMENTS, STATE_BYTES_MAX,
+};
+use super::members::MemberSet;
+use super::peer::{Peer, Standing};
+use super::record::{Change, Position, TableVersion, Update};
+use super::segment::Segment;
+use crate::unit::{MEMBER_NUMBER_MAX, MemberId, UNITS, Unit};
+
+counters! {
+    /// What an outbox has counted, and how it stands.
+    OutboxStats {
+        /// Updates appended.
+        updates,
+        /// Bytes of updates appended, once for all backups.
+        bytes,
+        /// Updates refused because a state in them is too long.
+        oversize,
+        /// Backups declared out of sync because they fell too far behind.
+        dropped,
+        /// Backups that resumed the log after their connection broke.
+        resumed,
+        /// Backups that had to begin anew after their connection broke, or for the first time.
+        begun,
+        /// Units whose backup reported a difference.
+        unsynced,
+        /// Units that a backup confirmed to hold.
+        confirmed,
+        /// Refusals because of a table that was not known here yet.
+        fenced,
+        /// Updates not committed yet.
+        uncommitted,
+        /// Bytes of log kept for backups, buffers at their full size.
+        log_bytes,
+        /// Updates that the slowest backup in sync has not acknowledged.
+        lag_updates,
+        /// Bytes that the slowest backup in sync has not acknowledged.
+        lag_bytes,
+    }
+}
+
+/// What is to be sent to a backup next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ship {
+    /// Nothing before this position that it does not have will come; all units are out of sync until they are checked.
+    Begin(Position),
+    /// A piece of the log.
+    Segment(Arc<Segment>),
+}
+
+/// What the cluster should know.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum OutboxEvent {
+    /// The backup fell too far behind; nothing waits for it any more, and it must not take over.
+    OutOfSync(MemberId),
+    /// The backup has confirmed all units that it is a backup of.
+    InSync(MemberId),
+}
+
+#[derive(Clone, Copy, Default)]
+struct Targets {
+    /// The unit's backups.
+    wanted: MemberSet,
+    /// Those that get its updates.
+    live: MemberSet,
+    /// Those that have confirmed to hold it.
+    synced: MemberSet,
+    /// Those that are known to hold something else: no check, but a snapshot.
+    differ: MemberSet,
+}
+
+/// See the module.
+pub struct Outbox {
+    limits: OutboxLimits,
+    version: TableVersion,
+    head: Position,
+    committed: Position,
+    fence: Option<TableVersion>,
+    units: Vec<Targets>,
+    peers: Vec<Peer>,
+    /// Closed segments that some backup has not acknowledged.
+    log: VecDeque<Arc<Segment>>,
+    /// The number of the first of them.
+    first: u64,
+    log_bytes: usize,
+    open: Segment,
+    spare: Vec<Arc<Segment>>,
+    spare_small: Vec<Arc<Segment>>,
+    events: VecDeque<OutboxEvent>,
+    stats: OutboxStats,
+}
+
+impl Outbox {
+    /// An outbox without backups: everything is committed as it is appended.
+    pub fn new(limits: OutboxLimits) -> Self {
+        Self {
+            limits,
+            version: TableVersion::default(),
+            head: Position(0),
+            committed: Position(0),
+            fence: None,
+            units: vec![Targets::default(); UNITS],
+            peers: (0..MEMBER_NUMBER_MAX).map(|_| Peer::new()).collect(),
+            log: VecDeque::new(),
+            first: 0,
+            log_bytes: 0,
+            open: Segment::default(),
+            spare: Vec::new(),
+            spare_small: Vec::new(),
+            events: VecDeque::new(),
+            stats: OutboxStats::default(),
+        }
+    }
+
+    /// Writes an update for its unit's backups. What depends on it may be shown when [`Self::committed`] has reached the
+    /// answer.
+    pub fn append(&mut self, update: &Update<'_>) -> Position {
+        let to = self.units.get(update.unit.index()).map_or(MemberSet::EMPTY, |it| it.live);
+        self.append_to(to, update)
+    }
+
+    pub(super) fn append_to(&mut self, to: MemberSet, update: &Update<'_>) -> Position {
+        match update.change {
+            Change::Append { stream, mut offset, bytes } if bytes.len() > APPEND_BYTES_MAX => {
+                for bytes in bytes.chunks(APPEND_BYTES_MAX) {
+                    self.write(to, &Update { change: Change::Append { stream, offset, bytes }, ..*update });
+                    offset += bytes.len() as u64;
+                }
+            }
+            Change::Initial { bytes, .. } | Change::Essential { bytes, .. } | Change::Unknown { bytes, .. }
+                if bytes.len() > STATE_BYTES_MAX =>
+            {
+                self.stats.oversize += 1;
+            }
+            _ => self.write(to, update),
+        }
+        self.head
+    }
+
+    fn write(&mut self, to: MemberSet, update: &Update<'_>) {
+        self.head.0 += 1;
+        self.stats.updates += 1;
+        if to.is_empty() {
+            return;
+        }
+        let bytes = self.open.append(to, |out| update.encode(out));
+        self.stats.bytes += bytes as u64;
+        for member in to.iter() {
+            if let Some(peer) = self.peers.get_mut(member.index()) {
+                peer.note_bytes(self.head, bytes);
+            }
+        }
+        if self.open.bytes.len() >= SEGMENT_BYTES {
+            self.close();
+        }
+    }
+
+    /// The position up to which all backups in sync have the log; with none of them, the log's end.
+    pub fn committed(&mut self) -> Position {
+        if self.fence.is_none() {
+            let waited = self.peers.iter().filter(|peer| peer.waited);
+            let reached = waited.map(|peer| peer.reached(self.head)).min().unwrap_or(self.head);
+            // It never goes back: a backup that comes into sync behind it is not counted as such until it is there.
+            self.committed = self.committed.max(reached);
+        }
+        self.committed
+    }
+
+    /// The log's end.
+    pub const fn head(&self) -> Position {
+        self.head
+    }
+
+    /// The counters and the present state.
+    pub fn stats(&mut self) -> OutboxStats {
+        let committed = self.committed();
+        let waited = || self.peers.iter().filter(|peer| peer.waited);
+        let slowest = waited().map(|peer| peer.reached(self.head)).min().unwrap_or(self.head);
+        self.stats.uncommitted = self.head.0 - committed.0;
+        self.stats.log_bytes = (self.log_bytes + self.open.memory()) as u64;
+        self.stats.lag_updates = self.head.0 - slowest.0;
+        self.stats.lag_bytes = waited().map(Peer::lag_bytes).max().unwrap_or(0);
+        self.stats
+    }
+
+    /// What the cluster should know next.
+    pub fn poll_event(&mut self) -> Option<OutboxEvent> {
+        self.events.pop_front()
+    }
+
+    // ---- The table's news.
+
+    /// The table that this worker acts under from now on. Call it after the units that the table took from us have been given up
+    /// ([`Self::set_backups`] with nobody) and what was to be shown for them is discarded.
+    pub fn set_version(&mut self, version: TableVersion) {
+        if version != self.version {
+            self.close();
+            self.version = version;
+        }
+        if self.fence.is_some_and(|fence| fence <= version) {
+            self.fence = None;
+        }
+    }
+
+    /// Who is to hold a unit that this worker serves; nobody, when it no longer does.
+    pub fn set_backups(&mut self, unit: Unit, members: MemberSet) {
+        let Some(targets) = self.units.get_mut(unit.index()) else { return };
+        let (new, old) = (members.without(targets.wanted), targets.wanted.without(members));
+        targets.wanted = members;
+        targets.differ = targets.differ.intersection(members);
+        for member in new.iter() {
+            if let Some(peer) = self.peers.get_mut(member.index()) {
+                peer.wanted += 1;
+            }
+        }
+        for member in old.iter() {
+            self.forget(member, unit);
+            if let Some(peer) = self.peers.get_mut(member.index()) {
+                peer.wanted -= 1;
+            }
+        }
+        if !old.is_empty() {
+            self.trim();
+        }
+    }
+
+    /// Its backups have to confirm the unit anew: it was another's in between.
+    pub fn recheck(&mut self, unit: Unit) {
+        let live = self.units.get(unit.index()).map_or(MemberSet::EMPTY, |it| it.live);
+        live.iter().for_each(|member| self.forget(member, unit));
+    }
+
+    /// The unit is not in sync with the member any more.
+    fn forget(&mut self, member: MemberId, unit: Unit) {
+        let (Some(targets), Some(peer)) = (self.units.get_mut(unit.index()), self.peers.get_mut(member.index())) else {
+            return;
+        };
+        peer.live -= u32::from(targets.live.contains(member));
+        peer.synced -= u32::from(targets.synced.contains(member));
+        targets.live.remove(member);
+        targets.synced.remove(member);
+        if let Some(place) = peer.confirming.iter().position(|(it, _)| *it == unit) {
+            peer.confirming.remove(place);
+        }
+        (peer.waited, peer.caught_up) = (peer.synced > 0, peer.caught_up && peer.synced > 0);
+    }
+
+    fn forget_all(&mut self, member: MemberId) {
+        Unit::all().for_each(|unit| self.forget(member, unit));
+    }
+
+    // ---- The transport's news.
+
+    /// A backup has answered on a new stream, and named the end of what it has of this outbox's log, if it has anything.
+    pub fn greeted(&mut self, member: MemberId, stream: u32, has: Option<Position>) {
+        self.close();
+        let Some(peer) = self.peers.get_mut(member.index()) else { return };
+        peer.stream = stream;
+        let resumes = has.filter(|has| peer.is_followed() && (peer.acked..=peer.shipped).contains(has));
+        peer.standing = Standing::Connected;
+        match resumes {
+            Some(has) => {
+                self.stats.resumed += 1;
+                peer.begin = None;
+                peer.shipped = has;
+                let behind = self.log.iter().take_while(|segment| segment.last <= has).count();
+                peer.next = self.first + behind as u64;
+                self.acknowledged(member, has);
+            }
+            None => {
+                self.stats.begun += 1;
+                self.begin_anew(member);
+            }
+        }
+    }
+
+    /// A stream broke.
+    pub fn gone(&mut self, member: MemberId, stream: u32) {
+        if let Some(peer) = self.peers.get_mut(member.index())
+            && peer.stream == stream
+            && peer.standing == Standing::Connected
+        {
+            peer.standing = Standing::Unconnected;
+        }
+    }
+
+    fn begin_anew(&mut self, member: MemberId) {
+        self.close();
+        self.forget_all(member);
+        let (head, end) = (self.head, self.first + self.log.len() as u64);
+        if let Some(peer) = self.peers.get_mut(member.index()) {
+            peer.restart(head);
+            peer.next = end;
+        }
+        self.trim();
+    }
+
+    /// A backup has the log up to here.
+    pub fn acknowledged(&mut self, member: MemberId, position: Position) {
+        let Some(peer) = self.peers.get_mut(member.index()) else { return };
+        if position > peer.shipped || position < peer.acked {
+            return;
+        }
+        peer.acknowledge(position);
+        while let Some((unit, _)) = peer.confirming.front().copied().filter(|(_, at)| *at <= position) {
+            peer.confirming.pop_front();
+            if let Some(targets) = self.units.get_mut(unit.index()) {
+                targets.synced.insert(member);
+            }
+            peer.synced += 1;
+            peer.waited = true;
+            self.stats.confirmed += 1;
+            if peer.synced == peer.wanted {
+                self.events.push_back(OutboxEvent::InSync(member));
+            }
+        }
+        peer.caught_up |= peer.waited && peer.reached(self.head) >= self.committed;
+        if peer.standing == Standing::Dropped && peer.acked >= peer.shipped {
+            peer.standing = Standing::Connected;
+            self.begin_anew(member);
+        }
+        self.trim();
+    }
+
+    /// A backup does not have this unit as it should.
+    pub fn unsynced(&mut self, member: MemberId, unit: Unit) {
+        let Some(targets) = self.units.get_mut(unit.index()) else { return };
+        if !targets.live.contains(member) {
+            return;
+        }
+        targets.differ.insert(member);
+        self.stats.unsynced += 1;
+        self.forget(member, unit);
+    }
+
+    /// A backup refused an update because its table, this one, gives the unit to another. Nothing is committed until we have that
+    /// table too: what was refused must not be shown.
+    pub fn fenced(&mut self, version: TableVersion) {
+        self.stats.fenced += 1;
+        if version > self.version {
+            self.committed();
+            self.fence = self.fence.max(Some(version));
+        }
+    }
+
+    /// Waits for this backup no longer: it is out of sync until it has caught up and was checked. The way to get rid of one that
+    /// delays commits but is no full log away.
+    pub fn set_out_of_sync(&mut self, member: MemberId) {
+        let Some(peer) = self.peers.get_mut(member.index()) else { return };
+        if peer.live == 0 {
+            return;
+        }
+        self.stats.dropped += 1;
+        self.events.push_back(OutboxEvent::OutOfSync(member));
+        let caught_up = peer.acked >= peer.shipped;
+        let connected = peer.standing == Standing::Connected;
+        if connected && !caught_up {
+            peer.standing = Standing::Dropped;
+        }
+        self.forget_all(member);
+        if connected && caught_up {
+            self.begin_anew(member);
+        }
+        self.trim();
+    }
+
+    /// What this backup is to be sent next, and on which stream. Cuts the log for it.
+    pub fn poll_ship(&mut self, member: MemberId) -> Option<(u32, Ship)> {
+        let peer = self.peers.get_mut(member.index())?;
+        if peer.standing != Standing::Connected {
+            return None;
+        }
+        if let Some(position) = peer.begin.take() {
+            return Some((peer.stream, Ship::Begin(position)));
+        }
+        if peer.addressed <= peer.shipped {
+            return None;
+        }
+        let end = self.first + self.log.len() as u64;
+        if peer.next >= end && self.open.concerns(member) {
+            self.close();
+        }
+        let peer = self.peers.get_mut(member.index())?;
+        // What was let go of meanwhile was not for it, or it has it.
+        peer.next = peer.next.max(self.first);
+        loop {
+            let index = usize::try_from(peer.next.checked_sub(self.first)?).ok()?;
+            let segment = self.log.get(index)?;
+            peer.next += 1;
+            if segment.concerns(member) {
+                peer.shipped = segment.last;
+                return Some((peer.stream, Ship::Segment(Arc::clone(segment))));
+            }
+        }
+    }
+
+    /// The members that may have something to be sent.
+    pub fn shippable(&self) -> MemberSet {
+        let due = |peer: &Peer| {
+            peer.standing == Standing::Connected && (peer.begin.is_some() || peer.addressed > peer.shipped)
+        };
+        self.peers
+            .iter()
+            .zip(0_u32..)
+            .filter(|(peer, _)| due(peer))
+            .fold(MemberSet::EMPTY, |set, (_, index)| set.union(MemberSet::from_bits(1 << index)))
+    }
+
+    // ---- For snapshots.
+
+    /// Whether a unit's updates go to this backup.
+    pub fn is_live(&self, member: MemberId, unit: Unit) -> bool {
+        self.units.get(unit.index()).is_some_and(|it| it.live.contains(member))
+    }
+
+    /// Whether this backup holds the unit: it takes over without loss.
+    pub fn is_synced(&self, member: MemberId, unit: Unit) -> bool {
+        let caught_up = self.peers.get(member.index()).is_some_and(|peer| peer.caught_up);
+        caught_up && self.units.get(unit.index()).is_some_and(|it| it.synced.contains(member))
+    }
+
+    /// Whether commits wait for this backup.
+    pub fn is_waited_for(&self, member: MemberId) -> bool {
+        self.peers.get(member.index()).is_some_and(|peer| peer.waited)
+    }
+
+    /// What this backup has acknowledged.
+    pub fn acked(&self, member: MemberId) -> Position {
+        self.peers.get(member.index()).map_or(Position(0), |peer| peer.acked)
+    }
+
+    /// Connected backups that lack a unit, and have room on the way for a snapshot.
+    pub(super) fn lacking(&self) -> MemberSet {
+        let lacks = |peer: &Peer| peer.standing == Standing::Connected && peer.live < peer.wanted;
+        self.with_window(lacks)
+    }
+
+    pub(super) fn has_window(&self, member: MemberId) -> bool {
+        let window = self.limits.snapshot_window_bytes as u64;
+        let open = |peer: &Peer| peer.standing == Standing::Connected && peer.lag_bytes() < window;
+        self.peers.get(member.index()).is_some_and(open)
+    }
+
+    fn with_window(&self, wanted: impl Fn(&Peer) -> bool) -> MemberSet {
+        let window = self.limits.snapshot_window_bytes as u64;
+        let members = self.peers.iter().zip(0_u32..);
+        members
+            .filter(|(peer, _)| wanted(peer) && peer.lag_bytes() < window)
+            .fold(MemberSet::EMPTY, |set, (_, index)| set.union(MemberSet::from_bits(1 << index)))
+    }
+
+    /// Whether the member is this unit's backup and has to be brought into sync; with `true` by a snapshot.
+    pub(super) fn lacks(&self, member: MemberId, unit: Unit) -> Option<bool> {
+        let it = self.units.get(unit.index())?;
+        (it.wanted.contains(member) && !it.live.contains(member)).then(|| it.differ.contains(member))
+    }
+
+    /// From here on the member gets the unit's updates, behind a check: it is in sync if it does not object.
+    pub(super) fn check(&mut self, member: MemberId, unit: Unit, digest: u64) {
+        self.enliven(member, unit);
+        self.confirm(member, unit, Change::UnitCheck { digest });
+    }
+
+    /// From here on the member gets the unit's updates, and its sessions one after the other.
+    pub(super) fn begin(&mut self, member: MemberId, unit: Unit) {
+        self.enliven(member, unit);
+        self.append_to(MemberSet::of(member), &Update::of_unit(unit, Change::UnitBegin));
+    }
+
+    /// The member has got all of the unit's sessions.
+    pub(super) fn complete(&mut self, member: MemberId, unit: Unit, digest: u64) {
+        if let Some(targets) = self.units.get_mut(unit.index()) {
+            targets.differ.remove(member);
+        }
+        self.confirm(member, unit, Change::UnitComplete { digest });
+    }
+
+    /// Asks all backups that get the unit's updates whether they still have the same state. Who has not, will say so.
+    pub(super) fn verify(&mut self, unit: Unit, digest: u64) {
+        self.append(&Update::of_unit(unit, Change::UnitCheck { digest }));
+    }
+
+    fn enliven(&mut self, member: MemberId, unit: Unit) {
+        if let (Some(targets), Some(peer)) = (self.units.get_mut(unit.index()), self.peers.get_mut(member.index()))
+            && !targets.live.contains(member)
+        {
+            targets.live.insert(member);
+            peer.live += 1;
+        }
+    }
+
+    fn confirm(&mut self, member: MemberId, unit: Unit, change: Change<'_>) {
+        let position = self.append_to(MemberSet::of(member), &Update::of_unit(unit, change));
+        if let Some(peer) = self.peers.get_mut(member.index()) {
+            peer.confirming.push_back((unit, position));
+        }
+    }
+
+    // ---- The log.
+
+    /// Ends the open segment.
+    fn close(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        let busy = self.open.bytes.len() > SMALL_SEGMENT_BYTES;
+        self.open.last = self.head;
+        self.open.version = self.version;
+        for (peer, index) in self.peers.iter_mut().zip(0_u32..) {
+            if MemberId::new(index as u8 + 1).is_some_and(|member| self.open.concerns(member)) {
+                peer.mark(self.head);
+            }
+        }
+        // The next segment is likely to be like this one.
+        let (liked, other) =
+            if busy { (&mut self.spare, &mut self.spare_small) } else { (&mut self.spare_small, &mut self.spare) };
+        let next = liked.pop().or_else(|| if busy { other.pop() } else { None });
+        let mut shared = next.unwrap_or_default();
+        match Arc::get_mut(&mut shared) {
+            Some(segment) => std::mem::swap(segment, &mut self.open),
+            // Cannot be: spares are not shared.
+            None => shared = Arc::new(std::mem::take(&mut self.open)),
+        }
+        self.open.reset();
+        self.log_bytes += shared.memory();
+        self.log.push_back(shared);
+        self.trim();
+        while self.log_bytes > self.limits.log_bytes_max || self.log.len() > self.limits.log_segments_max {
+            let followed = self.peers.iter().zip(1_u8..).filter(|(peer, _)| peer.is_followed());
+            let slowest = followed.min_by_key(|(peer, _)| peer.reached(self.head)).map(|(_, number)| number);
+            let Some(slowest) = slowest.and_then(MemberId::new) else { break };
+            self.set_out_of_sync(slowest);
+        }
+    }
+
+    /// Lets go of what nobody needs any more.
+    fn trim(&mut self) {
+        let followed = self.peers.iter().filter(|peer| peer.is_followed());
+        let needed = followed.map(|peer| peer.reached(self.head)).min().unwrap_or(self.head);
+        while self.log.front().is_some_and(|segment| segment.last <= needed)
+            && let Some(mut segment) = self.log.pop_front()
+        {
+            self.first += 1;
+            self.log_bytes -= segment.memory();
+            let Some(free) = Arc::get_mut(&mut segment) else { continue };
+            free.reset();
+            let small = free.bytes.capacity() <= SMALL_SEGMENT_BYTES;
+            let spare = if small { &mut self.spare_small } else { &mut self.spare };
+            if spare.len() < SPARE_SEGMENTS {
+                spare.push(segment);
+            }
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Where a worker meets the transport: bounded lock-free rings, buffers that circulate.
+//!
+//! *Out, as owner*: pieces of the log, one ring for each backup, so that a full one holds up nobody else.
+//! *In, as owner*: acknowledgements, one word for each backup, of which only the last counts; and news, in a ring.
+//! *In, as backup*: batches (the part of them that is about units of this worker), one ring; what became of each goes back
+//! with its buffer.
+//!
+//! A worker calls [`WorkerPort::poll`] at the beginning of a round and [`WorkerPort::flush`] at its end, before it sleeps.
+//! An acknowledgement never overtakes news that were told before it: news are read after acknowledgements are fetched,
+//! and heeded before them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crossbeam::queue::ArrayQueue;
+
+use super::limits::BATCHES_OF_STREAM_MAX;
+use super::members::MemberSet;
+use super::outbox::{Outbox, Ship};
+use super::record::{Frames, Malformed, Position, TableVersion, Update, batch_format};
+use super::store::{Consequence, Refused, Store};
+use crate::unit::{MEMBER_NUMBER_MAX, MemberId, Unit};
+use crate::worker::worker_of;
+
+/// What wakes a thread. Called often; must be cheap and must not block.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// Pieces of the log on their way to one backup. What does not fit stays in the outbox and grows together.
+const SHIPS_MAX: usize = 16;
+/// News that may wait. A backup can find every unit different, once.
+const NEWS_MAX: usize = 4096;
+/// Batches that may wait for a worker.
+const BATCHES_MAX: usize = 64;
+/// Batches that a worker may have set aside until it has the table that they were made under: all streams' together.
+const ASIDE_MAX: usize = 4 * BATCHES_OF_STREAM_MAX;
+/// Batches applied in one round: packets must not wait for long.
+const BATCHES_A_ROUND: usize = 8;
+
+/// What goes to a backup.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shipped {
+    /// The stream that it is meant for. If that is not the present one, it is void.
+    pub stream: u32,
+    /// What.
+    pub ship: Ship,
+}
+
+/// What the transport tells an owner.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReplicaNews {
+    /// See [`Outbox::greeted`].
+    Greeted {
+        /// The backup.
+        member: MemberId,
+        /// The new stream's number.
+        stream: u32,
+        /// The end of what it has.
+        has: Option<Position>,
+    },
+    /// See [`Outbox::gone`].
+    Gone {
+        /// The backup.
+        member: MemberId,
+        /// The stream that broke.
+        stream: u32,
+    },
+    /// See [`Outbox::unsynced`].
+    Unsynced {
+        /// The backup.
+        member: MemberId,
+        /// What it lacks.
+        unit: Unit,
+    },
+    /// See [`Outbox::fenced`].
+    Fenced {
+        /// The backup's table.
+        version: TableVersion,
+    },
+    /// As a backup: what an owner's worker told is not complete. See [`Store::lost`].
+    Lost {
+        /// The owner.
+        from: MemberId,
+        /// Which of its workers.
+        worker: u16,
+        /// Of how many.
+        workers: u16,
+    },
+}
+
+/// A batch's part for one worker.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The owner.
+    pub from: MemberId,
+    /// Names the stream; batches of one stream stay in order.
+    pub stream: u64,
+    /// Names the batch, for the outcome.
+    pub ticket: u64,
+    /// The table that the owner acted under.
+    pub version: TableVersion,
+    /// The format byte and updates.
+    pub bytes: Vec<u8>,
+}
+
+/// What became of a batch's part.
+#[derive(Debug)]
+pub struct Outcome {
+    /// As it came.
+    pub stream: u64,
+    /// As it came.
+    pub ticket: u64,
+    /// Units that are out of sync because of it.
+    pub unsynced: Vec<Unit>,
+    /// Something was refused because by this table its sender does not own the unit.
+    pub fenced: Option<TableVersion>,
+    /// It holds what is no update.
+    pub malformed: Option<Malformed>,
+    /// The buffer, for another batch.
+    pub buffer: Vec<u8>,
+}
+
+struct Rings {
+    ships: Vec<ArrayQueue<Shipped>>,
+    acked: Vec<AtomicU64>,
+    /// Whose word in `acked` has changed.
+    fresh: AtomicU32,
+    news: ArrayQueue<ReplicaNews>,
+    batches: ArrayQueue<Incoming>,
+    outcomes: ArrayQueue<Outcome>,
+}
+
+/// The transport's end.
+#[derive(Clone)]
+pub struct PortHandle {
+    rings: Arc<Rings>,
+    wake_worker: Wake,
+}
+
+/// The worker's end.
+pub struct WorkerPort {
+    rings: Arc<Rings>,
+    /// By member: wakes whoever sends to it.
+    wake_sender: Vec<Wake>,
+    wake_receiver: Wake,
+    aside: VecDeque<(Incoming, Progress)>,
+    budget: usize,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    /// Bytes that are done with; 0: the format byte is not read yet.
+    done: usize,
+    unsynced: Vec<Unit>,
+    fenced: Option<TableVersion>,
+}
+
+/// Both ends. `wake_sender` has an entry for each possible member.
+pub fn port(wake_worker: Wake, wake_sender: Vec<Wake>, wake_receiver: Wake) -> (PortHandle, WorkerPort) {
+    let rings = Arc::new(Rings {
+        ships: (0..MEMBER_NUMBER_MAX).map(|_| ArrayQueue::new(SHIPS_MAX)).collect(),
+        acked: (0..MEMBER_NUMBER_MAX).map(|_| AtomicU64::new(0)).collect(),
+        fresh: AtomicU32::new(0),
+        news: ArrayQueue::new(NEWS_MAX),
+        batches: ArrayQueue::new(BATCHES_MAX),
+        // While it is full, no batch is taken up.
+        outcomes: ArrayQueue::new(4 * BATCHES_MAX),
+    });
+    let handle = PortHandle { rings: Arc::clone(&rings), wake_worker };
+    (handle, WorkerPort { rings, wake_sender, wake_receiver, aside: VecDeque::new(), budget: BATCHES_A_ROUND })
+}
+
+impl PortHandle {
+    /// The next piece of the log for a backup.
+    pub fn poll_ship(&self, member: MemberId) -> Option<Shipped> {
+        self.rings.ships.get(member.index())?.pop()
+    }
+
+    /// Tells how far a backup has the log.
+    pub fn acknowledge(&self, member: MemberId, position: Position) {
+        if let Some(word) = self.rings.acked.get(member.index()) {
+            word.store(position.0, Ordering::Release);
+            self.rings.fresh.fetch_or(MemberSet::of(member).bits(), Ordering::AcqRel);
+            (self.wake_worker)();
+        }
+    }
+
+    /// Tells news; gives them back if there is no room: to be tried again, before anything else is told.
+    pub fn tell(&self, news: ReplicaNews) -> Result<(), ReplicaNews> {
+        self.rings.news.push(news)?;
+        (self.wake_worker)();
+        Ok(())
+    }
+
+    /// Delivers a batch; gives it back if there is no room: to be tried again when the receiver was woken.
+    pub fn deliver(&self, batch: Incoming) -> Result<(), Incoming> {
+        self.rings.batches.push(batch)?;
+        (self.wake_worker)();
+        Ok(())
+    }
+
+    /// What became of a batch.
+    pub fn poll_outcome(&self) -> Option<Outcome> {
+        self.rings.outcomes.pop()
+    }
+}
+
+impl WorkerPort {
+    /// Takes in what came: acknowledgements and news for the outbox, batches for the store. Says whether there was
+    /// anything.
+    pub fn poll(&mut self, store: &mut Store, outbox: &mut Outbox) -> bool {
+        let fresh = MemberSet::from_bits(self.rings.fresh.swap(0, Ordering::AcqRel));
+        let mut acked = [0; MEMBER_NUMBER_MAX as usize];
+        for member in fresh.iter() {
+            if let (Some(to), Some(word)) = (acked.get_mut(member.index()), self.rings.acked.get(member.index())) {
+                *to = word.load(Ordering::Acquire);
+            }
+        }
+        let mut busy = !fresh.is_empty();
+        while let Some(news) = self.rings.news.pop() {
+            busy = true;
+            heed(news, store, outbox);
+        }
+        for member in fresh.iter() {
+            outbox.acknowledged(member, Position(acked.get(member.index()).copied().unwrap_or(0)));
+        }
+        self.poll_batches(store) || busy
+    }
+
+    /// Hands over what was appended. No more than a look where nothing was.
+    pub fn flush(&self, outbox: &mut Outbox) {
+        for member in outbox.shippable().iter() {
+            let Some(ring) = self.rings.ships.get(member.index()) else { continue };
+            let mut told = false;
+            while !ring.is_full()
+                && let Some((stream, ship)) = outbox.poll_ship(member)
+            {
+                // The worker is the only one that pushes, and has asked for room.
+                let _ = ring.push(Shipped { stream, ship });
+                told = true;
+            }
+            if told && let Some(wake) = self.wake_sender.get(member.index()) {
+                wake();
+            }
+        }
+    }
+
+    /// Whether [`Self::poll`] would find something: to be asked before a sleep. What waits for a table is not looked at.
+    pub fn is_waiting(&self) -> bool {
+        self.rings.fresh.load(Ordering::Acquire) != 0 || !self.rings.news.is_empty() || !self.rings.batches.is_empty()
+    }
+
+    fn poll_batches(&mut self, store: &mut Store) -> bool {
+        self.budget = BATCHES_A_ROUND;
+        let mut busy = self.retry_aside(store);
+        while self.budget > 0 && self.aside.len() < ASIDE_MAX && !self.rings.outcomes.is_full() {
+            let Some(batch) = self.rings.batches.pop() else { break };
+            self.budget -= 1;
+            busy = true;
+            let behind = self.aside.iter().any(|(waiting, _)| waiting.stream == batch.stream);
+            let mut progress = Progress::default();
+            if behind || !progress.apply(&batch, store) {
+                self.aside.push_back((batch, progress));
+            } else {
+                self.finish(batch, progress);
+            }
+        }
+        if busy {
+            (self.wake_receiver)();
+        }
+        busy
+    }
+
+    /// What waits for a table: tried again, in order for each stream.
+    fn retry_aside(&mut self, store: &mut Store) -> bool {
+        let (mut index, mut busy) = (0, false);
+        while !self.rings.outcomes.is_full()
+            && let Some((batch, _)) = self.aside.get(index)
+        {
+            let stream = batch.stream;
+            let blocked = batch.version > store.version()
+                || self.aside.iter().take(index).any(|(earlier, _)| earlier.stream == stream);
+            if blocked {
+                index += 1;
+                continue;
+            }
+            let Some((batch, mut progress)) = self.aside.remove(index) else { break };
+            if progress.apply(&batch, store) {
+                self.finish(batch, progress);
+                busy = true;
+            } else {
+                self.aside.insert(index, (batch, progress));
+                index += 1;
+            }
+        }
+        busy
+    }
+
+    fn finish(&self, batch: Incoming, progress: Progress) {
+        let Incoming { stream, ticket, bytes: mut buffer, .. } = batch;
+        let Progress { unsynced, fenced, done } = progress;
+        let malformed = (done == usize::MAX).then_some(Malformed::Truncated);
+        buffer.clear();
+        let outcome = Outcome { stream, ticket, unsynced, fenced, malformed, buffer };
+        // The worker is the only one that pushes, and has asked for room.
+        let _ = self.rings.outcomes.push(outcome);
+    }
+}
+
+fn heed(news: ReplicaNews, store: &mut Store, outbox: &mut Outbox) {
+    match news {
+        ReplicaNews::Greeted { member, stream, has } => outbox.greeted(member, stream, has),
+        ReplicaNews::Gone { member, stream } => outbox.gone(member, stream),
+        ReplicaNews::Unsynced { member, unit } => outbox.unsynced(member, unit),
+        ReplicaNews::Fenced { version } => outbox.fenced(version),
+        ReplicaNews::Lost { from, worker, workers } => {
+            store.lost(from, |unit| worker_of(unit, usize::from(workers)) == usize::from(worker));
+        }
+    }
+}
+
+impl Progress {
+    /// Applies what is not done yet; false: the rest waits for a table.
+    fn apply(&mut self, batch: &Incoming, store: &mut Store) -> bool {
+        if self.done == 0 {
+            match batch_format(&batch.bytes) {
+                Ok(_) => self.done = 1,
+                Err(error) => return self.give_up(error, store),
+            }
+        }
+        let mut frames = Frames::new(batch.bytes.get(self.done..).unwrap_or(&[]));
+        while let Some(frame) = frames.next() {
+            let update = match frame.and_then(|frame| Update::decode(frame.content)) {
+                Ok(update) => update,
+                Err(error) => return self.give_up(error, store),
+            };
+            if let Err(refused) = store.apply(batch.from, batch.version, &update) {
+                match refused.consequence() {
+                    Consequence::Wait => return false,
+                    Consequence::Fence => self.fenced = Some(store.version()),
+                    Consequence::Unsync => self.unsynced.push(update.unit),
+                    Consequence::Close => return self.give_up(Malformed::Truncated, store),
+                }
+            }
+            self.done = batch.bytes.len() - frames.rest().len();
+        }
+        true
+    }
+
+    fn give_up(&mut self, error: Malformed, store: &mut Store) -> bool {
+        store.count(&Refused::Malformed(error));
+        self.done = usize::MAX;
+        true
+    }
+}
