@@ -11,6 +11,7 @@ pub mod neighbour;
 pub mod parse;
 pub mod port;
 pub mod steer;
+pub mod tcp;
 pub mod unit;
 pub mod wire;
 pub mod worker;
