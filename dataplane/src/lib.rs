@@ -13,6 +13,7 @@ pub mod parse;
 pub mod port;
 pub mod replica;
 pub mod steer;
+pub mod tcp;
 pub mod unit;
 pub mod wire;
 pub mod worker;

@@ -6,7 +6,7 @@
 
 /// The cluster's secret, split into SipHash's two key words.
 #[derive(Clone, Copy)]
-pub(super) struct Key {
+pub(crate) struct Key {
     k0: u64,
     k1: u64,
 }
@@ -43,20 +43,20 @@ impl State {
 }
 
 impl Key {
-    pub(super) fn new(bytes: [u8; 16]) -> Self {
+    pub(crate) fn new(bytes: [u8; 16]) -> Self {
         let both = u128::from_le_bytes(bytes);
         Self { k0: both as u64, k1: (both >> 64) as u64 }
     }
 
     /// Hashes a fixed number of words. Only the low bits are wanted, so the result is folded to 32.
     #[inline(always)]
-    pub(super) fn hash<const N: usize>(&self, words: [u64; N]) -> u32 {
+    pub(crate) fn hash<const N: usize>(&self, words: [u64; N]) -> u32 {
         let value = self.hash64(words);
         (value ^ value >> 32) as u32
     }
 
     #[inline(always)]
-    pub(super) fn hash64<const N: usize>(&self, words: [u64; N]) -> u64 {
+    pub(crate) fn hash64<const N: usize>(&self, words: [u64; N]) -> u64 {
         let mut state = State {
             v0: self.k0 ^ 0x736f_6d65_7073_6575,
             v1: self.k1 ^ 0x646f_7261_6e64_6f6d,

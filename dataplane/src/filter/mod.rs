@@ -6,7 +6,7 @@
 
 pub mod classic;
 pub mod flow;
-mod hash;
+pub(crate) mod hash;
 mod quoted;
 pub mod steered;
 #[cfg(test)]
