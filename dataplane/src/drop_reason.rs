@@ -65,6 +65,7 @@ drop_reasons! {
     TxFull = "tx_full", "The port's transmit queue did not take the packet.";
     PortDown = "port_down", "The port that leads to the destination has no link.";
     NoApp = "no_app", "The packet is for a cluster address, and no protocol handler claims it.";
+    TcpChecksum = "tcp_checksum", "The TCP checksum is wrong.";
     NoService = "no_service", "The packet is for this member's own address, and nothing here serves it.";
     RateLimited = "rate_limited", "An answer was due, but answers of this kind are rate limited.";
     ReassemblyFull = "reassembly_full", "The fragment could not be kept: too many packets are being put together.";

@@ -11,6 +11,7 @@ pub mod local;
 pub mod neighbour;
 pub mod parse;
 pub mod port;
+pub mod relay;
 pub mod replica;
 pub mod steer;
 pub mod tcp;

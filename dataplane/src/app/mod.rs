@@ -11,6 +11,7 @@
 //! | which unit does a packet belong to? | the filter says; an identifier that the app allocates carries the session's unit ([`crate::filter::steered::embed`], [`crate::filter::steered::port_of`]) |
 //! | which units are mine? | [`App::handle_units`] tells when that changes, [`Outlet::owns`] any time |
 //! | when am I called next? | [`App::poll_timeout`] |
+//! | what outlives this machine? | what went into [`Outlet::outbox`]; [`App::handle_commit`] tells that the backups hold it |
 //! | how do I send? | [`Outlet::send`]; what this member may not send (no lease) is dropped on its way out |
 //! | who sends for me? | nobody: an app never waits, and never keeps a packet |
 //!
@@ -21,6 +22,7 @@ use std::net::IpAddr;
 
 use crate::drop_reason::DropReason;
 use crate::parse::Summary;
+use crate::replica::Outbox;
 use crate::unit::{UNITS, Unit};
 
 /// A protocol handler's half in a worker.
@@ -46,6 +48,9 @@ pub trait App: Send {
     /// Units came to this member, or left it.
     fn handle_units(&mut self, outlet: &mut dyn Outlet, gained: &UnitSet, lost: &UnitSet);
 
+    /// The backups hold more of the log than before: what waited for it may be shown.
+    fn handle_commit(&mut self, outlet: &mut dyn Outlet);
+
     /// When it is to be called next.
     fn poll_timeout(&self) -> Option<u64>;
 
@@ -66,6 +71,13 @@ pub trait Outlet {
 
     /// The largest IP packet that the first link to a destination takes.
     fn mtu_towards(&self, destination: IpAddr) -> Option<u16>;
+
+    /// The log of what the backups are to hold: each change of a session's state goes into it, and whatever shows that
+    /// change waits for [`Outbox::committed`].
+    fn outbox(&mut self) -> &mut Outbox;
+
+    /// A clock that all members share to within a minute, in seconds: for what is not worth replicating.
+    fn cluster_clock_s(&self) -> u64;
 
     /// Sends an IP packet. `write` fills in what the packet carries, at the front of the room that it is given, and answers
     /// how long that is; zero: nothing is sent. Answers whether a packet went on its way.

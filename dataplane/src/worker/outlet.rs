@@ -10,6 +10,7 @@ use super::path::Path;
 use crate::app::{App, Outgoing, Outlet, UnitSet};
 use crate::drop_reason::DropReason;
 use crate::parse::{Family, Summary, address_number};
+use crate::replica::Outbox;
 use crate::steer::{Mode, View};
 use crate::unit::{MemberId, Unit};
 use crate::wire::{ipv4, ipv6};
@@ -56,6 +57,14 @@ impl Path {
         }
     }
 
+    /// Tells the apps if the backups hold more than before.
+    pub(super) fn poll_commits(&mut self) {
+        let committed = self.outbox.committed();
+        if std::mem::replace(&mut self.committed, committed) != committed {
+            self.each_app(|app, path| app.handle_commit(path));
+        }
+    }
+
     /// When an app is due.
     pub(super) fn app_timeout(&self) -> Option<u64> {
         self.apps.iter().filter_map(|app| app.poll_timeout()).min()
@@ -97,6 +106,14 @@ impl Outlet for Path {
         let (family, number) = address_number(destination);
         let hop = self.routes.lookup(family, number)?;
         self.ports.get(usize::from(hop.port)).map(|port| port.mtu)
+    }
+
+    fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    fn cluster_clock_s(&self) -> u64 {
+        self.shared.cluster_clock_s(self.now_ns)
     }
 
     fn send(&mut self, packet: Outgoing, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {

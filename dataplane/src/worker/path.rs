@@ -24,6 +24,7 @@ use crate::local::{self, Origin};
 use crate::neighbour::{Action, Table};
 use crate::parse::{Summary, summarise, summarise_trusted};
 use crate::port::{Delivery, PortIndex};
+use crate::replica::{Outbox, Position};
 use crate::steer::{MarkerPart, Sink, View};
 use crate::unit::{MemberId, UNITS, Unit};
 use crate::wire::{EtherType, MacAddr};
@@ -64,6 +65,9 @@ pub(super) struct Path {
     pub(super) fragment_ids: FragmentIds,
     pub(super) errors: TokenBucket,
     pub(super) apps: Vec<Box<dyn App>>,
+    /// What the backups are to hold of the apps' sessions, and up to where they do.
+    pub(super) outbox: Outbox,
+    pub(super) committed: Position,
     /// The units that this worker serves, as the apps know.
     pub(super) owned: UnitSet,
     pub(super) answers: bool,

@@ -181,6 +181,7 @@ impl Worker {
             self.path.act();
             self.path.cache.forget();
         }
+        self.path.poll_commits();
         self.path.poll_apps();
         if now_ns >= self.epoch_ns {
             self.epoch_ns = now_ns.saturating_add(EPOCH_NS);

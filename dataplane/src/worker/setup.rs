@@ -22,6 +22,7 @@ use crate::icmp_error::TokenBucket;
 use crate::local::Origin;
 use crate::neighbour;
 use crate::port::{Delivery, OpenError, OpenPort, PortIndex, PortSpec, RouteSpec, open};
+use crate::replica::{Outbox, OutboxLimits, Position};
 use crate::steer::{self, Steering};
 use crate::unit::MemberId;
 use crate::wire::{MacAddr, VlanId};
@@ -286,6 +287,8 @@ impl Parts<'_> {
             fragment_ids: FragmentIds::default(),
             errors: TokenBucket::new(ERRORS_PER_S, ERRORS_BURST, 0),
             apps: Vec::new(),
+            outbox: Outbox::new(OutboxLimits::default()),
+            committed: Position(0),
             owned: UnitSet::EMPTY,
             answers: false,
             peers: Vec::new(),

@@ -16,6 +16,8 @@ pub struct Shared {
     /// Until when this member may process and pass on packets, on the common [`super::Clock`]; 0: not at all. Written
     /// by the cluster thread.
     pub lease_until_ns: AtomicU64,
+    /// The wall clock, in seconds, at the beginning of the common [`super::Clock`]: for [`Self::cluster_clock_s`] alone.
+    pub epoch_s: AtomicU64,
     /// Whether a port that was silent must prove itself first: this member took over alone, and might merely be cut
     /// off. Written by the cluster core.
     pub probation: AtomicBool,
@@ -185,9 +187,15 @@ impl Shared {
             lease_until_ns: AtomicU64::new(0),
             probation: AtomicBool::new(false),
             first_packet_ns: AtomicU64::new(0),
+            epoch_s: AtomicU64::new(0),
             ports: (0..ports).map(|_| PortShared::default()).collect(),
             workers: (0..workers).map(|_| Arc::new(worker())).collect(),
         }
+    }
+
+    /// A clock that all members share to within a minute, if their wall clocks are set: in seconds.
+    pub fn cluster_clock_s(&self, now_ns: u64) -> u64 {
+        self.epoch_s.load(Relaxed).saturating_add(now_ns / 1_000_000_000)
     }
 
     /// Whether the lease still runs.

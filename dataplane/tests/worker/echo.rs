@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use dpdk::Eal;
 use phalanx_dataplane::app::{App, Outgoing, Outlet, UnitSet};
@@ -24,8 +25,8 @@ const REMIND_NS: u64 = 1_000_000;
 /// What the scene wants to know afterwards.
 #[derive(Default)]
 struct Seen {
-    sessions: usize,
-    lost: usize,
+    sessions: AtomicUsize,
+    lost: AtomicUsize,
 }
 
 struct Session {
@@ -39,7 +40,7 @@ struct Session {
 struct Echo {
     /// By unit, then asker: what goes with a unit is found at once.
     sessions: BTreeMap<(Unit, IpAddr, u16), Session>,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Seen>,
 }
 
 impl Echo {
@@ -78,15 +79,17 @@ impl App for Echo {
         let session = Session { asker, port, here, remind_ns };
         Self::say(outlet, &session, data);
         self.sessions.insert((unit, asker, port), session);
-        self.seen.lock().unwrap().sessions = self.sessions.len();
+        self.seen.sessions.store(self.sessions.len(), Relaxed);
         Ok(())
     }
 
     fn handle_units(&mut self, _: &mut dyn Outlet, _: &UnitSet, lost: &UnitSet) {
         let before = self.sessions.len();
         self.sessions.retain(|(unit, ..), _| !lost.contains(*unit));
-        self.seen.lock().unwrap().lost += before - self.sessions.len();
+        self.seen.lost.fetch_add(before - self.sessions.len(), Relaxed);
     }
+
+    fn handle_commit(&mut self, _: &mut dyn Outlet) {}
 
     fn poll_timeout(&self) -> Option<u64> {
         self.sessions.values().filter_map(|session| session.remind_ns).min()
@@ -112,7 +115,7 @@ fn echoes(frames: &[Vec<u8>]) -> Vec<&[u8]> {
 pub(crate) fn scene(eal: &Eal) {
     for address in ["10.2.0.10", "fd00:2::10"] {
         let mut stage = Stage::new(eal, Delivery::Forward, 1500);
-        let seen = Arc::new(Mutex::new(Seen::default()));
+        let seen = Arc::new(Seen::default());
         stage.data.workers[0].add_app(Box::new(Echo { sessions: BTreeMap::new(), seen: seen.clone() }));
         stage.set_all(Mode::Mine, true);
         let asker = if address.contains(':') { "fd00:2::64" } else { "10.2.0.100" };
@@ -137,9 +140,9 @@ pub(crate) fn scene(eal: &Eal) {
         let other = ask(&stage, 9, b"anybody?");
         assert!(stage.exchange(OUTSIDE, &[other])[OUTSIDE].is_empty());
         assert!(stage.drops().contains(&("no_app", 1)));
-        assert_eq!(seen.lock().unwrap().sessions, 1);
+        assert_eq!(seen.sessions.load(Relaxed), 1);
         stage.set(vec![Mode::Drop; UNITS], false);
-        assert_eq!(seen.lock().unwrap().lost, 1);
+        assert_eq!(seen.lost.load(Relaxed), 1);
         stage.assert_balance();
     }
 }

@@ -1,0 +1,126 @@
+//! From a client's SYN to a session; and what becomes of segments that belong to none.
+
+use super::counters::RelayCounters as Counters;
+use super::ledger::session_key;
+use super::session::{Session, Written};
+use super::{CLIENT, Relay, proxy};
+use crate::app::{Outgoing, Outlet};
+use crate::tcp::{self, Config, Endpoint, Flow, Segment, State, Stream};
+use crate::unit::Unit;
+use crate::wire::proto;
+
+const S: u64 = 1_000_000_000;
+/// TIME-WAIT towards clients.
+const TIME_WAIT_CLIENT_NS: u64 = 30 * S;
+/// TIME-WAIT towards back ends: a network of our own, whose ports are scarce.
+const TIME_WAIT_SERVER_NS: u64 = S;
+
+impl Relay {
+    /// A segment of no connection that we know.
+    pub(super) fn handle_stranger(&mut self, outlet: &mut dyn Outlet, unit: Unit, flow: Flow, segment: &Segment<'_>) {
+        match self.relay_at(&flow) {
+            Some(relay) if segment.syn() && !segment.has_ack() && !segment.rst() => {
+                self.accept(outlet, unit, relay, flow, segment);
+            }
+            Some(relay) if !segment.syn() && self.accept_cookie(outlet, unit, relay, flow, segment) => {}
+            _ => self.refuse(outlet, &flow, segment),
+        }
+    }
+
+    fn refuse(&mut self, outlet: &mut dyn Outlet, flow: &Flow, segment: &Segment<'_>) {
+        if !segment.rst() && outlet.send(outgoing(flow), &mut |room| tcp::refuse(flow, segment, room).unwrap_or(0)) {
+            Counters::add(&self.counters.resets_sent, 1);
+        }
+    }
+
+    fn accept(&mut self, outlet: &mut dyn Outlet, unit: Unit, relay: usize, flow: Flow, syn: &Segment<'_>) {
+        if self.table.len() >= self.specs[relay].connections_max {
+            Counters::add(&self.counters.refused_limit, 1);
+            return self.refuse(outlet, &flow, syn);
+        }
+        let now_ns = outlet.now_ns();
+        let config = self.config_of(outlet, relay, &flow, CLIENT);
+        if self.half_open >= self.half_open_max || self.pool.is_tight() {
+            let (cookies, clock_s) = (self.cookies, outlet.cluster_clock_s());
+            let mut answer = |room: &mut [u8]| cookies.answer(&config, &flow, syn, clock_s, now_ns, room).unwrap_or(0);
+            if outlet.send(outgoing(&flow), &mut answer) {
+                Counters::add(&self.counters.cookies_sent, 1);
+            }
+            return;
+        }
+        let endpoint = Endpoint::listen_accept(&config, syn, flow, self.isn.isn(&flow, now_ns), now_ns);
+        let slot = self.begin(now_ns, unit, relay, flow, endpoint);
+        self.settle(outlet, slot);
+    }
+
+    /// An ACK that brings back a cookie of ours opens its connection.
+    fn accept_cookie(
+        &mut self,
+        outlet: &mut dyn Outlet,
+        unit: Unit,
+        relay: usize,
+        flow: Flow,
+        ack: &Segment<'_>,
+    ) -> bool {
+        let Some(cookie) = self.cookies.check(&flow, ack, outlet.cluster_clock_s()) else { return false };
+        if self.table.len() >= self.specs[relay].connections_max {
+            Counters::add(&self.counters.refused_limit, 1);
+            return false;
+        }
+        let now_ns = outlet.now_ns();
+        let config = self.config_of(outlet, relay, &flow, CLIENT);
+        let endpoint = Endpoint::from_cookie(&config, flow, ack, &cookie, now_ns);
+        let slot = self.begin(now_ns, unit, relay, flow, endpoint);
+        Counters::add(&self.counters.cookies_accepted, 1);
+        Counters::add(&self.counters.accepted, 1);
+        self.handle_segment(outlet, slot, CLIENT, ack);
+        true
+    }
+
+    fn begin(&mut self, now_ns: u64, unit: Unit, relay: usize, flow: Flow, client: Endpoint) -> u32 {
+        let limit = self.specs[relay].buffer_bytes;
+        let mut streams = [Stream::new(0, limit), Stream::new(0, limit)];
+        let mut base = 0;
+        if self.specs[relay].proxy_protocol {
+            let mut header = [0; proxy::LEN_MAX];
+            let len = proxy::header(&flow, &mut header);
+            base = streams[CLIENT].append(&mut self.pool, &header[..len]) as u64;
+        }
+        let counts_as_half_open = client.state() == State::SynReceived;
+        self.half_open += usize::from(counts_as_half_open);
+        Counters::add(&self.counters.open, 1);
+        self.table.insert(Session {
+            life: 0,
+            key: session_key(&flow),
+            unit,
+            relay,
+            ends: [Some(client.with_bases(base, 0)), None],
+            streams,
+            backend: 0,
+            tries: 0,
+            connect_by_ns: None,
+            heard_ns: now_ns,
+            counts_as_half_open,
+            stuck: false,
+            due_ns: u64::MAX,
+            written: Written::default(),
+        })
+    }
+
+    /// How an end of a relay's connections behaves.
+    pub(super) fn config_of(&self, outlet: &dyn Outlet, relay: usize, flow: &Flow, end: usize) -> Config {
+        let header = flow.ip_header_len() + 20;
+        let mtu = outlet.mtu_towards(flow.remote_ip).unwrap_or(flow.default_mss() + header);
+        Config {
+            mss: mtu.saturating_sub(header).max(64),
+            receive_limit_bytes: self.specs[relay].buffer_bytes,
+            time_wait_ns: if end == CLIENT { TIME_WAIT_CLIENT_NS } else { TIME_WAIT_SERVER_NS },
+            ..Config::default()
+        }
+    }
+}
+
+/// The header of a connection's packets.
+pub(super) fn outgoing(flow: &Flow) -> Outgoing {
+    Outgoing { source: flow.local_ip, destination: flow.remote_ip, proto: proto::TCP }
+}

@@ -1,0 +1,82 @@
+//! From a client's open connection to one with a back end.
+
+use super::counters::RelayCounters as Counters;
+use super::{Relay, SERVER};
+use crate::app::Outlet;
+use crate::filter::steered::{PORTS_PER_UNIT, port_of};
+use crate::tcp::{Endpoint, Flow};
+
+/// Back ends that are tried for one client.
+const TRIES_MAX: usize = 3;
+
+impl Relay {
+    /// Begins (another) attempt to reach a back end. False: none is left to be tried.
+    pub(super) fn connect(&mut self, outlet: &mut dyn Outlet, slot: u32) -> bool {
+        let now_ns = outlet.now_ns();
+        self.disconnect(slot);
+        let Some(session) = self.table.get(slot) else { return false };
+        let (relay, unit, tries, before) = (session.relay, session.unit, session.tries, session.backend);
+        if tries >= TRIES_MAX {
+            return false;
+        }
+        let avoid = (tries > 0).then_some(before);
+        let Some(backend) = self.backends[relay].choose(now_ns, avoid) else { return false };
+        let Some(flow) = self.free_flow(outlet, relay, backend, unit, now_ns) else { return false };
+        let config = self.config_of(outlet, relay, &flow, SERVER);
+        let endpoint = Endpoint::connect(&config, flow, self.isn.isn(&flow, now_ns), now_ns);
+        let connect_by_ns = now_ns.saturating_add(self.specs[relay].connect_ns);
+        if let Some(session) = self.table.get_mut(slot) {
+            session.ends[SERVER] = Some(endpoint);
+            session.backend = backend;
+            session.tries += 1;
+            session.connect_by_ns = Some(connect_by_ns);
+            self.table.link(flow, slot, SERVER);
+            self.backends[relay].opened(backend);
+        }
+        true
+    }
+
+    /// A connection to the back end that nobody has, from a port of the session's unit.
+    fn free_flow(
+        &self,
+        outlet: &dyn Outlet,
+        relay: usize,
+        backend: usize,
+        unit: crate::unit::Unit,
+        now_ns: u64,
+    ) -> Option<Flow> {
+        let remote = self.specs[relay].backends[backend];
+        let local_ip = outlet.source_towards(remote.ip())?;
+        let flow = |number| Flow {
+            local_ip,
+            local_port: port_of(unit, number),
+            remote_ip: remote.ip(),
+            remote_port: remote.port(),
+        };
+        // Not always the same first: its last connection may still be remembered over there.
+        let first = (now_ns >> 10) as u16 % PORTS_PER_UNIT;
+        (0..PORTS_PER_UNIT).map(|number| flow((first + number) % PORTS_PER_UNIT)).find(|f| self.table.find(f).is_none())
+    }
+
+    /// The present attempt has failed.
+    pub(super) fn connect_failed(&mut self, outlet: &mut dyn Outlet, slot: u32) -> bool {
+        Counters::add(&self.counters.connect_failed, 1);
+        if let Some(session) = self.table.get(slot) {
+            self.backends[session.relay].failed(session.backend, outlet.now_ns());
+        }
+        self.connect(outlet, slot)
+    }
+
+    /// Forgets the end towards the back end.
+    fn disconnect(&mut self, slot: u32) {
+        let Some(session) = self.table.get_mut(slot) else { return };
+        let (relay, backend) = (session.relay, session.backend);
+        session.connect_by_ns = None;
+        let flow = session.flow(SERVER);
+        session.ends[SERVER] = None;
+        if let Some(flow) = flow {
+            self.table.unlink(&flow);
+            self.backends[relay].closed(backend);
+        }
+    }
+}

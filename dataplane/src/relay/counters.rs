@@ -1,0 +1,44 @@
+//! What the relays count, for all workers together.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! relay_counters {
+    ($($name:ident, $help:literal;)*) => {
+        /// Counters of all relays of this member. Written by workers, read by whoever reports.
+        #[derive(Debug, Default)]
+        pub struct RelayCounters {
+            $(#[doc = $help] pub $name: AtomicU64,)*
+        }
+
+        impl RelayCounters {
+            /// Name, description and value of each.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), $help, self.$name.load(Relaxed)),)*].into_iter()
+            }
+        }
+    };
+}
+
+relay_counters! {
+    accepted, "Connections that clients have opened.";
+    cookies_sent, "SYNs that were answered by a cookie: too many connections were in the making.";
+    cookies_accepted, "Connections that were opened by a cookie.";
+    refused_limit, "SYNs that were refused: the relay has as many connections as it may.";
+    refused_no_backend, "Connections that were ended since no back end took them.";
+    connect_failed, "Attempts to reach a back end that failed.";
+    resets_sent, "Segments of no connection that were answered by a RST.";
+    resets_received, "Connections that a peer has reset.";
+    timed_out, "Connections whose peer did not answer any more.";
+    idle_closed, "Connections that were ended since nothing was heard on them for too long.";
+    segments_refused, "Segments that their connection did not accept: out of window, forged, too old.";
+    bytes_up, "Bytes from clients that back ends have acknowledged.";
+    bytes_down, "Bytes from back ends that clients have acknowledged.";
+    open, "Connections that there are now.";
+    closed, "Connections that are over.";
+}
+
+impl RelayCounters {
+    pub(super) fn add(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Relaxed);
+    }
+}

@@ -1,0 +1,165 @@
+//! The relay: an app that ends TCP at a cluster address and passes the bytes on to a server inside, over a TCP connection
+//! of its own. No kernel socket is involved.
+//!
+//! A session is two endpoints and two streams, one a direction:
+//!
+//! ```text
+//! client ──> ends[CLIENT] ──> streams[CLIENT] ──> ends[SERVER] ──> back end
+//!        <──              <── streams[SERVER] <──              <──
+//! ```
+//!
+//! The endpoint that receives appends to a stream, the one that sends trims it: bounded buffers, backpressure and the
+//! half-close pass through it without any code of their own.
+//!
+//! *Output commit*: each change of a session goes into the worker's outbox (`ledger`). Only what the backups hold is
+//! acknowledged to one side or sent to the other.
+//!
+//! *Units*: a client's connection belongs to the unit of its four numbers; the local port of the connection to the back
+//! end is chosen so that its answers belong to the same unit.
+//!
+//! Files: `session` (one), `table` (all, by flow and by slot), `deadlines`, `accept` (from a SYN to a session), `connect`
+//! (to a back end), `drive` (what follows from each event), `ledger` (records and commits), `backends`, `proxy` (PROXY
+//! protocol), `spec`, `counters`.
+
+mod accept;
+mod backends;
+mod connect;
+mod counters;
+mod deadlines;
+mod drive;
+mod ledger;
+mod proxy;
+mod session;
+mod spec;
+mod table;
+
+pub use counters::RelayCounters;
+pub use spec::{RelayConfig, RelaySpec};
+
+use std::sync::Arc;
+
+use self::backends::Backends;
+use self::deadlines::Deadlines;
+use self::ledger::Ledger;
+use self::table::Table;
+use crate::app::{App, Outlet, UnitSet};
+use crate::drop_reason::DropReason;
+use crate::filter::steered::OPENED_PORTS_MIN;
+use crate::parse::Summary;
+use crate::tcp::{ChunkPool, CookieJar, Flow, IsnSource, Segment, SegmentError};
+use crate::unit::Unit;
+use crate::wire::proto;
+
+/// The end towards the client; also the number of the stream of its bytes.
+const CLIENT: usize = 0;
+/// The end towards the back end.
+const SERVER: usize = 1;
+/// How much is done for timers in one round: packets must not wait for long.
+const TIMERS_A_ROUND: usize = 64;
+
+/// One worker's half of all relays.
+pub struct Relay {
+    specs: Vec<RelaySpec>,
+    backends: Vec<Backends>,
+    counters: Arc<RelayCounters>,
+    table: Table,
+    pool: ChunkPool,
+    deadlines: Deadlines,
+    ledger: Ledger,
+    isn: IsnSource,
+    cookies: CookieJar,
+    /// Connections that have not been opened yet.
+    half_open: usize,
+    half_open_max: usize,
+}
+
+impl Relay {
+    /// A relay as configured; one for each worker. `counters` are shared by all workers.
+    pub fn new(config: RelayConfig, counters: Arc<RelayCounters>) -> Self {
+        Self {
+            backends: config.relays.iter().map(|spec| Backends::new(spec.backends.len())).collect(),
+            table: Table::new(config.seed),
+            pool: ChunkPool::new(config.chunks),
+            deadlines: Deadlines::default(),
+            ledger: Ledger::default(),
+            isn: IsnSource::new(config.key),
+            cookies: CookieJar::new(config.key),
+            half_open: 0,
+            half_open_max: config.half_open_max,
+            specs: config.relays,
+            counters,
+        }
+    }
+
+    fn relay_at(&self, flow: &Flow) -> Option<usize> {
+        let listens = |spec: &RelaySpec| spec.listen.port() == flow.local_port && spec.listen.ip() == flow.local_ip;
+        self.specs.iter().position(listens)
+    }
+}
+
+/// The connection of a packet to us.
+fn flow_of(summary: &Summary) -> Flow {
+    Flow {
+        local_ip: summary.dst_ip(),
+        local_port: summary.dst_port,
+        remote_ip: summary.src_ip(),
+        remote_port: summary.src_port,
+    }
+}
+
+impl App for Relay {
+    fn name(&self) -> &'static str {
+        "relay"
+    }
+
+    fn claims(&self, summary: &Summary) -> bool {
+        summary.proto == proto::TCP
+            && (summary.dst_port >= OPENED_PORTS_MIN || self.relay_at(&flow_of(summary)).is_some())
+    }
+
+    fn handle_packet(
+        &mut self,
+        outlet: &mut dyn Outlet,
+        unit: Unit,
+        summary: &Summary,
+        payload: &[u8],
+    ) -> Result<(), DropReason> {
+        let flow = flow_of(summary);
+        let segment = Segment::parse(payload, flow.remote_ip, flow.local_ip).map_err(|error| match error {
+            SegmentError::Header(_) => DropReason::Malformed,
+            SegmentError::Checksum => DropReason::TcpChecksum,
+        })?;
+        match self.table.find(&flow) {
+            Some((slot, end)) => self.handle_segment(outlet, slot, end, &segment),
+            None => self.handle_stranger(outlet, unit, flow, &segment),
+        }
+        Ok(())
+    }
+
+    fn handle_units(&mut self, outlet: &mut dyn Outlet, _: &UnitSet, lost: &UnitSet) {
+        for slot in self.table.slots_of(lost) {
+            self.forget(outlet, slot);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<u64> {
+        self.deadlines.next()
+    }
+
+    fn handle_timeout(&mut self, outlet: &mut dyn Outlet) {
+        for _ in 0..TIMERS_A_ROUND {
+            let Some((slot, life)) = self.deadlines.pop_due(outlet.now_ns()) else { return };
+            self.handle_deadline(outlet, slot, life);
+        }
+    }
+
+    fn handle_commit(&mut self, outlet: &mut dyn Outlet) {
+        let committed = outlet.outbox().committed();
+        while let Some(entry) = self.ledger.pop_committed(committed) {
+            self.commit(outlet, &entry);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! One session: two endpoints, two streams, and what the ledger has written of them.
+
+use super::{CLIENT, SERVER};
+use crate::replica::{Position, SessionKey};
+use crate::tcp::{Endpoint, Flow, State, Stream};
+use crate::unit::Unit;
+
+/// How far the ledger has come with a session.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Written {
+    /// The Initial record was written.
+    pub(super) initial: bool,
+    /// The versions of the ends' Initial records that were written.
+    pub(super) versions: [u8; 2],
+    pub(super) starts: [u64; 2],
+    /// As [`Stream::commit_target`] says: one more than the end, if the end of the stream is known.
+    pub(super) ends: [u64; 2],
+    /// When the Essential record was written last.
+    pub(super) at_ns: u64,
+    /// Behind the last update.
+    pub(super) position: Position,
+}
+
+/// A client's connection and the one that carries its bytes on.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// Which use of its slot this is.
+    pub(super) life: u32,
+    pub(super) key: SessionKey,
+    pub(super) unit: Unit,
+    /// Which relay.
+    pub(super) relay: usize,
+    pub(super) ends: [Option<Endpoint>; 2],
+    /// By the end that appends to it.
+    pub(super) streams: [Stream; 2],
+    /// Which of the relay's back ends.
+    pub(super) backend: usize,
+    /// Attempts to reach one.
+    pub(super) tries: usize,
+    /// When the present attempt is over.
+    pub(super) connect_by_ns: Option<u64>,
+    /// When something was last heard.
+    pub(super) heard_ns: u64,
+    /// It is one of the connections in the making.
+    pub(super) counts_as_half_open: bool,
+    /// It could not send all it wanted: to be tried again soon.
+    pub(super) stuck: bool,
+    /// When it stands in the deadlines; `u64::MAX`: not at all.
+    pub(super) due_ns: u64,
+    pub(super) written: Written,
+}
+
+impl Session {
+    /// An end, the stream that it appends to, and the one that it sends.
+    pub(super) fn split(&mut self, end: usize) -> Option<(&mut Endpoint, &mut Stream, &mut Stream)> {
+        let [up, down] = &mut self.streams;
+        let (rx, tx) = if end == CLIENT { (up, down) } else { (down, up) };
+        Some((self.ends.get_mut(end)?.as_mut()?, rx, tx))
+    }
+
+    pub(super) fn flow(&self, end: usize) -> Option<Flow> {
+        self.ends.get(end)?.as_ref().map(|endpoint| *endpoint.flow())
+    }
+
+    pub(super) fn state(&self, end: usize) -> Option<State> {
+        self.ends.get(end)?.as_ref().map(Endpoint::state)
+    }
+
+    /// Whether the client has not opened its connection yet.
+    pub(super) fn is_half_open(&self) -> bool {
+        self.state(CLIENT) == Some(State::SynReceived)
+    }
+
+    /// Whether the client has opened its connection, and nothing has been done yet to find it a back end.
+    pub(super) fn wants_back_end(&self) -> bool {
+        self.ends[SERVER].is_none() && matches!(self.state(CLIENT), Some(State::Established | State::CloseWait))
+    }
+
+    /// Whether the back end has not taken its connection yet.
+    pub(super) fn is_connecting(&self) -> bool {
+        matches!(self.state(SERVER), Some(State::SynSent | State::SynReceived))
+    }
+
+    /// Whether neither end has anything left to do.
+    pub(super) fn is_over(&self) -> bool {
+        self.ends.iter().flatten().all(Endpoint::is_done)
+    }
+}

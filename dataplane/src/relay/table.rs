@@ -1,0 +1,102 @@
+//! All sessions of a worker: by slot, and by the flow of either end.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+use siphasher::sip::SipHasher13;
+
+use super::session::Session;
+use crate::app::UnitSet;
+use crate::tcp::Flow;
+
+/// Hashing that outsiders cannot aim at.
+#[derive(Clone, Copy, Debug)]
+struct Keyed(u64);
+
+impl BuildHasher for Keyed {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0, !self.0)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Table {
+    slots: Vec<Option<Session>>,
+    free: Vec<u32>,
+    flows: HashMap<Flow, (u32, u8), Keyed>,
+    lives: u32,
+}
+
+impl Table {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), flows: HashMap::with_hasher(Keyed(seed)), lives: 0 }
+    }
+
+    /// How many sessions there are.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// The slot and the end of a flow.
+    pub(super) fn find(&self, flow: &Flow) -> Option<(u32, usize)> {
+        self.flows.get(flow).map(|(slot, end)| (*slot, usize::from(*end)))
+    }
+
+    pub(super) fn get(&self, slot: u32) -> Option<&Session> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Session> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// Takes in a session, whose life is given here, with the flows of its ends.
+    pub(super) fn insert(&mut self, mut session: Session) -> u32 {
+        self.lives = self.lives.wrapping_add(1);
+        session.life = self.lives;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() as u32 - 1
+        });
+        for end in 0..session.ends.len() {
+            if let Some(flow) = session.flow(end) {
+                self.flows.insert(flow, (slot, end as u8));
+            }
+        }
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            *place = Some(session);
+        }
+        slot
+    }
+
+    /// Packets of a flow are for this session's end from now on.
+    pub(super) fn link(&mut self, flow: Flow, slot: u32, end: usize) {
+        self.flows.insert(flow, (slot, end as u8));
+    }
+
+    /// The flow is nobody's any more.
+    pub(super) fn unlink(&mut self, flow: &Flow) {
+        self.flows.remove(flow);
+    }
+
+    /// Takes a session out.
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Session> {
+        let session = self.slots.get_mut(slot as usize)?.take()?;
+        self.free.push(slot);
+        for end in 0..session.ends.len() {
+            if let Some(flow) = session.flow(end) {
+                self.flows.remove(&flow);
+            }
+        }
+        Some(session)
+    }
+
+    /// The sessions of these units.
+    pub(super) fn slots_of(&self, units: &UnitSet) -> Vec<u32> {
+        let of = |(_, session): &(usize, &Option<Session>)| session.as_ref().is_some_and(|s| units.contains(s.unit));
+        self.slots.iter().enumerate().filter(of).map(|(slot, _)| slot as u32).collect()
+    }
+}

@@ -1,0 +1,441 @@
+//! The relay between a client and a server, both of them endpoints of the same TCP on a wire without delay.
+
+use super::*;
+use crate::app::Outgoing;
+use crate::replica::{Outbox, OutboxLimits};
+use crate::tcp::{Config, Endpoint, State, Stream};
+use crate::unit::UNITS;
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+
+const HERE: &str = "198.51.100.1:8080";
+const INSIDE: &str = "10.10.0.1";
+const SERVERS: [&str; 2] = ["10.10.0.10:80", "10.10.0.11:80"];
+const MS: u64 = 1_000_000;
+
+/// What a worker is to an app, with a wire of two queues.
+struct Worker {
+    now_ns: u64,
+    owned: UnitSet,
+    outbox: Outbox,
+    sent: VecDeque<(Outgoing, Vec<u8>)>,
+}
+
+impl Outlet for Worker {
+    fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+    fn owns(&self, unit: Unit) -> bool {
+        self.owned.contains(unit)
+    }
+    fn source_towards(&self, _: IpAddr) -> Option<IpAddr> {
+        INSIDE.parse().ok()
+    }
+    fn mtu_towards(&self, _: IpAddr) -> Option<u16> {
+        Some(1500)
+    }
+    fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+    fn cluster_clock_s(&self) -> u64 {
+        1000 + self.now_ns / 1_000_000_000
+    }
+    fn send(&mut self, packet: Outgoing, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        let mut room = vec![0; 2000];
+        let len = write(&mut room);
+        room.truncate(len);
+        if len > 0 {
+            self.sent.push_back((packet, room));
+        }
+        len > 0
+    }
+}
+
+/// A host's end of one connection.
+struct Peer {
+    endpoint: Endpoint,
+    rx: Stream,
+    tx: Stream,
+    pool: ChunkPool,
+    got: Vec<u8>,
+    outcomes: Vec<crate::tcp::Outcome>,
+}
+
+impl Peer {
+    fn new(mut endpoint: Endpoint) -> Self {
+        endpoint.confirm(endpoint.initial_version());
+        let stream = || Stream::new(0, 64 << 10);
+        Self { endpoint, rx: stream(), tx: stream(), pool: ChunkPool::new(256), got: Vec::new(), outcomes: Vec::new() }
+    }
+
+    fn say(&mut self, bytes: &[u8]) -> usize {
+        let taken = self.tx.append(&mut self.pool, bytes);
+        self.tx.commit_to(self.tx.commit_target());
+        taken
+    }
+
+    fn end(&mut self) {
+        self.tx.finish();
+        self.tx.commit_to(self.tx.commit_target());
+    }
+
+    fn hear(&mut self, now_ns: u64, segment: &Segment<'_>) {
+        let outcome = self.endpoint.handle_segment(now_ns, segment, &mut self.rx, &mut self.tx, &mut self.pool);
+        self.outcomes.push(outcome);
+        self.endpoint.confirm(self.endpoint.initial_version());
+        self.rx.commit_to(self.rx.commit_target());
+        let at = self.got.len();
+        self.got.resize(self.rx.end() as usize, 0);
+        self.rx.copy_to(&self.pool, at as u64, &mut self.got[at..]);
+        self.rx.trim_to(&mut self.pool, self.rx.end());
+    }
+
+    fn speak(&mut self, now_ns: u64) -> Vec<Vec<u8>> {
+        let mut said = Vec::new();
+        let mut room = vec![0; 2000];
+        while let Some(len) = self.endpoint.poll_transmit(now_ns, &self.rx, &self.tx, &self.pool, &mut room) {
+            said.push(room[..len].to_vec());
+        }
+        said
+    }
+
+    fn is_reset(&self) -> bool {
+        self.outcomes.iter().any(|outcome| outcome.reset())
+    }
+}
+
+struct World {
+    relay: Relay,
+    worker: Worker,
+    client: Option<Peer>,
+    servers: Vec<Peer>,
+    /// Which servers answer.
+    up: [bool; 2],
+    counters: Arc<RelayCounters>,
+}
+
+fn spec() -> RelaySpec {
+    RelaySpec {
+        name: "web".into(),
+        listen: HERE.parse().expect("an address"),
+        backends: SERVERS.map(|s| s.parse().expect("an address")).to_vec(),
+        connections_max: 100,
+        buffer_bytes: 16 << 10,
+        idle_ns: 10_000 * MS,
+        connect_ns: 500 * MS,
+        proxy_protocol: false,
+    }
+}
+
+impl World {
+    fn new(spec: RelaySpec, half_open_max: usize) -> Self {
+        let counters = Arc::new(RelayCounters::default());
+        let config = RelayConfig { relays: vec![spec], chunks: 64, half_open_max, key: [3; 16], seed: 5 };
+        let worker = Worker {
+            now_ns: 1_000 * MS,
+            owned: Unit::all().collect(),
+            outbox: Outbox::new(OutboxLimits::default()),
+            sent: VecDeque::new(),
+        };
+        let relay = Relay::new(config, counters.clone());
+        Self { relay, worker, client: None, servers: Vec::new(), up: [true; 2], counters }
+    }
+
+    fn unit() -> Unit {
+        Unit::new(77).expect("a unit")
+    }
+
+    fn connect(&mut self) {
+        self.connect_from(40_000);
+    }
+
+    fn connect_from(&mut self, port: u16) {
+        let here: SocketAddr = HERE.parse().expect("an address");
+        let flow = Flow {
+            local_ip: "192.0.2.7".parse().expect("an address"),
+            local_port: port,
+            remote_ip: here.ip(),
+            remote_port: here.port(),
+        };
+        self.client =
+            Some(Peer::new(Endpoint::connect(&Config::default(), flow, crate::tcp::Seq(9), self.worker.now_ns)));
+    }
+
+    fn give(&mut self, from: IpAddr, to: IpAddr, bytes: &[u8]) {
+        let mut summary = Summary::of_addresses(from, to, proto::TCP);
+        summary.src_port = u16::from_be_bytes([bytes[0], bytes[1]]);
+        summary.dst_port = u16::from_be_bytes([bytes[2], bytes[3]]);
+        assert!(self.relay.claims(&summary));
+        if summary.dst_port >= OPENED_PORTS_MIN {
+            assert_eq!(summary.dst_port % UNITS as u16, Self::unit().number(), "answers come to the session's unit");
+        }
+        self.relay.handle_packet(&mut self.worker, Self::unit(), &summary, bytes).expect("taken");
+    }
+
+    /// Lets everyone speak until nobody has anything to say.
+    fn run(&mut self) {
+        loop {
+            let mut quiet = true;
+            let now_ns = self.worker.now_ns;
+            let mut said = Vec::new();
+            for peer in self.client.iter_mut().chain(&mut self.servers) {
+                let flow = *peer.endpoint.flow();
+                said.extend(peer.speak(now_ns).into_iter().map(|bytes| (flow, bytes)));
+            }
+            for (flow, bytes) in said {
+                quiet = false;
+                self.give(flow.local_ip, flow.remote_ip, &bytes);
+            }
+            while let Some((packet, bytes)) = self.worker.sent.pop_front() {
+                quiet = false;
+                self.deliver(packet, &bytes);
+            }
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    fn deliver(&mut self, packet: Outgoing, bytes: &[u8]) {
+        let now_ns = self.worker.now_ns;
+        let segment = Segment::parse(bytes, packet.source, packet.destination).expect("a sound segment");
+        let to = SocketAddr::new(packet.destination, segment.destination_port);
+        let Some(at) = SERVERS.iter().position(|s| *s == to.to_string()) else {
+            return self.client.as_mut().expect("a client").hear(now_ns, &segment);
+        };
+        if !self.up[at] {
+            return;
+        }
+        let flow = Flow {
+            local_ip: packet.destination,
+            local_port: segment.destination_port,
+            remote_ip: packet.source,
+            remote_port: segment.source_port,
+        };
+        match self.servers.iter_mut().find(|server| *server.endpoint.flow() == flow) {
+            Some(server) => server.hear(now_ns, &segment),
+            None if segment.syn() => {
+                let config = Config::default();
+                let endpoint = Endpoint::listen_accept(&config, &segment, flow, crate::tcp::Seq(77), now_ns);
+                self.servers.push(Peer::new(endpoint));
+            }
+            None => panic!("a segment for nobody: {segment:?}"),
+        }
+    }
+
+    /// Lets time pass, in steps.
+    fn pass(&mut self, ms: u64) {
+        let until = self.worker.now_ns + ms * MS;
+        while self.worker.now_ns < until {
+            self.worker.now_ns += MS;
+            let now_ns = self.worker.now_ns;
+            for peer in self.client.iter_mut().chain(&mut self.servers) {
+                if peer.endpoint.poll_timeout().is_some_and(|(at_ns, _)| at_ns <= now_ns) {
+                    peer.endpoint.handle_timeout(now_ns);
+                }
+            }
+            while self.relay.poll_timeout().is_some_and(|at_ns| at_ns <= now_ns) {
+                self.relay.handle_timeout(&mut self.worker);
+            }
+            self.run();
+        }
+    }
+
+    fn client(&mut self) -> &mut Peer {
+        self.client.as_mut().expect("a client")
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        self.counters.iter().find(|(known, ..)| *known == name).expect("a counter").2
+    }
+}
+
+fn pattern(len: usize, seed: u8) -> Vec<u8> {
+    (0..len).map(|at| (at as u8).wrapping_mul(31).wrapping_add(seed) ^ (at >> 8) as u8).collect()
+}
+
+#[test]
+fn bytes_pass_both_ways_and_each_end_closes_in_its_time() {
+    let mut world = World::new(spec(), 10);
+    world.connect();
+    world.run();
+    assert_eq!(world.servers.len(), 1);
+    assert_eq!(world.client().endpoint.state(), State::Established);
+    let (request, answer) = (pattern(100_000, 1), pattern(300_000, 2));
+    let (mut asked, mut told) = (0, 0);
+    for _ in 0..2000 {
+        asked += world.client().say(&request[asked..]);
+        told += world.servers[0].say(&answer[told..]);
+        world.pass(1);
+    }
+    assert_eq!((asked, told), (request.len(), answer.len()));
+    assert!(world.servers[0].got == request && world.client().got == answer);
+    // The client has asked all it will; the server still answers.
+    world.client().end();
+    world.pass(100);
+    assert_eq!(world.servers[0].endpoint.state(), State::CloseWait);
+    world.servers[0].say(b"more");
+    world.pass(100);
+    assert!(world.client().got.ends_with(b"more"));
+    world.servers[0].end();
+    world.pass(100);
+    assert_eq!(world.client().endpoint.state(), State::TimeWait);
+    world.pass(40_000);
+    assert_eq!((world.relay.table.len(), world.relay.half_open), (0, 0));
+    assert_eq!(world.relay.pool.free_chunks(), world.relay.pool.capacity());
+    assert_eq!((world.count("open"), world.count("accepted"), world.count("closed")), (0, 1, 1));
+    assert_eq!((world.count("bytes_up"), world.count("bytes_down")), (100_000, 300_004));
+}
+
+#[test]
+fn a_slow_reader_holds_the_writer_up_within_bounds() {
+    let mut world = World::new(spec(), 10);
+    world.connect();
+    world.run();
+    // The server does not read: its window closes.
+    let data = pattern(1_000_000, 3);
+    let mut sent = 0;
+    world.servers[0].rx = Stream::new(0, 8 << 10);
+    for _ in 0..200 {
+        sent += world.client().say(&data[sent..]);
+        world.pass(1);
+    }
+    let chunks = world.relay.pool.capacity() - world.relay.pool.free_chunks();
+    assert!(chunks <= 2 * (16 << 10) / crate::tcp::CHUNK_LEN + 2, "{chunks} chunks are in use");
+}
+
+#[test]
+fn a_back_end_that_is_down_is_passed_over() {
+    let mut world = World::new(spec(), 10);
+    world.up = [false, true];
+    for port in 0..4 {
+        world.connect_from(41_000 + port);
+        world.run();
+        world.pass(1200);
+        assert_eq!(world.client().endpoint.state(), State::Established);
+        assert_eq!(world.servers.len(), usize::from(port) + 1);
+    }
+    // The first client finds out; the others are not sent there while it rests.
+    assert!(world.count("connect_failed") <= 3, "{}", world.count("connect_failed"));
+    assert!(world.servers.iter().all(|server| server.endpoint.flow().local_ip.to_string() == "10.10.0.11"));
+}
+
+#[test]
+fn without_any_back_end_the_client_is_told() {
+    let mut world = World::new(spec(), 10);
+    world.up = [false; 2];
+    world.connect();
+    world.run();
+    world.pass(3_000);
+    assert!(world.client().is_reset());
+    assert_eq!((world.count("refused_no_backend"), world.relay.table.len()), (1, 0));
+}
+
+#[test]
+fn a_reset_passes_through() {
+    for by_client in [true, false] {
+        let mut world = World::new(spec(), 10);
+        world.connect();
+        world.run();
+        let peer = if by_client { world.client.as_mut().expect("a client") } else { &mut world.servers[0] };
+        peer.endpoint.abort();
+        world.pass(10);
+        let other = if by_client { &world.servers[0] } else { world.client.as_ref().expect("a client") };
+        assert!(other.is_reset());
+        assert_eq!(world.relay.table.len(), 0);
+    }
+}
+
+#[test]
+fn under_a_flood_cookies_stand_for_connections() {
+    let mut world = World::new(spec(), 3);
+    // SYNs whose senders never answer.
+    for port in 0..50 {
+        world.connect_from(42_000 + port);
+        let now_ns = world.worker.now_ns;
+        let syn = world.client().speak(now_ns).remove(0);
+        let flow = *world.client().endpoint.flow();
+        world.give(flow.local_ip, flow.remote_ip, &syn);
+        world.worker.sent.clear();
+    }
+    assert_eq!((world.relay.half_open, world.relay.table.len()), (3, 3));
+    assert_eq!(world.count("cookies_sent"), 47);
+    // One that does answer is served all the same.
+    world.connect();
+    world.run();
+    assert_eq!(world.client().endpoint.state(), State::Established);
+    let data = pattern(5_000, 4);
+    world.client().say(&data);
+    world.pass(50);
+    assert_eq!(world.servers[0].got, data);
+    assert_eq!(world.count("cookies_accepted"), 1);
+}
+
+#[test]
+fn strangers_and_limits() {
+    let mut world = World::new(RelaySpec { connections_max: 1, ..spec() }, 10);
+    world.connect();
+    world.run();
+    let first = world.client.take();
+    world.connect_from(43_000);
+    world.run();
+    assert!(world.client().is_reset(), "one connection is all that this relay may have");
+    assert_eq!(world.count("refused_limit"), 1);
+    world.client = first;
+    assert_eq!(world.client().endpoint.state(), State::Established);
+    // A segment to a port of ours that no connection has.
+    let port = crate::filter::steered::port_of(World::unit(), 31);
+    let flow = Flow {
+        local_ip: "10.10.0.99".parse().expect("an address"),
+        local_port: 80,
+        remote_ip: INSIDE.parse().expect("an address"),
+        remote_port: port,
+    };
+    let mut stray = Peer::new(Endpoint::connect(&Config::default(), flow, crate::tcp::Seq(5), 0));
+    let syn = stray.speak(0).remove(0);
+    world.give(flow.local_ip, flow.remote_ip, &syn);
+    let (packet, bytes) = world.worker.sent.pop_back().expect("an answer");
+    let answer = Segment::parse(&bytes, packet.source, packet.destination).expect("a segment");
+    assert!(answer.rst());
+}
+
+#[test]
+fn an_idle_connection_ends() {
+    let mut world = World::new(RelaySpec { idle_ns: 200 * MS, ..spec() }, 10);
+    world.connect();
+    world.run();
+    world.pass(150);
+    world.client().say(b"still here");
+    world.pass(150);
+    assert_eq!(world.relay.table.len(), 1);
+    world.pass(300);
+    assert!(world.client().is_reset() && world.servers[0].is_reset());
+    assert_eq!((world.count("idle_closed"), world.relay.table.len()), (1, 0));
+}
+
+#[test]
+fn the_back_end_is_told_who_the_client_is() {
+    let mut world = World::new(RelaySpec { proxy_protocol: true, ..spec() }, 10);
+    world.connect();
+    world.run();
+    world.client().say(b"GET /");
+    world.pass(50);
+    assert_eq!(world.servers[0].got.len(), 28 + 5);
+    assert!(world.servers[0].got.starts_with(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07"));
+    assert!(world.servers[0].got.ends_with(b"GET /"));
+    world.servers[0].say(b"200");
+    world.pass(50);
+    assert_eq!(world.client().got, b"200");
+}
+
+#[test]
+fn units_that_leave_take_their_sessions_along_in_silence() {
+    let mut world = World::new(spec(), 10);
+    world.connect();
+    world.run();
+    let all: UnitSet = Unit::all().collect();
+    world.worker.owned = UnitSet::EMPTY;
+    world.relay.handle_units(&mut world.worker, &UnitSet::EMPTY, &all);
+    assert_eq!(world.relay.table.len(), 0);
+    assert!(world.worker.sent.is_empty(), "no RST: somebody else goes on with it");
+}
