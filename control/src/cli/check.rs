@@ -88,6 +88,10 @@ fn report(file: &Path, config: &Config) -> String {
         let via = route.via.map_or_else(|| "on-link".to_owned(), |via| format!("via {via}"));
         line("route", format!("{} {via} by {by}", route.to));
     }
+    for relay in &config.relays {
+        let backends: Vec<String> = relay.backends.iter().map(ToString::to_string).collect();
+        line("relay", format!("{} at {} to {}", relay.name, relay.listen, backends.join(", ")));
+    }
     let cores = &config.workers.cores;
     let placed = if cores.is_empty() { "placed by the scheduler".to_owned() } else { format!("on cores {cores:?}") };
     line("workers", format!("{} {placed}, idle {}", config.workers.count(), config.workers.idle));

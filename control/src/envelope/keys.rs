@@ -9,6 +9,7 @@ use crate::pki::ClusterSecret;
 
 const LABEL_DATAGRAM: &[u8] = b"phalanx datagram v1";
 const LABEL_BEACON: &[u8] = b"phalanx beacon v1";
+const LABEL_RELAY: &[u8] = b"phalanx relay v1";
 const LABEL_STEERED: &[u8] = b"phalanx steered filter v1";
 
 /// The sealing key of one boot of one member for one purpose.
@@ -63,8 +64,17 @@ impl hkdf::KeyType for Sixteen {
 
 /// The key of the `steered` filter's hash: all members derive the same, nobody outside knows it (DESIGN section 3).
 pub fn steered_key(secret: &ClusterSecret) -> [u8; 16] {
+    sixteen(secret, LABEL_STEERED)
+}
+
+/// The key of the relays' initial sequence numbers and SYN cookies: who takes over accepts its predecessor's cookies.
+pub fn relay_key(secret: &ClusterSecret) -> [u8; 16] {
+    sixteen(secret, LABEL_RELAY)
+}
+
+fn sixteen(secret: &ClusterSecret, label: &[u8]) -> [u8; 16] {
     let mut key = [0; 16];
-    let filled = secret.extract(&[]).expand(&[LABEL_STEERED], Sixteen).and_then(|okm| okm.fill(&mut key));
+    let filled = secret.extract(&[]).expand(&[label], Sixteen).and_then(|okm| okm.fill(&mut key));
     debug_assert!(filled.is_ok(), "HKDF-SHA256 gives up to 8160 bytes");
     key
 }

@@ -58,6 +58,14 @@ pub(super) const FAMILIES: &[(&str, &str, &str)] = &[
     ("phalanx_worker_held_packets", "gauge", "Packets kept now for units on their way."),
     ("phalanx_worker_waiting_packets", "gauge", "Packets that wait for a neighbour's hardware address now."),
     ("phalanx_dropped_packets_total", "counter", "Packets dropped, by reason; see phalanx_drop_reason_info."),
+    ("phalanx_relay_connections", "gauge", "Connections that a relay of this member has."),
+    (
+        "phalanx_relay_events_total",
+        "counter",
+        "What happened to a relay's connections, by event; no relay: to nobody's.",
+    ),
+    ("phalanx_relay_event_info", "gauge", "Always 1; the label says what the event means."),
+    ("phalanx_relay_bytes_total", "counter", "Bytes that a relay has passed on and the receiver has acknowledged."),
     ("phalanx_drop_reason_info", "gauge", "Always 1; the label says what the reason means."),
     ("phalanx_port_up", "gauge", "1 if the port has a link."),
     ("phalanx_port_received_packets_total", "counter", "Frames received on a port."),
@@ -178,6 +186,7 @@ pub(super) fn render(sources: &Sources<'_>) -> String {
     members(&mut page, sources);
     units(&mut page, sources);
     workers(&mut page, sources);
+    relays(&mut page, sources);
     ports(&mut page, sources);
     shell(&mut page, sources);
     page.0
@@ -284,6 +293,31 @@ fn workers(page: &mut Page, sources: &Sources<'_>) {
         for (index, worker) in sources.shared.workers.iter().enumerate() {
             family.histogram(&index.to_string(), histogram(worker));
         }
+    }
+}
+
+fn relays(page: &mut Page, sources: &Sources<'_>) {
+    let names: Vec<&str> = sources.config.relays.iter().map(|relay| relay.name.as_str()).chain([""]).collect();
+    let stats = |at: usize| sources.shared.relays.of(at);
+    let mut family = page.family("phalanx_relay_connections");
+    for (at, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+        family.add(&[("relay", name)], stats(at).open.load(Relaxed) as f64);
+    }
+    let is_event = |event: &str| event != "open" && !event.starts_with("bytes_");
+    let mut family = page.family("phalanx_relay_events_total");
+    for (at, name) in names.iter().enumerate() {
+        for (event, _, times) in stats(at).iter().filter(|(event, ..)| is_event(event)) {
+            family.add(&[("relay", name), ("event", event)], times as f64);
+        }
+    }
+    let mut family = page.family("phalanx_relay_event_info");
+    for (event, description, _) in stats(0).iter().filter(|(event, ..)| is_event(event)) {
+        family.add(&[("event", event), ("description", description)], 1.0);
+    }
+    let mut family = page.family("phalanx_relay_bytes_total");
+    for (at, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+        family.add(&[("relay", name), ("direction", "up")], stats(at).bytes_up.load(Relaxed) as f64);
+        family.add(&[("relay", name), ("direction", "down")], stats(at).bytes_down.load(Relaxed) as f64);
     }
 }
 

@@ -291,7 +291,7 @@ pub(super) mod tests {
             now = core.poll_timeout().unwrap().0.max(now);
             core.handle_timeout(now);
         }
-        let shared = Shared::new(1, 2);
+        let shared = Shared::new(1, 2, 1);
         shared.workers[0].received.add(5);
         shared.workers[0].forwarded.add(2);
         shared.workers[0].drops.add(DropReason::NoLease, 3);

@@ -4,12 +4,24 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
-use phalanx_config::{Config, DeliveryMode, Idle, Quorum, Role, Route, Scheme};
+use phalanx_config::{Config, DeliveryMode, Idle, Quorum, Relay, Role, Route, Scheme};
+use phalanx_dataplane::relay::{RelayConfig, RelaySpec};
+use phalanx_dataplane::tcp::CHUNK_LEN;
 use phalanx_dataplane::unit::{MemberId, UNITS};
 use phalanx_dataplane::worker::{self, DataplaneConfig, ProbationTimes};
 use phalanx_dataplane::{filter, neighbour, port, steer};
 
 use crate::cluster::{self, Contact, LOSSES_MAX, Settings, Span};
+
+/// What the data path needs of the cluster's secret, and of chance.
+pub(super) struct Secrets {
+    /// The steered filter's key.
+    pub(super) steered: [u8; 16],
+    /// The relays'.
+    pub(super) relay: [u8; 16],
+    /// This process's own.
+    pub(super) seed: u64,
+}
 
 /// A span of the core's time.
 pub(super) fn span(duration: Duration) -> Span {
@@ -62,7 +74,7 @@ pub(super) fn core(
 }
 
 /// What the workers are told.
-pub(super) fn dataplane(config: &Config, me: MemberId, key: [u8; 16], seed: u64) -> DataplaneConfig {
+pub(super) fn dataplane(config: &Config, me: MemberId, secrets: &Secrets, epoch_s: u64) -> DataplaneConfig {
     let limits = &config.limits;
     let hold_ns = span(limits.hold_time).0;
     let defaults = steer::Limits::default();
@@ -73,7 +85,7 @@ pub(super) fn dataplane(config: &Config, me: MemberId, key: [u8; 16], seed: u64)
             Scheme::Steered => filter::Scheme::Steered,
             Scheme::Classic => filter::Scheme::Classic,
         },
-        key,
+        key: secrets.steered,
         ports: config.ports.iter().map(port_spec).collect(),
         routes: routes(&config.routes),
         workers: config.workers.count(),
@@ -101,8 +113,34 @@ pub(super) fn dataplane(config: &Config, me: MemberId, key: [u8; 16], seed: u64)
         },
         reassembly_max: limits.reassembly_max,
         probation: probation(config),
-        seed,
+        relay: relay(config, secrets),
+        epoch_s,
+        seed: secrets.seed,
     }
+}
+
+/// Connections in the making, of all workers, before SYN cookies stand for them.
+const HALF_OPEN_MAX: usize = 1024;
+
+fn relay(config: &Config, secrets: &Secrets) -> Option<RelayConfig> {
+    let workers = config.workers.count();
+    let spec = |relay: &Relay| RelaySpec {
+        name: relay.name.clone(),
+        listen: relay.listen,
+        backends: relay.backends.clone(),
+        connections_max: (relay.connections_max as usize).div_ceil(workers),
+        buffer_bytes: relay.buffer_bytes,
+        idle_ns: span(relay.idle_timeout).0,
+        connect_ns: span(relay.connect_timeout).0,
+        proxy_protocol: relay.proxy_protocol,
+    };
+    (!config.relays.is_empty()).then(|| RelayConfig {
+        relays: config.relays.iter().map(spec).collect(),
+        chunks: usize::try_from(config.limits.relay_buffer_bytes).unwrap_or(usize::MAX) / CHUNK_LEN / workers,
+        half_open_max: HALF_OPEN_MAX.div_ceil(workers),
+        key: secrets.relay,
+        seed: secrets.seed,
+    })
 }
 
 /// A port that heard nothing for as long as it takes to condemn a member may itself be cut off; a member that took over
@@ -168,6 +206,10 @@ pub(super) mod tests {
         Config::from_str(&example_text(mode), "m2.toml").unwrap()
     }
 
+    fn secrets() -> Secrets {
+        Secrets { steered: [9; 16], relay: [8; 16], seed: 5 }
+    }
+
     /// Its file.
     pub(crate) fn example_text(mode: &str) -> String {
         format!(
@@ -202,11 +244,29 @@ pub(super) mod tests {
             [[route]]
             to = "0.0.0.0/0"
             via = "10.2.0.254"
+            [[relay]]
+            name = "web"
+            listen = "10.2.0.10:8080"
+            backend = ["10.3.0.9:80", "10.3.0.8:80"]
+            connections_max = 500
+            buffer_kbytes = 32
             [limits]
+            relay_buffer_mbytes = 8
             hold_packets_max = 800
             hold_ms = 300
             "#
         )
+    }
+
+    #[test]
+    fn the_relays_are_told_what_the_file_says() {
+        let config = example("forward");
+        let relay = dataplane(&config, member_id(&config).unwrap(), &secrets(), 0).relay.expect("a relay");
+        assert_eq!((relay.chunks, relay.key, relay.half_open_max), (2048, [8; 16], 1024));
+        let web = &relay.relays[0];
+        assert_eq!((web.name.as_str(), web.listen), ("web", "10.2.0.10:8080".parse().unwrap()));
+        assert_eq!(web.backends, ["10.3.0.8:80", "10.3.0.9:80"].map(|at| at.parse().unwrap()));
+        assert_eq!((web.connections_max, web.buffer_bytes, web.connect_ns), (500, 32 << 10, 5_000_000_000));
     }
 
     #[test]
@@ -234,7 +294,7 @@ pub(super) mod tests {
     #[test]
     fn the_workers_are_told_what_the_file_says() {
         let config = example("multicast");
-        let told = dataplane(&config, member_id(&config).unwrap(), [9; 16], 5);
+        let told = dataplane(&config, member_id(&config).unwrap(), &secrets(), 77);
         assert_eq!(told.delivery, port::Delivery::Multicast([3, 0x50, 0x48, 0, 0, 7]));
         assert_eq!((told.workers, told.key, told.seed), (1, [9; 16], 5));
         let outside = &told.ports[0];
@@ -247,7 +307,7 @@ pub(super) mod tests {
         assert_eq!((told.routes[0].port, told.routes[0].to.prefix_len), (0, 0));
         assert_eq!((told.steering.held_max, told.steering.held_per_unit_max), (800, 100));
         assert_eq!((told.steering.hold_ns, told.steering.hold_own_ns), (300_000_000, 100_000_000));
-        assert_eq!(dataplane(&example("forward"), told.me, [0; 16], 0).delivery, port::Delivery::Forward);
+        assert_eq!(dataplane(&example("forward"), told.me, &secrets(), 0).delivery, port::Delivery::Forward);
         assert!(told.probation.quiet_ns > 0 && told.probation.probation_ns > told.probation.quiet_ns);
     }
 }

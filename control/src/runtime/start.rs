@@ -33,7 +33,7 @@ use super::udp::{LinkSockets, open_reliable};
 use super::wake::{Sleeper, Waker};
 use super::{RunError, eal, settings};
 use crate::cluster::{Core, Time};
-use crate::envelope::{SALT_BYTES, steered_key};
+use crate::envelope::{SALT_BYTES, relay_key, steered_key};
 use crate::link::{Link, LinkEvent};
 use crate::pki::{Admission, Identity, WallTime};
 
@@ -145,7 +145,11 @@ impl Member {
         let sleeper = Sleeper::new().map_err(RunError::Thread)?;
         let waker = sleeper.waker();
         let wake = waker.clone();
-        let wanted = settings::dataplane(&config, id, steered_key(identity.secret()), seed);
+        let secret = identity.secret();
+        let secrets = settings::Secrets { steered: steered_key(secret), relay: relay_key(secret), seed };
+        let wall_s = u64::try_from(WallTime::read_clock().unix_seconds()).unwrap_or(0);
+        let epoch_s = wall_s.saturating_sub(clock.now_ns() / 1_000_000_000);
+        let wanted = settings::dataplane(&config, id, &secrets, epoch_s);
         let dataplane = Dataplane::open(eal, &wanted, clock, Arc::new(move || wake.wake()))?;
         let Dataplane { workers, handles, shared, ports, macs, pool, warnings } = dataplane;
         for warning in warnings {

@@ -349,6 +349,8 @@ fn config(plan: &Plan) -> DataplaneConfig {
         neighbours: neighbour::Limits::default(),
         reassembly_max: 64,
         probation: ProbationTimes { quiet_ns: u64::MAX, probation_ns: 0 },
+        relay: None,
+        epoch_s: 0,
         seed: 1,
     }
 }

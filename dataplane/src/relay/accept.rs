@@ -1,6 +1,6 @@
 //! From a client's SYN to a session; and what becomes of segments that belong to none.
 
-use super::counters::RelayCounters as Counters;
+use super::counters::add;
 use super::ledger::session_key;
 use super::session::{Session, Written};
 use super::{CLIENT, Relay, proxy};
@@ -29,13 +29,14 @@ impl Relay {
 
     fn refuse(&mut self, outlet: &mut dyn Outlet, flow: &Flow, segment: &Segment<'_>) {
         if !segment.rst() && outlet.send(outgoing(flow), &mut |room| tcp::refuse(flow, segment, room).unwrap_or(0)) {
-            Counters::add(&self.counters.resets_sent, 1);
+            let relay = self.relay_at(flow).unwrap_or(usize::MAX);
+            add(&self.counters.of(relay).resets_sent, 1);
         }
     }
 
     fn accept(&mut self, outlet: &mut dyn Outlet, unit: Unit, relay: usize, flow: Flow, syn: &Segment<'_>) {
         if self.table.len() >= self.specs[relay].connections_max {
-            Counters::add(&self.counters.refused_limit, 1);
+            add(&self.counters.of(relay).refused_limit, 1);
             return self.refuse(outlet, &flow, syn);
         }
         let now_ns = outlet.now_ns();
@@ -44,7 +45,7 @@ impl Relay {
             let (cookies, clock_s) = (self.cookies, outlet.cluster_clock_s());
             let mut answer = |room: &mut [u8]| cookies.answer(&config, &flow, syn, clock_s, now_ns, room).unwrap_or(0);
             if outlet.send(outgoing(&flow), &mut answer) {
-                Counters::add(&self.counters.cookies_sent, 1);
+                add(&self.counters.of(relay).cookies_sent, 1);
             }
             return;
         }
@@ -64,15 +65,15 @@ impl Relay {
     ) -> bool {
         let Some(cookie) = self.cookies.check(&flow, ack, outlet.cluster_clock_s()) else { return false };
         if self.table.len() >= self.specs[relay].connections_max {
-            Counters::add(&self.counters.refused_limit, 1);
+            add(&self.counters.of(relay).refused_limit, 1);
             return false;
         }
         let now_ns = outlet.now_ns();
         let config = self.config_of(outlet, relay, &flow, CLIENT);
         let endpoint = Endpoint::from_cookie(&config, flow, ack, &cookie, now_ns);
         let slot = self.begin(now_ns, unit, relay, flow, endpoint);
-        Counters::add(&self.counters.cookies_accepted, 1);
-        Counters::add(&self.counters.accepted, 1);
+        add(&self.counters.of(relay).cookies_accepted, 1);
+        add(&self.counters.of(relay).accepted, 1);
         self.handle_segment(outlet, slot, CLIENT, ack);
         true
     }
@@ -88,7 +89,7 @@ impl Relay {
         }
         let counts_as_half_open = client.state() == State::SynReceived;
         self.half_open += usize::from(counts_as_half_open);
-        Counters::add(&self.counters.open, 1);
+        add(&self.counters.of(relay).open, 1);
         self.table.insert(Session {
             life: 0,
             key: session_key(&flow),

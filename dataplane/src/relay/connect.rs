@@ -1,6 +1,6 @@
 //! From a client's open connection to one with a back end.
 
-use super::counters::RelayCounters as Counters;
+use super::counters::add;
 use super::{Relay, SERVER};
 use crate::app::Outlet;
 use crate::filter::steered::{PORTS_PER_UNIT, port_of};
@@ -60,8 +60,8 @@ impl Relay {
 
     /// The present attempt has failed.
     pub(super) fn connect_failed(&mut self, outlet: &mut dyn Outlet, slot: u32) -> bool {
-        Counters::add(&self.counters.connect_failed, 1);
         if let Some(session) = self.table.get(slot) {
+            add(&self.counters.of(session.relay).connect_failed, 1);
             self.backends[session.relay].failed(session.backend, outlet.now_ns());
         }
         self.connect(outlet, slot)

@@ -1,10 +1,11 @@
-//! What the relays count, for all workers together.
+//! What the relays count, each for all workers together.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 macro_rules! relay_counters {
     ($($name:ident, $help:literal;)*) => {
-        /// Counters of all relays of this member. Written by workers, read by whoever reports.
+        /// Counters of one relay of this member. Written by workers, read by whoever reports.
         #[derive(Debug, Default)]
         pub struct RelayCounters {
             $(#[doc = $help] pub $name: AtomicU64,)*
@@ -37,8 +38,23 @@ relay_counters! {
     closed, "Connections that are over.";
 }
 
-impl RelayCounters {
-    pub(super) fn add(counter: &AtomicU64, count: u64) {
-        counter.fetch_add(count, Relaxed);
+/// Counters by relay, and one more set for what belongs to none.
+#[derive(Clone, Debug)]
+pub struct RelayStats(Arc<[RelayCounters]>);
+
+impl RelayStats {
+    /// For this many relays.
+    pub fn new(relays: usize) -> Self {
+        Self((0..=relays).map(|_| RelayCounters::default()).collect())
     }
+
+    /// A relay's; any other number: those of what belongs to no relay.
+    pub fn of(&self, relay: usize) -> &RelayCounters {
+        &self.0[relay.min(self.0.len() - 1)]
+    }
+}
+
+/// Adds, wrapping: a gauge falls by adding `u64::MAX`.
+pub(super) fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Relaxed);
 }

@@ -2,7 +2,7 @@
 //! may be sent, the next deadline.
 
 use super::accept::outgoing;
-use super::counters::RelayCounters as Counters;
+use super::counters::add;
 use super::ledger::Entry;
 use super::{CLIENT, Relay, SERVER};
 use crate::app::Outlet;
@@ -18,20 +18,21 @@ impl Relay {
     pub(super) fn handle_segment(&mut self, outlet: &mut dyn Outlet, slot: u32, end: usize, segment: &Segment<'_>) {
         let now_ns = outlet.now_ns();
         let Some(session) = self.table.get_mut(slot) else { return };
+        let relay = session.relay;
         let before = session.streams.each_ref().map(|stream| stream.start());
         let Some((endpoint, rx, tx)) = session.split(end) else { return };
         let outcome = endpoint.handle_segment(now_ns, segment, rx, tx, &mut self.pool);
         if outcome.refused().is_some() {
-            Counters::add(&self.counters.segments_refused, 1);
+            add(&self.counters.of(relay).segments_refused, 1);
         } else {
             session.heard_ns = now_ns;
         }
         let [up, down] = [CLIENT, SERVER].map(|of| session.streams[of].start() - before[of]);
         if end == CLIENT && outcome.established() {
-            Counters::add(&self.counters.accepted, 1);
+            add(&self.counters.of(relay).accepted, 1);
         }
-        Counters::add(&self.counters.bytes_up, up);
-        Counters::add(&self.counters.bytes_down, down);
+        add(&self.counters.of(relay).bytes_up, up);
+        add(&self.counters.of(relay).bytes_down, down);
         self.follow(outlet, slot, end, &outcome);
         self.settle(outlet, slot);
     }
@@ -42,9 +43,10 @@ impl Relay {
         let Some(session) = self.table.get_mut(slot).filter(|session| session.life == life) else { return };
         session.due_ns = u64::MAX;
         session.stuck = false;
-        let idle_ns = self.specs[session.relay].idle_ns;
+        let relay = session.relay;
+        let idle_ns = self.specs[relay].idle_ns;
         if now_ns.saturating_sub(session.heard_ns) >= idle_ns {
-            Counters::add(&self.counters.idle_closed, 1);
+            add(&self.counters.of(relay).idle_closed, 1);
             session.ends.iter_mut().flatten().for_each(Endpoint::abort);
         }
         let late = session.connect_by_ns.is_some_and(|by_ns| by_ns <= now_ns) && session.is_connecting();
@@ -64,11 +66,12 @@ impl Relay {
 
     /// What one end's fate means for the other.
     fn follow(&mut self, outlet: &mut dyn Outlet, slot: u32, end: usize, outcome: &Outcome) {
+        let Some(relay) = self.table.get(slot).map(|session| session.relay) else { return };
         if outcome.reset() {
-            Counters::add(&self.counters.resets_received, 1);
+            add(&self.counters.of(relay).resets_received, 1);
         }
         if outcome.timed_out() {
-            Counters::add(&self.counters.timed_out, 1);
+            add(&self.counters.of(relay).timed_out, 1);
         }
         let Some(session) = self.table.get_mut(slot) else { return };
         if session.wants_back_end() && !self.connect(outlet, slot) {
@@ -77,7 +80,7 @@ impl Relay {
         let Some(session) = self.table.get_mut(slot) else { return };
         if end == SERVER && outcome.established() {
             session.connect_by_ns = None;
-            let (relay, backend) = (session.relay, session.backend);
+            let backend = session.backend;
             self.backends[relay].works(backend);
             return;
         }
@@ -95,8 +98,8 @@ impl Relay {
 
     /// No back end takes the client's connection.
     fn give_up(&mut self, slot: u32) {
-        Counters::add(&self.counters.refused_no_backend, 1);
         if let Some(session) = self.table.get_mut(slot) {
+            add(&self.counters.of(session.relay).refused_no_backend, 1);
             session.connect_by_ns = None;
             session.ends.iter_mut().flatten().for_each(Endpoint::abort);
         }
@@ -189,7 +192,7 @@ impl Relay {
         }
         session.streams.iter_mut().for_each(|stream| stream.free(&mut self.pool));
         self.erase(outlet, &session);
-        Counters::add(&self.counters.open, u64::MAX);
-        Counters::add(&self.counters.closed, 1);
+        add(&self.counters.of(session.relay).open, u64::MAX);
+        add(&self.counters.of(session.relay).closed, 1);
     }
 }

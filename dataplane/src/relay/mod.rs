@@ -33,10 +33,8 @@ mod session;
 mod spec;
 mod table;
 
-pub use counters::RelayCounters;
+pub use counters::{RelayCounters, RelayStats};
 pub use spec::{RelayConfig, RelaySpec};
-
-use std::sync::Arc;
 
 use self::backends::Backends;
 use self::deadlines::Deadlines;
@@ -61,7 +59,7 @@ const TIMERS_A_ROUND: usize = 64;
 pub struct Relay {
     specs: Vec<RelaySpec>,
     backends: Vec<Backends>,
-    counters: Arc<RelayCounters>,
+    counters: RelayStats,
     table: Table,
     pool: ChunkPool,
     deadlines: Deadlines,
@@ -75,7 +73,7 @@ pub struct Relay {
 
 impl Relay {
     /// A relay as configured; one for each worker. `counters` are shared by all workers.
-    pub fn new(config: RelayConfig, counters: Arc<RelayCounters>) -> Self {
+    pub fn new(config: RelayConfig, counters: RelayStats) -> Self {
         Self {
             backends: config.relays.iter().map(|spec| Backends::new(spec.backends.len())).collect(),
             table: Table::new(config.seed),

@@ -37,3 +37,13 @@ pub struct RelayConfig {
     /// A secret of this process, against colliding table entries.
     pub seed: u64,
 }
+
+impl std::fmt::Debug for RelayConfig {
+    /// The key is a secret: never shown.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RelayConfig")
+            .field("relays", &self.relays)
+            .field("chunks", &self.chunks)
+            .finish_non_exhaustive()
+    }
+}

@@ -111,7 +111,7 @@ struct World {
     servers: Vec<Peer>,
     /// Which servers answer.
     up: [bool; 2],
-    counters: Arc<RelayCounters>,
+    counters: RelayStats,
 }
 
 fn spec() -> RelaySpec {
@@ -129,7 +129,7 @@ fn spec() -> RelaySpec {
 
 impl World {
     fn new(spec: RelaySpec, half_open_max: usize) -> Self {
-        let counters = Arc::new(RelayCounters::default());
+        let counters = RelayStats::new(1);
         let config = RelayConfig { relays: vec![spec], chunks: 64, half_open_max, key: [3; 16], seed: 5 };
         let worker = Worker {
             now_ns: 1_000 * MS,
@@ -246,7 +246,7 @@ impl World {
     }
 
     fn count(&self, name: &str) -> u64 {
-        self.counters.iter().find(|(known, ..)| *known == name).expect("a counter").2
+        self.counters.of(0).iter().find(|(known, ..)| *known == name).expect("a counter").2
     }
 }
 

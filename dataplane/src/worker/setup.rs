@@ -22,6 +22,7 @@ use crate::icmp_error::TokenBucket;
 use crate::local::Origin;
 use crate::neighbour;
 use crate::port::{Delivery, OpenError, OpenPort, PortIndex, PortSpec, RouteSpec, open};
+use crate::relay::{Relay, RelayConfig};
 use crate::replica::{Outbox, OutboxLimits, Position};
 use crate::steer::{self, Steering};
 use crate::unit::MemberId;
@@ -82,6 +83,10 @@ pub struct DataplaneConfig {
     pub reassembly_max: u32,
     /// When a silent port is doubted.
     pub probation: ProbationTimes,
+    /// The relays; none: no app of that kind.
+    pub relay: Option<RelayConfig>,
+    /// The wall clock, in seconds since 1970, when the common clock was at zero.
+    pub epoch_s: u64,
     /// A secret that keeps outsiders from choosing addresses that collide in tables.
     pub seed: u64,
 }
@@ -135,7 +140,9 @@ impl Dataplane {
             ports.push(open(eal, spec, config.delivery, workers as u16, interrupts, pools.ordinary)?);
         }
         let macs: Vec<[u8; 6]> = ports.iter().map(|p| p.mac).collect();
-        let shared = Arc::new(Shared::new(workers, ports.len()));
+        let relays = config.relay.as_ref().map_or(0, |relay| relay.relays.len());
+        let shared = Arc::new(Shared::new(workers, ports.len(), relays));
+        shared.epoch_s.store(config.epoch_s, Relaxed);
         let waits = (0..workers).map(|_| WaitSet::new()).collect::<dpdk::Result<Vec<_>>>()?;
         let wakes: Vec<Wake> = waits.iter().map(wake_of).collect();
         let handovers = Handover::mesh(eal, &wakes)?;
@@ -152,6 +159,9 @@ impl Dataplane {
             let ways = ways.iter_mut().filter_map(Iterator::next).collect();
             let mut worker = parts.worker(wait, handover, link, &mut ports, ways)?;
             worker.path.news = std::mem::take(&mut news[index]);
+            if let Some(relay) = &config.relay {
+                worker.add_app(Box::new(Relay::new(relay.clone(), shared.relays.clone())));
+            }
             made.push(worker);
             handles.push(handle);
         }

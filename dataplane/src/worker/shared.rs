@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::counter::{Counter, Histogram};
 use crate::drop_reason::DropReason;
+use crate::relay::RelayStats;
 use crate::unit::{UNITS, Unit};
 
 /// State of the whole data path. Made once, shared by all threads.
@@ -24,6 +25,8 @@ pub struct Shared {
     /// When a packet of a unit that had just become ours was first processed; 0: not yet. The cluster thread sets it
     /// to 0 when it orders a takeover and reads it for the failover's timeline.
     pub first_packet_ns: AtomicU64,
+    /// What the relays count.
+    pub relays: RelayStats,
     /// Per port.
     pub ports: Box<[PortShared]>,
     /// Per worker.
@@ -180,7 +183,7 @@ impl Loads {
 
 impl Shared {
     /// No lease, no packets, all links up until someone says otherwise.
-    pub fn new(workers: usize, ports: usize) -> Self {
+    pub fn new(workers: usize, ports: usize, relays: usize) -> Self {
         let worker =
             || WorkerShared { ports: (0..ports).map(|_| PortCounters::default()).collect(), ..Default::default() };
         Self {
@@ -188,6 +191,7 @@ impl Shared {
             probation: AtomicBool::new(false),
             first_packet_ns: AtomicU64::new(0),
             epoch_s: AtomicU64::new(0),
+            relays: RelayStats::new(relays),
             ports: (0..ports).map(|_| PortShared::default()).collect(),
             workers: (0..workers).map(|_| Arc::new(worker())).collect(),
         }
@@ -271,7 +275,7 @@ mod tests {
 
     #[test]
     fn leases_end() {
-        let shared = Shared::new(1, 1);
+        let shared = Shared::new(1, 1, 0);
         assert!(!shared.lease_ok(1));
         shared.lease_until_ns.store(10, Relaxed);
         assert!(shared.lease_ok(9) && !shared.lease_ok(10));

@@ -127,6 +127,8 @@ impl Stage {
             },
             reassembly_max: 64,
             probation: ProbationTimes { quiet_ns: LONG_NS, probation_ns: LONG_NS },
+            relay: None,
+            epoch_s: 0,
             seed: 1,
         };
         let data = Dataplane::open(eal, &config, Clock::start(), Arc::new(|| {})).expect("a data path");
