@@ -18,6 +18,8 @@ mod packets;
 mod partitions;
 #[path = "lab/plans.rs"]
 mod plans;
+#[path = "lab/relay.rs"]
+mod relay;
 #[path = "lab/revocation.rs"]
 mod revocation;
 #[path = "lab/routes.rs"]

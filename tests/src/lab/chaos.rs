@@ -224,6 +224,7 @@ fn start_traffic(lab: &Lab) -> Outcome<Traffic> {
         pings_per_s: 50,
         udp_per_s: 50,
         connections_per_s: 20,
+        download_kbytes_per_s: 0,
     };
     Traffic::start(lab, &load, "soak")
 }

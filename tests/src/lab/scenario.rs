@@ -149,6 +149,7 @@ impl Stagehands {
             pings_per_s: 100,
             udp_per_s: 100,
             connections_per_s: 0,
+            download_kbytes_per_s: 0,
         };
         Ok(Self { traffic: Traffic::start(lab, &load, name)?, client, server })
     }

@@ -44,6 +44,8 @@ pub struct Load {
     pub udp_per_s: u32,
     /// Short TCP connections per second.
     pub connections_per_s: u32,
+    /// How fast the long download goes; 0: there is none.
+    pub download_kbytes_per_s: u32,
 }
 
 /// A run of the generator.
@@ -67,7 +69,7 @@ impl Traffic {
             ("--pings-per-s", load.pings_per_s),
             ("--udp-per-s", load.udp_per_s),
             ("--connections-per-s", load.connections_per_s),
-            ("--download-kbytes-per-s", 0),
+            ("--download-kbytes-per-s", load.download_kbytes_per_s),
         ];
         for (option, rate) in rates {
             words.extend([option.to_owned(), rate.to_string()]);
@@ -120,6 +122,17 @@ impl Report {
     /// Answers beyond the first.
     pub fn duplicates(&self) -> u64 {
         self.0["duplicates"].as_u64().unwrap_or(u64::MAX)
+    }
+
+    /// Bytes of the download, if every one was right up to its proper end.
+    pub fn downloaded(&self) -> Option<u64> {
+        let download = &self.0["download"];
+        download["bytes"].as_u64().filter(|_| download["intact"] == true)
+    }
+
+    /// Short connections that were tried.
+    pub fn tcp_attempted(&self) -> u64 {
+        self.0["tcp"]["attempted"].as_u64().unwrap_or(0)
     }
 
     /// Short connections that failed.

@@ -47,6 +47,7 @@ fn start_traffic(lab: &Lab) -> Traffic {
         pings_per_s: 25,
         udp_per_s: 50,
         connections_per_s: 50,
+        download_kbytes_per_s: 0,
     };
     Traffic::start(lab, &load, "revocation").unwrap()
 }

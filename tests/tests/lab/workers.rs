@@ -57,6 +57,7 @@ fn start_traffic(lab: &Lab) -> Traffic {
         pings_per_s: 30,
         udp_per_s: 50,
         connections_per_s: 50,
+        download_kbytes_per_s: 0,
     };
     Traffic::start(lab, &load, "workers").unwrap()
 }
