@@ -82,6 +82,11 @@ impl Receiver {
         self.pending.is_empty()
     }
 
+    /// How many batches are accepted and not acknowledged.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Whether another batch may be accepted.
     pub fn has_room(&self) -> bool {
         self.pending.len() < BATCHES_OF_STREAM_MAX

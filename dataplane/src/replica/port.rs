@@ -332,14 +332,24 @@ impl Progress {
             if let Err(refused) = store.apply(batch.from, batch.version, &update) {
                 match refused.consequence() {
                     Consequence::Wait => return false,
-                    Consequence::Fence => self.fenced = Some(store.version()),
-                    Consequence::Unsync => self.unsynced.push(update.unit),
+                    Consequence::Fence => {
+                        self.fenced = Some(store.version());
+                        // What was refused may have been the unit's check: silence would confirm it.
+                        self.complain(update.unit);
+                    }
+                    Consequence::Unsync => self.complain(update.unit),
                     Consequence::Close => return self.give_up(Malformed::Truncated, store),
                 }
             }
             self.done = batch.bytes.len() - frames.rest().len();
         }
         true
+    }
+
+    fn complain(&mut self, unit: Unit) {
+        if !self.unsynced.contains(&unit) {
+            self.unsynced.push(unit);
+        }
     }
 
     fn give_up(&mut self, error: Malformed, store: &mut Store) -> bool {
