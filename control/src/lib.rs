@@ -7,5 +7,6 @@ pub mod envelope;
 mod limited;
 pub mod link;
 pub mod pki;
+pub mod replication;
 pub mod runtime;
 pub mod status;

@@ -11,12 +11,14 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 use super::counters::Counters;
+use super::dial::Dialer;
 use super::limits::*;
 use super::refusal::{News, Refusal, RefusalLog};
 use super::writer::{Outgoing, Writer};
 use super::{LinkError, LinkEvent, reader, tls};
 use crate::envelope::TokenBucket;
 use crate::pki::{Admission, AdmissionError, Identity};
+use crate::replication::{self, Hub, Replication};
 
 const LABEL_RESET: &[u8] = b"phalanx quic reset v1";
 const LABEL_CONNECTION_ID: &[u8] = b"phalanx quic connection id v1";
@@ -88,6 +90,9 @@ pub(super) struct Driver {
     news: mpsc::Receiver<News>,
     refusals: RefusalLog,
     peers: Vec<Peer>,
+    hub: Option<Hub>,
+    /// Where streams of replication go.
+    arrivals: Option<replication::Arrivals>,
     handshakes: Arc<Semaphore>,
     rate: TokenBucket,
     started: Instant,
@@ -101,10 +106,11 @@ impl Driver {
         socket: UdpSocket,
         inbox: crossbeam::channel::Sender<LinkEvent>,
         counters: Arc<Counters>,
+        replication: Option<Replication>,
     ) -> Result<Self, LinkError> {
         let (news_to, news) = mpsc::channel(HANDSHAKES_AT_ONCE);
         let tls = tls::configure(identity, admission.clone(), news_to.clone())?;
-        let transport = Arc::new(transport());
+        let transport = Arc::new(transport(replication.is_some()));
         let mut server = ServerConfig::with_crypto(tls.server);
         server.transport_config(Arc::clone(&transport)).migration(false);
         let mut client = quinn::ClientConfig::new(tls.client);
@@ -115,7 +121,10 @@ impl Driver {
         let peers = (0..MEMBER_NUMBER_MAX)
             .map(|_| Peer { connections: Vec::with_capacity(CONNECTIONS_OF_MEMBER), newest: watch::channel(None).0 })
             .collect();
+        let (hub, arrivals) = replication.map(Hub::new).unzip();
         Ok(Self {
+            hub,
+            arrivals,
             shared: Arc::new(shared),
             news,
             refusals: RefusalLog::new(),
@@ -128,9 +137,13 @@ impl Driver {
 
     /// Runs until the handle is dropped.
     pub(super) async fn run(mut self, outboxes: Vec<mpsc::Receiver<Outgoing>>) {
-        for ((member, peer), outbox) in members().zip(&self.peers).zip(outboxes) {
-            let writer = Writer::new(member, Arc::clone(&self.shared), peer.newest.subscribe());
-            tokio::spawn(writer.run(outbox));
+        let dialer =
+            |(member, peer): (MemberId, &Peer)| Dialer::new(member, Arc::clone(&self.shared), peer.newest.subscribe());
+        for (dialer, outbox) in members().zip(&self.peers).map(dialer).zip(outboxes) {
+            tokio::spawn(Writer::new(Arc::clone(&self.shared), dialer).run(outbox));
+        }
+        if let Some(hub) = self.hub.take() {
+            tokio::spawn(hub.run(members().zip(&self.peers).map(dialer).collect()));
         }
         let mut admission = self.shared.admission.clone();
         loop {
@@ -227,6 +240,9 @@ impl Driver {
         self.shared.counters.connected.add_one();
         peer.connections.push(connection.clone());
         peer.newest.send_replace(Some(connection.clone()));
+        if let Some(arrivals) = &self.arrivals {
+            tokio::spawn(replication::accept(connection.clone(), identity.member, arrivals.clone()));
+        }
         tokio::spawn(reader::run(Arc::clone(&self.shared), connection, identity));
     }
 
@@ -270,7 +286,7 @@ fn endpoint_config(identity: &Identity) -> Option<EndpointConfig> {
     Some(config)
 }
 
-fn transport() -> TransportConfig {
+fn transport(replicates: bool) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_uni_streams(VarInt::from_u32(1))
@@ -281,5 +297,12 @@ fn transport() -> TransportConfig {
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
         .initial_rtt(INITIAL_RTT)
         .keep_alive_interval(Some(KEEPALIVE));
+    if replicates {
+        transport
+            .max_concurrent_bidi_streams(VarInt::from_u32(replication::WORKERS_MAX.into()))
+            .stream_receive_window(VarInt::from_u32(replication::STREAM_WINDOW_BYTES))
+            .receive_window(VarInt::from_u32(replication::CONNECTION_WINDOW_BYTES))
+            .send_window(replication::SEND_WINDOW_BYTES);
+    }
     transport
 }

@@ -33,7 +33,7 @@ pub(super) const MESSAGE_AGE_MAX: Duration = Duration::from_millis(500);
 pub(super) const INBOX_PATIENCE: Duration = Duration::from_secs(5);
 /// How often it looks for room.
 pub(super) const INBOX_POLL: Duration = Duration::from_millis(1);
-/// Unread bytes that a peer may have on the way: two of the longest messages.
+/// Unread bytes that a peer may have on the way, where there is no replication: two of the longest messages.
 pub(super) const RECEIVE_WINDOW_BYTES: u32 = 2 * MESSAGE_BYTES_MAX as u32;
 /// How long a closing link waits for its farewells to go out.
 pub(super) const FAREWELL: Duration = Duration::from_millis(200);

@@ -12,10 +12,13 @@
 //! answers its old connections with QUIC's stateless reset (the reset key follows from the cluster secret, so it survives the
 //! restart), which its peers see at their next packet.
 //!
-//! Parts: `tls` (who is accepted), `refusal` (what those hear who are not), `driver` (accepts, limits, revokes), `writer` (one
-//! task a member), `reader` (one a connection).
+//! Beside messages a connection carries replication, on streams of its own ([`crate::replication`]).
+//!
+//! Parts: `tls` (who is accepted), `refusal` (what those hear who are not), `driver` (accepts, limits, revokes), `dial` (makes
+//! connections), `writer` (one task a member), `reader` (one a connection).
 
 mod counters;
+mod dial;
 mod driver;
 mod limits;
 mod reader;
@@ -31,9 +34,12 @@ use phalanx_dataplane::unit::{MEMBER_NUMBER_MAX, MemberId};
 use tokio::sync::{mpsc, watch};
 
 use crate::pki::{Admission, Identity, PeerIdentity};
+use crate::replication::Replication;
 use counters::Counters;
 use driver::Driver;
 use writer::Outgoing;
+
+pub(crate) use dial::Dialer;
 
 pub use counters::LinkStats;
 pub use limits::MESSAGE_BYTES_MAX;
@@ -104,6 +110,17 @@ impl Link {
         socket: UdpSocket,
         inbox: crossbeam::channel::Sender<LinkEvent>,
     ) -> Result<LinkHandle, LinkError> {
+        Self::start_with(identity, admission, socket, inbox, None)
+    }
+
+    /// The same, for a member that replicates.
+    pub fn start_with(
+        identity: &Identity,
+        admission: Admission,
+        socket: UdpSocket,
+        inbox: crossbeam::channel::Sender<LinkEvent>,
+        replication: Option<Replication>,
+    ) -> Result<LinkHandle, LinkError> {
         let counters = Arc::new(Counters::default());
         let (admission, admission_seen) = watch::channel(Arc::new(admission));
         let (queues, outboxes): (Vec<_>, Vec<_>) =
@@ -112,7 +129,7 @@ impl Link {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let driver = {
             let _inside = runtime.enter();
-            Driver::new(identity, admission_seen, socket, inbox, Arc::clone(&counters))?
+            Driver::new(identity, admission_seen, socket, inbox, Arc::clone(&counters), replication)?
         };
         let thread = std::thread::Builder::new()
             .name("phalanx-link".to_owned())

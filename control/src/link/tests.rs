@@ -291,7 +291,7 @@ fn a_member_that_was_killed_and_came_back_is_reached_long_before_the_idle_timeou
     let (_admission, seen) = tokio::sync::watch::channel(Arc::new(ca.admission()));
     let driver = {
         let _inside = runtime.enter();
-        Driver::new(&two, seen, socket, sender, Arc::default()).unwrap()
+        Driver::new(&two, seen, socket, sender, Arc::default(), None).unwrap()
     };
     one.link.send(to, id(2), b"to the first".to_vec()).unwrap();
     let heard = async {

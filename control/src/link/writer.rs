@@ -6,17 +6,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use phalanx_dataplane::unit::MemberId;
 use quinn::{Connection, SendStream};
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
+use super::dial::Dialer;
 use super::driver::Shared;
-use super::limits::{BACKOFF_MAX, BACKOFF_MIN, HANDSHAKE_TIMEOUT, MESSAGE_AGE_MAX};
-use super::refusal::{News, Refusal};
-use super::tls;
+use super::limits::MESSAGE_AGE_MAX;
 
 /// A message on its way out.
 pub(super) struct Outgoing {
@@ -32,17 +29,14 @@ impl Outgoing {
 }
 
 pub(super) struct Writer {
-    member: MemberId,
     shared: Arc<Shared>,
-    newest: watch::Receiver<Option<Connection>>,
+    dialer: Dialer,
     open: Option<(Connection, SendStream)>,
-    backoff: Duration,
-    next_dial: Instant,
 }
 
 impl Writer {
-    pub(super) fn new(member: MemberId, shared: Arc<Shared>, newest: watch::Receiver<Option<Connection>>) -> Self {
-        Self { member, shared, newest, open: None, backoff: BACKOFF_MIN, next_dial: Instant::now() }
+    pub(super) fn new(shared: Arc<Shared>, dialer: Dialer) -> Self {
+        Self { shared, dialer, open: None }
     }
 
     /// Writes what comes out of the queue until the link ends.
@@ -82,49 +76,10 @@ impl Writer {
             self.open = None;
         }
         if self.open.is_none() {
-            let living = self.newest.borrow_and_update().clone().filter(|known| known.close_reason().is_none());
-            let connection = match living {
-                Some(connection) => connection,
-                None => self.dial(to).await?,
-            };
+            let connection = self.dialer.connection(to).await?;
             let stream = connection.open_uni().await.ok()?;
             self.open = Some((connection, stream));
         }
         self.open.as_mut().map(|(_, stream)| stream)
-    }
-
-    /// Makes a connection, unless the member makes one itself during the pause.
-    async fn dial(&mut self, to: SocketAddr) -> Option<Connection> {
-        tokio::select! {
-            () = sleep_until(self.next_dial) => {}
-            _ = self.newest.changed() => return None,
-        }
-        let name = tls::server_name(self.member);
-        let attempt = async {
-            let connecting = self.shared.endpoint.connect_with(self.shared.client.clone(), to, &name);
-            match connecting {
-                Ok(connecting) => connecting.await.map_err(|error| (Refusal::heard(&error), error.to_string())),
-                Err(error) => Err((None, error.to_string())),
-            }
-        };
-        let made = timeout(HANDSHAKE_TIMEOUT, attempt).await.unwrap_or_else(|_| Err((None, "no answer".to_owned())));
-        match made {
-            Ok(connection) => {
-                self.backoff = BACKOFF_MIN;
-                self.next_dial = Instant::now() + BACKOFF_MIN;
-                self.shared.news.send(News::Made(connection.clone())).await.ok()?;
-                Some(connection)
-            }
-            Err((refusal, error)) => {
-                self.shared.counters.dial_failed.add_one();
-                tracing::debug!(member = self.member.number(), %to, error, "cannot reach a member");
-                self.next_dial = Instant::now() + self.backoff;
-                self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
-                if let Some(why) = refusal {
-                    self.shared.news.send(News::RefusedBy(self.member, why)).await.ok()?;
-                }
-                None
-            }
-        }
     }
 }

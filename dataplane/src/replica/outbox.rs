@@ -445,7 +445,9 @@ impl Outbox {
 
     /// Connected backups that lack a unit, and have room on the way for a snapshot.
     pub(super) fn lacking(&self) -> MemberSet {
-        let lacks = |peer: &Peer| peer.standing == Standing::Connected && peer.live < peer.wanted;
+        // While our table is known to be old, what we would tell might be refused again.
+        let current = self.fence.is_none();
+        let lacks = |peer: &Peer| current && peer.standing == Standing::Connected && peer.live < peer.wanted;
         self.with_window(lacks)
     }
 

@@ -77,15 +77,6 @@ pub enum ReplicaNews {
         /// The backup's table.
         version: TableVersion,
     },
-    /// As a backup: what an owner's worker told is not complete. See [`Store::lost`].
-    Lost {
-        /// The owner.
-        from: MemberId,
-        /// Which of its workers.
-        worker: u16,
-        /// Of how many.
-        workers: u16,
-    },
 }
 
 /// A batch's part for one worker.
@@ -99,7 +90,10 @@ pub struct Incoming {
     pub ticket: u64,
     /// The table that the owner acted under.
     pub version: TableVersion,
-    /// The format byte and updates.
+    /// What this worker of the owner (its number, and how many there are) told before is not complete, and its units are
+    /// out of sync ([`Store::lost`]).
+    pub lost: Option<(u16, u16)>,
+    /// The format byte and updates; nothing, where something was lost.
     pub bytes: Vec<u8>,
 }
 
@@ -219,7 +213,7 @@ impl WorkerPort {
         let mut busy = !fresh.is_empty();
         while let Some(news) = self.rings.news.pop() {
             busy = true;
-            heed(news, store, outbox);
+            heed(news, outbox);
         }
         for member in fresh.iter() {
             outbox.acknowledged(member, Position(acked.get(member.index()).copied().unwrap_or(0)));
@@ -307,21 +301,22 @@ impl WorkerPort {
     }
 }
 
-fn heed(news: ReplicaNews, store: &mut Store, outbox: &mut Outbox) {
+fn heed(news: ReplicaNews, outbox: &mut Outbox) {
     match news {
         ReplicaNews::Greeted { member, stream, has } => outbox.greeted(member, stream, has),
         ReplicaNews::Gone { member, stream } => outbox.gone(member, stream),
         ReplicaNews::Unsynced { member, unit } => outbox.unsynced(member, unit),
         ReplicaNews::Fenced { version } => outbox.fenced(version),
-        ReplicaNews::Lost { from, worker, workers } => {
-            store.lost(from, |unit| worker_of(unit, usize::from(workers)) == usize::from(worker));
-        }
     }
 }
 
 impl Progress {
     /// Applies what is not done yet; false: the rest waits for a table.
     fn apply(&mut self, batch: &Incoming, store: &mut Store) -> bool {
+        if let Some((worker, workers)) = batch.lost {
+            store.lost(batch.from, |unit| worker_of(unit, usize::from(workers)) == usize::from(worker));
+            return true;
+        }
         if self.done == 0 {
             match batch_format(&batch.bytes) {
                 Ok(_) => self.done = 1,
@@ -337,14 +332,24 @@ impl Progress {
             if let Err(refused) = store.apply(batch.from, batch.version, &update) {
                 match refused.consequence() {
                     Consequence::Wait => return false,
-                    Consequence::Fence => self.fenced = Some(store.version()),
-                    Consequence::Unsync => self.unsynced.push(update.unit),
+                    Consequence::Fence => {
+                        self.fenced = Some(store.version());
+                        // What was refused may have been the unit's check: silence would confirm it.
+                        self.complain(update.unit);
+                    }
+                    Consequence::Unsync => self.complain(update.unit),
                     Consequence::Close => return self.give_up(Malformed::Truncated, store),
                 }
             }
             self.done = batch.bytes.len() - frames.rest().len();
         }
         true
+    }
+
+    fn complain(&mut self, unit: Unit) {
+        if !self.unsynced.contains(&unit) {
+            self.unsynced.push(unit);
+        }
     }
 
     fn give_up(&mut self, error: Malformed, store: &mut Store) -> bool {

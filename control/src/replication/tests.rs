@@ -1,0 +1,5 @@
+//! Real links over the loopback, and simulated ones under an adversarial schedule.
+
+mod live;
+mod sim;
+mod support;
