@@ -361,7 +361,7 @@ impl Side {
             }
             let last = segment.seq.plus(segment.len());
             if segment.flags & FLAG_SYN == 0
-                && segment.len() > 0
+                && !segment.is_empty()
                 && last.since(initial.iss.plus(end(&held[1]) as u32)) > 0
             {
                 self.fault = Some("sent before it was committed");
