@@ -189,10 +189,8 @@ impl Endpoint {
         });
         match worth {
             Some(plan) => (plan.len == 0 || plan.len <= free || nxt == una).then_some(plan),
-            None if probe && nxt == una => {
-                let len = plan.map_or(1, |plan| plan.len).max(1);
-                text.plan(una, una + len, Why::Probe)
-            }
+            // The override timeout: a small window is used after all, a shut one is probed by one octet.
+            None if probe && nxt == una => plan.or_else(|| text.plan(una, una + 1, Why::Probe)),
             None => {
                 if nxt == una && !self.calc.timers.is_set(Timer::Retransmit) {
                     self.arm(Timer::Persist, self.probe_at(now_ns));

@@ -497,7 +497,7 @@ impl World {
     /// Runs until both streams have passed and the connection is over; panics if that does not come about.
     pub(super) fn run(&mut self) {
         let seed = self.plan.seed;
-        for _ in 0..60_000 {
+        for _ in 0..300_000 {
             self.step();
             self.check();
             if self.done() || self.sides.iter().any(|side| side.fault.is_some()) {
