@@ -1,1 +1,13 @@
-//! See the modules.
+//! Codecs and tables by themselves; RFC 9293's MUSTs (`must`); two endpoints over a bad network, with takeovers (`world`).
+
+mod attack;
+mod cookies;
+mod must;
+mod pair;
+mod records;
+mod recovery;
+mod segments;
+mod sim;
+mod states;
+mod streams;
+mod world;

@@ -189,10 +189,8 @@ impl Endpoint {
         });
         match worth {
             Some(plan) => (plan.len == 0 || plan.len <= free || nxt == una).then_some(plan),
-            None if probe && nxt == una => {
-                let len = plan.map_or(1, |plan| plan.len).max(1);
-                text.plan(una, una + len, Why::Probe)
-            }
+            // The override timeout: a small window is used after all, a shut one is probed by one octet.
+            None if probe && nxt == una => plan.or_else(|| text.plan(una, una + 1, Why::Probe)),
             None => {
                 if nxt == una && !self.calc.timers.is_set(Timer::Retransmit) {
                     self.arm(Timer::Persist, self.probe_at(now_ns));
@@ -283,20 +281,31 @@ impl Endpoint {
         if !self.essential.state.receives() || pool.is_tight() {
             return false;
         }
-        let two = 2 * Pos::from(self.config.mss);
-        let limit = Pos::from(rx.limit());
+        let little = 2 * Pos::from(self.config.mss);
         let left = self.essential.right_edge - self.essential.rcv_nxt;
-        let worth = if left < two { two.min(limit / 2) } else { limit / 4 };
-        self.initial.rx_pos(rx.bound()) - self.essential.right_edge >= worth.max(1)
+        let worth = if left < little { 0 } else { Pos::from(rx.limit()) / 4 };
+        let edge = self.nameable_edge(self.ack_pos(rx), self.initial.rcv_scale, rx);
+        edge - self.essential.right_edge >= worth.max(self.step_of_window(rx))
+    }
+
+    /// The right edge moves by no less (RFC 9293 section 3.8.6.2.2).
+    fn step_of_window(&self, rx: &Stream) -> Pos {
+        Pos::from(self.config.mss).min(Pos::from(rx.limit()) / 2).max(1)
+    }
+
+    /// The right edge up to which there is room, and which a window field can name.
+    fn nameable_edge(&self, ack: Pos, shift: u8, rx: &Stream) -> Pos {
+        let room = (self.initial.rx_pos(rx.bound()) - ack).max(0);
+        ack + ((room >> shift).min(0xffff) << shift)
     }
 
     /// The window field; the right edge that it names never moves left (RFC 9293 section 3.8.6.2.1, SHLD-14).
     fn window(&mut self, ack: Pos, syn: bool, rx: &Stream, pool: &ChunkPool) -> u16 {
         let shift = if syn { 0 } else { self.initial.rcv_scale };
-        let room = self.initial.rx_pos(rx.bound());
+        let room = self.nameable_edge(ack, shift, rx);
         let old = self.essential.right_edge;
         let gain = room - old;
-        let worth = gain >= Pos::from(self.config.mss).min(Pos::from(rx.limit()) / 2).max(1);
+        let worth = gain >= self.step_of_window(rx);
         let edge = if worth && !pool.is_tight() { room } else { old };
         let mut field = ((edge - ack).max(0) >> shift).min(0xffff);
         if ack + (field << shift) < old {

@@ -1,0 +1,46 @@
+//! The world under many plans.
+
+use super::world::{MS, Plan, World};
+
+fn run(plan: Plan) -> World {
+    if std::env::var("TCP_SHOW").is_ok() {
+        eprintln!("{plan:?}");
+    }
+    let mut world = World::new(plan);
+    world.run();
+    for side in &world.sides {
+        assert_eq!(side.fault, None, "seed {}", world.plan.seed);
+        assert!(side.ended && side.established || world.plan.takeover_ns > 0);
+    }
+    world
+}
+
+#[test]
+fn bytes_pass_both_ways_over_a_good_network() {
+    let world = run(Plan::new(1));
+    assert!(world.now_ns < 2000 * MS, "{}", world.now_ns);
+}
+
+#[test]
+fn bytes_pass_over_bad_networks_with_any_options() {
+    for seed in 0..seeds(80) {
+        run(Plan::random(seed));
+    }
+}
+
+#[test]
+fn a_restored_endpoint_goes_on_where_the_saved_one_was() {
+    let mut takeovers = 0;
+    for seed in 0..seeds(120) {
+        let mut plan = Plan::random(seed);
+        plan.takeover_ns = [30, 200, 2000][seed as usize % 3] * MS;
+        let world = run(plan);
+        takeovers += world.sides.iter().map(|side| side.takeovers).sum::<usize>();
+    }
+    assert!(takeovers > 200, "{takeovers}");
+}
+
+/// How many seeds: more with TCP_SEEDS.
+fn seeds(least: u64) -> u64 {
+    std::env::var("TCP_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(least)
+}
