@@ -29,7 +29,7 @@ pub use message::*;
 pub use output::{Output, To};
 #[cfg(feature = "planted-faults")]
 pub use settings::Fault;
-pub use settings::{Contact, Delivery, LOSSES_MAX, PROTOCOL_VERSION, Quorum, Settings};
+pub use settings::{Contact, Delivery, LOSSES_MAX, PROTOCOL_VERSION, Quorum, Replicas, Settings};
 pub use snapshot::{Seen, Snapshot, Standing};
 pub use table::{Entry, Owner, Table, Version};
 pub use time::{Span, Time};

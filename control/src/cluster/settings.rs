@@ -42,6 +42,15 @@ pub enum Quorum {
     Majority,
 }
 
+/// How many members hold a unit's sessions besides its owner.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Replicas {
+    /// All of them (the patent's way).
+    All,
+    /// So many.
+    Count(u8),
+}
+
 /// Where a member is reached.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Contact {
@@ -84,6 +93,8 @@ pub struct Settings {
     pub quorum: Quorum,
     /// How packets reach members.
     pub delivery: Delivery,
+    /// Who holds sessions; none: there is no app that keeps any.
+    pub replicas: Option<Replicas>,
     /// How often the master compares loads.
     pub balance_interval: Span,
     /// How long a unit that killed two owners in a row rests.
@@ -112,6 +123,7 @@ impl Settings {
             false_alarm: Span::from_ms(7 * 24 * 3600 * 1000),
             quorum: Quorum::None,
             delivery: Delivery::Forward,
+            replicas: None,
             balance_interval: Span::from_ms(2000),
             quarantine: Span::from_ms(10_000),
             units: UNITS,

@@ -2,6 +2,8 @@
 //!
 //! The core itself never looks at this, and nothing here allows a change.
 
+use std::net::SocketAddr;
+
 use phalanx_dataplane::steer::Mode;
 use phalanx_dataplane::unit::MemberId;
 
@@ -129,6 +131,12 @@ impl Core {
     /// Where a member is reached, if it ever said so.
     pub fn contact(&self, member: MemberId) -> Option<&Contact> {
         self.peers.get(&member)?.contact.as_ref()
+    }
+
+    /// Where the cluster's other members are reached.
+    pub fn others(&self) -> impl Iterator<Item = (MemberId, SocketAddr)> {
+        let others = self.members.iter().filter(|member| member.id != self.id());
+        others.filter_map(|member| Some((member.id, self.contact(member.id)?.address)))
     }
 
     /// When each member that is not this one was last heard.

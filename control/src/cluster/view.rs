@@ -1,7 +1,10 @@
 //! From what the core knows to what each worker does with each unit: the one place where Figure 9's branches are
 //! decided. See `phalanx_dataplane::steer` for what the modes mean.
 
-use phalanx_dataplane::steer::{Mode, Order, View};
+use std::sync::Arc;
+
+use phalanx_dataplane::replica::{MemberSet, TableVersion};
+use phalanx_dataplane::steer::{Holders, Mode, Order, View};
 use phalanx_dataplane::unit::{MEMBER_NUMBER_MAX, MemberId, Unit};
 
 use super::core::{Core, Role};
@@ -9,7 +12,7 @@ use super::follow::Follow;
 use super::handover::Part;
 use super::lead::Lead;
 use super::output::Output;
-use super::settings::Delivery;
+use super::settings::{Delivery, Replicas};
 use super::table::{Owner, Version};
 use super::time::Time;
 
@@ -22,7 +25,8 @@ pub(super) struct Views {
 
 impl Views {
     pub(super) fn new(units: usize) -> Self {
-        let told = View { version: 0, modes: vec![Mode::Drop; units], answers: false, peers: no_peers() };
+        let told =
+            View { version: 0, modes: vec![Mode::Drop; units], answers: false, peers: no_peers(), holders: None };
         Self { told, applied: 0 }
     }
 
@@ -49,6 +53,7 @@ impl Core {
             modes: units.map(|unit| self.mode_of(unit)).collect(),
             answers: matches!(self.role, Role::Lead(_)),
             peers: no_peers(),
+            holders: self.settings.replicas.map(|replicas| Arc::new(self.holders(replicas))),
         };
         for member in &self.members {
             if let Some(peer) = self.peers.get(&member.id) {
@@ -61,6 +66,35 @@ impl Core {
             self.outputs.push_back(Output::Order(Order::View(view)));
         }
         self.views.told.version
+    }
+
+    /// Who holds which unit's sessions: its owner, and as many backups as there are to be, its heir first.
+    fn holders(&self, replicas: Replicas) -> Holders {
+        let ids = self.member_ids();
+        let wanted = match replicas {
+            Replicas::All => ids.len(),
+            Replicas::Count(count) => count.into(),
+        };
+        let version = self.table.version;
+        let version = TableVersion { term: version.term, generation: version.generation };
+        let mut holders = Holders { version, owners: Vec::new(), backups: Vec::new() };
+        for (unit, entry) in self.table.iter() {
+            let owner = if let Owner::Member(owner) = entry.owner { Some(owner) } else { None };
+            // Not the same ones for every unit.
+            let others = (0..ids.len()).map(|at| ids[(at + unit.index()) % ids.len()]);
+            let heirs = entry.backup.into_iter().filter(|id| ids.contains(id)).chain(others);
+            let mut backups = MemberSet::EMPTY;
+            let mut count = 0;
+            for id in heirs.filter(|id| Some(*id) != owner) {
+                if count < wanted && !backups.contains(id) {
+                    backups.insert(id);
+                    count += 1;
+                }
+            }
+            holders.owners.push(owner);
+            holders.backups.push(backups);
+        }
+        holders
     }
 
     pub(super) fn handle_applied(&mut self, now: Time, version: u64, logs: Vec<(Unit, Option<Vec<u32>>)>) {

@@ -9,6 +9,7 @@ use crate::pki::ClusterSecret;
 
 const LABEL_DATAGRAM: &[u8] = b"phalanx datagram v1";
 const LABEL_BEACON: &[u8] = b"phalanx beacon v1";
+const LABEL_REPLICA: &[u8] = b"phalanx replica v1";
 const LABEL_RELAY: &[u8] = b"phalanx relay v1";
 const LABEL_STEERED: &[u8] = b"phalanx steered filter v1";
 
@@ -70,6 +71,11 @@ pub fn steered_key(secret: &ClusterSecret) -> [u8; 16] {
 /// The key of the relays' initial sequence numbers and SYN cookies: who takes over accepts its predecessor's cookies.
 pub fn relay_key(secret: &ClusterSecret) -> [u8; 16] {
     sixteen(secret, LABEL_RELAY)
+}
+
+/// The key of the digests by which members compare what they hold of sessions.
+pub fn replica_key(secret: &ClusterSecret) -> [u8; 16] {
+    sixteen(secret, LABEL_REPLICA)
 }
 
 fn sixteen(secret: &ClusterSecret, label: &[u8]) -> [u8; 16] {

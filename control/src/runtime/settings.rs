@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
-use phalanx_config::{Config, DeliveryMode, Idle, Quorum, Relay, Role, Route, Scheme};
+use phalanx_config::{Config, DeliveryMode, Idle, Quorum, Relay, Replicas, Role, Route, Scheme};
 use phalanx_dataplane::relay::{RelayConfig, RelaySpec};
 use phalanx_dataplane::tcp::CHUNK_LEN;
 use phalanx_dataplane::unit::{MemberId, UNITS};
@@ -19,6 +19,8 @@ pub(super) struct Secrets {
     pub(super) steered: [u8; 16],
     /// The relays'.
     pub(super) relay: [u8; 16],
+    /// That of replication's digests.
+    pub(super) replica: [u8; 16],
     /// This process's own.
     pub(super) seed: u64,
 }
@@ -65,6 +67,10 @@ pub(super) fn core(
             DeliveryMode::Forward => cluster::Delivery::Forward,
             DeliveryMode::Unicast | DeliveryMode::Multicast => cluster::Delivery::Shared,
         },
+        replicas: (!config.relays.is_empty()).then_some(match cluster.replicas {
+            Replicas::All => cluster::Replicas::All,
+            Replicas::Count(count) => cluster::Replicas::Count(count.get()),
+        }),
         balance_interval: span(cluster.balance_interval),
         units: UNITS,
         last_membership,
@@ -113,6 +119,7 @@ pub(super) fn dataplane(config: &Config, me: MemberId, secrets: &Secrets, epoch_
         },
         reassembly_max: limits.reassembly_max,
         probation: probation(config),
+        replica_key: secrets.replica,
         relay: relay(config, secrets),
         epoch_s,
         seed: secrets.seed,
@@ -139,6 +146,7 @@ fn relay(config: &Config, secrets: &Secrets) -> Option<RelayConfig> {
         chunks: usize::try_from(config.limits.relay_buffer_bytes).unwrap_or(usize::MAX) / CHUNK_LEN / workers,
         half_open_max: HALF_OPEN_MAX.div_ceil(workers),
         key: secrets.relay,
+        replica_key: secrets.replica,
         seed: secrets.seed,
     })
 }
@@ -207,7 +215,7 @@ pub(super) mod tests {
     }
 
     fn secrets() -> Secrets {
-        Secrets { steered: [9; 16], relay: [8; 16], seed: 5 }
+        Secrets { steered: [9; 16], relay: [8; 16], replica: [7; 16], seed: 5 }
     }
 
     /// Its file.

@@ -15,7 +15,7 @@ use dpdk::sched::{Affinity, Class};
 use phalanx_config::Config;
 use phalanx_dataplane::filter::Filter;
 use phalanx_dataplane::unit::MemberId;
-use phalanx_dataplane::worker::{Clock, Dataplane, Worker};
+use phalanx_dataplane::worker::{Clock, Dataplane, Worker, WorkerHandle};
 use ring::rand::SecureRandom;
 use tokio::sync::{oneshot, watch};
 
@@ -33,9 +33,10 @@ use super::udp::{LinkSockets, open_reliable};
 use super::wake::{Sleeper, Waker};
 use super::{RunError, eal, settings};
 use crate::cluster::{Core, Time};
-use crate::envelope::{SALT_BYTES, relay_key, steered_key};
+use crate::envelope::{SALT_BYTES, relay_key, replica_key, steered_key};
 use crate::link::{Link, LinkEvent};
 use crate::pki::{Admission, Identity, WallTime};
+use crate::replication::Replication;
 
 /// Commands that may wait for the cluster thread.
 const COMMANDS_MAX: usize = 256;
@@ -146,12 +147,17 @@ impl Member {
         let waker = sleeper.waker();
         let wake = waker.clone();
         let secret = identity.secret();
-        let secrets = settings::Secrets { steered: steered_key(secret), relay: relay_key(secret), seed };
+        let secrets = settings::Secrets {
+            steered: steered_key(secret),
+            relay: relay_key(secret),
+            replica: replica_key(secret),
+            seed,
+        };
         let wall_s = u64::try_from(WallTime::read_clock().unix_seconds()).unwrap_or(0);
         let epoch_s = wall_s.saturating_sub(clock.now_ns() / 1_000_000_000);
         let wanted = settings::dataplane(&config, id, &secrets, epoch_s);
         let dataplane = Dataplane::open(eal, &wanted, clock, Arc::new(move || wake.wake()))?;
-        let Dataplane { workers, handles, shared, ports, macs, pool, warnings } = dataplane;
+        let Dataplane { mut workers, handles, shared, ports, macs, pool, warnings } = dataplane;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -165,7 +171,14 @@ impl Member {
         // priority first.
         drop_privileges(&[Capability::SysNice, Capability::IpcLock]);
         let (events, inbox) = inbox(&waker)?;
-        let link = Link::start(&identity, admission.clone(), reliable, events)?;
+        let (mut replication, mut replicas) = (None, None);
+        if !config.relays.is_empty() {
+            let wakes = handles.iter().map(WorkerHandle::wake).collect();
+            let (carrier, handle, ports) = Replication::new(boot, wakes);
+            workers.iter_mut().zip(ports).for_each(|(worker, port)| worker.replicate(port));
+            (replication, replicas) = (Some(carrier), Some(handle));
+        }
+        let link = Link::start_with(&identity, admission.clone(), reliable, events, replication)?;
         let told = settings::core(&config, id, macs.clone(), state.incarnation()?, state.members());
         let (members, memberships) = watch::channel(Vec::new());
         let (commands, commanded) = bounded(COMMANDS_MAX);
@@ -179,6 +192,7 @@ impl Member {
             sockets,
             sleeper,
             link,
+            replicas,
             inbox,
             commands: commanded,
             workers: handles,

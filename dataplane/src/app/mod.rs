@@ -22,11 +22,13 @@ use std::net::IpAddr;
 
 use crate::drop_reason::DropReason;
 use crate::parse::Summary;
-use crate::replica::Outbox;
+use crate::replica::{Outbox, Source, Store};
 use crate::unit::{UNITS, Unit};
 
 /// A protocol handler's half in a worker.
-pub trait App: Send {
+///
+/// As a [`Source`] it tells the live sessions of a unit to a backup that lacks them, as they were last written to the log.
+pub trait App: Source + Send {
     /// What it is called in logs and metrics.
     fn name(&self) -> &'static str;
 
@@ -45,7 +47,8 @@ pub trait App: Send {
         payload: &[u8],
     ) -> Result<(), DropReason>;
 
-    /// Units came to this member, or left it.
+    /// Units came to this member, or left it. What backups (this member among them) hold of the sessions of those that came
+    /// is in [`Outlet::store`]; the sessions of those that left are to be put there, as a backup would have them.
     fn handle_units(&mut self, outlet: &mut dyn Outlet, gained: &UnitSet, lost: &UnitSet);
 
     /// The backups hold more of the log than before: what waited for it may be shown.
@@ -75,6 +78,9 @@ pub trait Outlet {
     /// The log of what the backups are to hold: each change of a session's state goes into it, and whatever shows that
     /// change waits for [`Outbox::committed`].
     fn outbox(&mut self) -> &mut Outbox;
+
+    /// What this member holds of sessions that are not live here.
+    fn store(&mut self) -> &mut Store;
 
     /// A clock that all members share to within a minute, in seconds: for what is not worth replicating.
     fn cluster_clock_s(&self) -> u64;
@@ -106,6 +112,11 @@ impl UnitSet {
     /// Adds one.
     pub fn insert(&mut self, unit: Unit) {
         self.0[unit.index() / 64] |= 1 << (unit.index() % 64);
+    }
+
+    /// Takes one out.
+    pub fn remove(&mut self, unit: Unit) {
+        self.0[unit.index() / 64] &= !(1 << (unit.index() % 64));
     }
 
     /// Whether it is in.

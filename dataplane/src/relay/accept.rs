@@ -87,12 +87,13 @@ impl Relay {
             let len = proxy::header(&flow, &mut header);
             base = streams[CLIENT].append(&mut self.pool, &header[..len]) as u64;
         }
+        let key = session_key(&flow);
         let counts_as_half_open = client.state() == State::SynReceived;
         self.half_open += usize::from(counts_as_half_open);
         add(&self.counters.of(relay).open, 1);
         self.table.insert(Session {
             life: 0,
-            key: session_key(&flow),
+            key,
             unit,
             relay,
             ends: [Some(client.with_bases(base, 0)), None],
@@ -104,7 +105,7 @@ impl Relay {
             counts_as_half_open,
             stuck: false,
             due_ns: u64::MAX,
-            written: Written::default(),
+            written: Written::new(key),
         })
     }
 

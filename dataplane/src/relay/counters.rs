@@ -34,6 +34,8 @@ relay_counters! {
     segments_refused, "Segments that their connection did not accept: out of window, forged, too old.";
     bytes_up, "Bytes from clients that back ends have acknowledged.";
     bytes_down, "Bytes from back ends that clients have acknowledged.";
+    restored, "Connections that were carried on from what backups held.";
+    not_restored, "Records of connections that did not make sense, or found no room.";
     open, "Connections that there are now.";
     closed, "Connections that are over.";
 }

@@ -4,6 +4,7 @@
 use super::accept::outgoing;
 use super::counters::add;
 use super::ledger::Entry;
+use super::session::Session;
 use super::{CLIENT, Relay, SERVER};
 use crate::app::Outlet;
 use crate::tcp::{Endpoint, Outcome, Segment};
@@ -183,16 +184,23 @@ impl Relay {
         }
     }
 
-    /// Takes a session out of everything.
+    /// The session is over.
     pub(super) fn forget(&mut self, outlet: &mut dyn Outlet, slot: u32) {
-        let Some(mut session) = self.table.remove(slot) else { return };
+        if let Some(session) = self.release(slot) {
+            self.erase(outlet, &session);
+            add(&self.counters.of(session.relay).closed, 1);
+        }
+    }
+
+    /// Takes a session out of everything here.
+    pub(super) fn release(&mut self, slot: u32) -> Option<Session> {
+        let mut session = self.table.remove(slot)?;
         self.half_open -= usize::from(session.counts_as_half_open);
         if session.ends[SERVER].is_some() {
             self.backends[session.relay].closed(session.backend);
         }
         session.streams.iter_mut().for_each(|stream| stream.free(&mut self.pool));
-        self.erase(outlet, &session);
         add(&self.counters.of(session.relay).open, u64::MAX);
-        add(&self.counters.of(session.relay).closed, 1);
+        Some(session)
     }
 }

@@ -20,15 +20,13 @@ use crate::tcp::{Change as Moved, EssentialState, Flow, InitialState};
 /// The app's number in updates.
 pub(super) const APP: u8 = 1;
 /// The version of the records written here.
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 /// How stale the Essential record may get where nothing but windows and timestamps move.
 const MOVED_NS: u64 = 100_000_000;
-/// Acknowledged bytes are kept by the backups until so many have come together, or the stream is empty.
-const TRIM_BYTES: u64 = 16 << 10;
 /// Bytes of a stream in one update.
 const APPEND_MAX: usize = 4096;
-const INITIAL_LEN: usize = 2 + InitialState::ENCODED_LEN;
-const ESSENTIAL_LEN: usize = 4 + 2 * EssentialState::ENCODED_LEN + InitialState::ENCODED_LEN;
+pub(super) const INITIAL_LEN: usize = 2 + InitialState::ENCODED_LEN;
+pub(super) const ESSENTIAL_LEN: usize = 4 + 2 * EssentialState::ENCODED_LEN + InitialState::ENCODED_LEN;
 
 /// What may be committed once the backups have acknowledged a position.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +85,9 @@ impl Relay {
         };
         if !session.written.initial {
             session.written.initial = true;
-            put(Change::Initial { version: VERSION, bytes: &initial_record(session)? });
+            let record = initial_record(session)?;
+            session.written.digest.set_initial(self.digest_key, VERSION, &record, &[]);
+            put(Change::Initial { version: VERSION, bytes: &record });
         }
         for stream in [CLIENT, SERVER] {
             write_stream(session, stream, &self.pool, &mut put);
@@ -99,7 +99,10 @@ impl Relay {
             || versions != session.written.versions
             || stale && moved.contains(&Moved::Moved);
         if due {
-            put(Change::Essential { version: VERSION, bytes: &essential_record(session, now_ns)? });
+            let record = essential_record(session, now_ns)?;
+            session.written.digest.set_essential(self.digest_key, VERSION, &record, &[]);
+            put(Change::Essential { version: VERSION, bytes: &record });
+            session.written.essential = record;
             session.written.versions = versions;
             session.written.at_ns = now_ns;
         }
@@ -136,14 +139,14 @@ fn write_stream(session: &mut Session, number: usize, pool: &crate::tcp::ChunkPo
     }
     written.ends[number] = stream.commit_target();
     let start = stream.start();
-    if start > written.starts[number] && (stream.is_empty() || start - written.starts[number] >= TRIM_BYTES) {
+    if start > written.starts[number] {
         put(Change::Trim { stream: number as u8, to: start });
         written.starts[number] = start;
     }
 }
 
 /// Relay, then the client's end.
-fn initial_record(session: &Session) -> Option<[u8; INITIAL_LEN]> {
+pub(super) fn initial_record(session: &Session) -> Option<[u8; INITIAL_LEN]> {
     let mut record = [0; INITIAL_LEN];
     let (relay, client) = record.split_first_chunk_mut::<2>()?;
     *relay = (session.relay as u16).to_be_bytes();

@@ -18,7 +18,7 @@
 //! end is chosen so that its answers belong to the same unit.
 //!
 //! Files: `session` (one), `table` (all, by flow and by slot), `deadlines`, `accept` (from a SYN to a session), `connect`
-//! (to a back end), `drive` (what follows from each event), `ledger` (records and commits), `backends`, `proxy` (PROXY
+//! (to a back end), `restore` (to and from the store), `drive` (what follows from each event), `ledger` (records and commits), `backends`, `proxy` (PROXY
 //! protocol), `spec`, `counters`.
 
 mod accept;
@@ -29,6 +29,7 @@ mod deadlines;
 mod drive;
 mod ledger;
 mod proxy;
+mod restore;
 mod session;
 mod spec;
 mod table;
@@ -44,6 +45,7 @@ use crate::app::{App, Outlet, UnitSet};
 use crate::drop_reason::DropReason;
 use crate::filter::steered::OPENED_PORTS_MIN;
 use crate::parse::Summary;
+use crate::replica::{Cursor, DigestKey, Source, Step, Update};
 use crate::tcp::{ChunkPool, CookieJar, Flow, IsnSource, Segment, SegmentError};
 use crate::unit::Unit;
 use crate::wire::proto;
@@ -66,6 +68,9 @@ pub struct Relay {
     ledger: Ledger,
     isn: IsnSource,
     cookies: CookieJar,
+    digest_key: DigestKey,
+    /// Units of ours whose sessions are still in the store.
+    asleep: UnitSet,
     /// Connections that have not been opened yet.
     half_open: usize,
     half_open_max: usize,
@@ -80,6 +85,8 @@ impl Relay {
             pool: ChunkPool::new(config.chunks),
             deadlines: Deadlines::default(),
             ledger: Ledger::default(),
+            digest_key: DigestKey::new(config.replica_key),
+            asleep: UnitSet::EMPTY,
             isn: IsnSource::new(config.key),
             cookies: CookieJar::new(config.key),
             half_open: 0,
@@ -105,6 +112,16 @@ fn flow_of(summary: &Summary) -> Flow {
     }
 }
 
+impl Source for Relay {
+    fn digest(&mut self, unit: Unit) -> u64 {
+        self.digest_of(unit)
+    }
+
+    fn put_next(&mut self, unit: Unit, cursor: Cursor, put: &mut dyn FnMut(&Update<'_>)) -> Step {
+        self.put_after(unit, cursor, put)
+    }
+}
+
 impl App for Relay {
     fn name(&self) -> &'static str {
         "relay"
@@ -127,6 +144,7 @@ impl App for Relay {
             SegmentError::Header(_) => DropReason::Malformed,
             SegmentError::Checksum => DropReason::TcpChecksum,
         })?;
+        self.wake(outlet, unit);
         match self.table.find(&flow) {
             Some((slot, end)) => self.handle_segment(outlet, slot, end, &segment),
             None => self.handle_stranger(outlet, unit, flow, &segment),
@@ -134,17 +152,19 @@ impl App for Relay {
         Ok(())
     }
 
-    fn handle_units(&mut self, outlet: &mut dyn Outlet, _: &UnitSet, lost: &UnitSet) {
-        for slot in self.table.slots_of(lost) {
-            self.forget(outlet, slot);
+    fn handle_units(&mut self, outlet: &mut dyn Outlet, gained: &UnitSet, lost: &UnitSet) {
+        for unit in lost.iter() {
+            self.put_to_sleep(outlet, unit);
         }
+        gained.iter().for_each(|unit| self.asleep.insert(unit));
     }
 
     fn poll_timeout(&self) -> Option<u64> {
-        self.deadlines.next()
+        if self.asleep.is_empty() { self.deadlines.next() } else { Some(0) }
     }
 
     fn handle_timeout(&mut self, outlet: &mut dyn Outlet) {
+        self.wake_some(outlet);
         for _ in 0..TIMERS_A_ROUND {
             let Some((slot, life)) = self.deadlines.pop_due(outlet.now_ns()) else { return };
             self.handle_deadline(outlet, slot, life);

@@ -1,15 +1,19 @@
 //! One session: two endpoints, two streams, and what the ledger has written of them.
 
+use super::ledger::{APP, ESSENTIAL_LEN};
 use super::{CLIENT, SERVER};
-use crate::replica::{Position, SessionKey};
+use crate::replica::{Position, SessionDigest, SessionKey, StreamShape};
 use crate::tcp::{Endpoint, Flow, State, Stream};
 use crate::unit::Unit;
 
-/// How far the ledger has come with a session.
-#[derive(Clone, Copy, Debug, Default)]
+/// How far the ledger has come with a session: what the backups know of it, or will.
+#[derive(Clone, Debug)]
 pub(super) struct Written {
     /// The Initial record was written.
     pub(super) initial: bool,
+    /// The Essential record that was written last.
+    pub(super) essential: [u8; ESSENTIAL_LEN],
+    pub(super) digest: SessionDigest,
     /// The versions of the ends' Initial records that were written.
     pub(super) versions: [u8; 2],
     pub(super) starts: [u64; 2],
@@ -19,6 +23,22 @@ pub(super) struct Written {
     pub(super) at_ns: u64,
     /// Behind the last update.
     pub(super) position: Position,
+}
+
+impl Written {
+    /// Nothing yet.
+    pub(super) fn new(key: SessionKey) -> Self {
+        Self {
+            initial: false,
+            essential: [0; ESSENTIAL_LEN],
+            digest: SessionDigest::new(key, APP),
+            versions: [0; 2],
+            starts: [0; 2],
+            ends: [0; 2],
+            at_ns: 0,
+            position: Position(0),
+        }
+    }
 }
 
 /// A client's connection and the one that carries its bytes on.
@@ -79,6 +99,13 @@ impl Session {
     /// Whether the back end has not taken its connection yet.
     pub(super) fn is_connecting(&self) -> bool {
         matches!(self.state(SERVER), Some(State::SynSent | State::SynReceived))
+    }
+
+    /// A stream as it was written.
+    pub(super) fn shape(&self, stream: usize) -> StreamShape {
+        let written = self.written.ends[stream];
+        let fin = self.streams[stream].fin().filter(|fin| written > *fin);
+        StreamShape { start: self.written.starts[stream], end: fin.unwrap_or(written), fin }
     }
 
     /// Whether neither end has anything left to do.

@@ -34,6 +34,8 @@ pub struct RelayConfig {
     pub half_open_max: usize,
     /// The cluster's secret, for sequence numbers and cookies.
     pub key: [u8; 16],
+    /// The key of replication's digests.
+    pub replica_key: [u8; 16],
     /// A secret of this process, against colliding table entries.
     pub seed: u64,
 }

@@ -1,13 +1,13 @@
 //! All sessions of a worker: by slot, and by the flow of either end.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
 
 use siphasher::sip::SipHasher13;
 
 use super::session::Session;
-use crate::app::UnitSet;
 use crate::tcp::Flow;
+use crate::unit::Unit;
 
 /// Hashing that outsiders cannot aim at.
 #[derive(Clone, Copy, Debug)]
@@ -27,12 +27,15 @@ pub(super) struct Table {
     slots: Vec<Option<Session>>,
     free: Vec<u32>,
     flows: HashMap<Flow, (u32, u8), Keyed>,
+    /// Each session's unit and slot.
+    units: BTreeSet<(Unit, u32)>,
     lives: u32,
 }
 
 impl Table {
     pub(super) fn new(seed: u64) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), flows: HashMap::with_hasher(Keyed(seed)), lives: 0 }
+        let flows = HashMap::with_hasher(Keyed(seed));
+        Self { slots: Vec::new(), free: Vec::new(), flows, units: BTreeSet::new(), lives: 0 }
     }
 
     /// How many sessions there are.
@@ -66,6 +69,7 @@ impl Table {
                 self.flows.insert(flow, (slot, end as u8));
             }
         }
+        self.units.insert((session.unit, slot));
         if let Some(place) = self.slots.get_mut(slot as usize) {
             *place = Some(session);
         }
@@ -86,6 +90,7 @@ impl Table {
     pub(super) fn remove(&mut self, slot: u32) -> Option<Session> {
         let session = self.slots.get_mut(slot as usize)?.take()?;
         self.free.push(slot);
+        self.units.remove(&(session.unit, slot));
         for end in 0..session.ends.len() {
             if let Some(flow) = session.flow(end) {
                 self.flows.remove(&flow);
@@ -94,9 +99,14 @@ impl Table {
         Some(session)
     }
 
-    /// The sessions of these units.
-    pub(super) fn slots_of(&self, units: &UnitSet) -> Vec<u32> {
-        let of = |(_, session): &(usize, &Option<Session>)| session.as_ref().is_some_and(|s| units.contains(s.unit));
-        self.slots.iter().enumerate().filter(of).map(|(slot, _)| slot as u32).collect()
+    /// The first session of a unit that is in this slot or a later one.
+    pub(super) fn next_of(&self, unit: Unit, from: u32) -> Option<u32> {
+        self.units.range((unit, from)..=(unit, u32::MAX)).next().map(|(_, slot)| *slot)
+    }
+
+    /// The sessions of a unit.
+    pub(super) fn of(&self, unit: Unit) -> impl Iterator<Item = &Session> {
+        let slots = self.units.range((unit, 0)..=(unit, u32::MAX));
+        slots.filter_map(|(_, slot)| self.get(*slot))
     }
 }

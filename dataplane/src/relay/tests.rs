@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::app::Outgoing;
-use crate::replica::{Outbox, OutboxLimits};
+use crate::replica::{DigestKey, Outbox, OutboxLimits, Store, StoreLimits};
 use crate::tcp::{Config, Endpoint, State, Stream};
 use crate::unit::UNITS;
 use std::collections::VecDeque;
@@ -18,6 +18,7 @@ struct Worker {
     now_ns: u64,
     owned: UnitSet,
     outbox: Outbox,
+    store: Store,
     sent: VecDeque<(Outgoing, Vec<u8>)>,
 }
 
@@ -36,6 +37,9 @@ impl Outlet for Worker {
     }
     fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox
+    }
+    fn store(&mut self) -> &mut Store {
+        &mut self.store
     }
     fn cluster_clock_s(&self) -> u64 {
         1000 + self.now_ns / 1_000_000_000
@@ -130,11 +134,13 @@ fn spec() -> RelaySpec {
 impl World {
     fn new(spec: RelaySpec, half_open_max: usize) -> Self {
         let counters = RelayStats::new(1);
-        let config = RelayConfig { relays: vec![spec], chunks: 64, half_open_max, key: [3; 16], seed: 5 };
+        let config =
+            RelayConfig { relays: vec![spec], chunks: 64, half_open_max, key: [3; 16], replica_key: [7; 16], seed: 5 };
         let worker = Worker {
             now_ns: 1_000 * MS,
             owned: Unit::all().collect(),
             outbox: Outbox::new(OutboxLimits::default()),
+            store: Store::new(DigestKey::new([7; 16]), StoreLimits::default()),
             sent: VecDeque::new(),
         };
         let relay = Relay::new(config, counters.clone());
@@ -438,4 +444,109 @@ fn units_that_leave_take_their_sessions_along_in_silence() {
     world.relay.handle_units(&mut world.worker, &UnitSet::EMPTY, &all);
     assert_eq!(world.relay.table.len(), 0);
     assert!(world.worker.sent.is_empty(), "no RST: somebody else goes on with it");
+}
+
+impl World {
+    /// Another member takes over, with what a backup has.
+    fn take_over(&mut self) {
+        let all: UnitSet = Unit::all().collect();
+        self.worker.owned = UnitSet::EMPTY;
+        self.relay.handle_units(&mut self.worker, &UnitSet::EMPTY, &all);
+        let (specs, counters) = (self.relay.specs.clone(), self.counters.clone());
+        let config =
+            RelayConfig { relays: specs, chunks: 64, half_open_max: 10, key: [3; 16], replica_key: [7; 16], seed: 6 };
+        self.relay = Relay::new(config, counters);
+        // Its clock is another.
+        self.worker.owned = all;
+        self.relay.handle_units(&mut self.worker, &all, &UnitSet::EMPTY);
+    }
+}
+
+#[test]
+fn a_successor_carries_on_where_its_predecessor_stopped() {
+    let mut world = World::new(spec(), 10);
+    world.connect();
+    world.run();
+    let (request, answer) = (pattern(200_000, 1), pattern(200_000, 2));
+    let (mut asked, mut told) = (0, 0);
+    for round in 0..4000 {
+        asked += world.client().say(&request[asked..]);
+        told += world.servers[0].say(&answer[told..]);
+        world.pass(1);
+        if round % 20 == 7 && round < 400 {
+            world.take_over();
+        }
+    }
+    assert!(world.servers[0].got == request, "{} of {} bytes", world.servers[0].got.len(), request.len());
+    assert!(world.client().got == answer, "{} of {} bytes", world.client().got.len(), answer.len());
+    assert!(world.count("restored") >= 20 && world.count("not_restored") == 0);
+    world.client().end();
+    world.take_over();
+    world.pass(500);
+    world.servers[0].end();
+    world.take_over();
+    world.pass(500);
+    assert_eq!(world.client().endpoint.state(), State::TimeWait);
+    world.take_over();
+    world.pass(40_000);
+    assert_eq!((world.relay.table.len(), world.relay.half_open), (0, 0));
+    assert_eq!(world.relay.pool.free_chunks(), world.relay.pool.capacity());
+}
+
+#[test]
+fn a_successor_finishes_what_was_being_opened() {
+    for steps in 0..6 {
+        let mut world = World::new(spec(), 10);
+        world.connect();
+        for step in 0..6 {
+            if step == steps {
+                world.take_over();
+            }
+            // One exchange of segments at a time.
+            let now_ns = world.worker.now_ns;
+            let mut said = Vec::new();
+            for peer in world.client.iter_mut().chain(&mut world.servers) {
+                let flow = *peer.endpoint.flow();
+                said.extend(peer.speak(now_ns).into_iter().map(|bytes| (flow, bytes)));
+            }
+            for (flow, bytes) in said {
+                world.give(flow.local_ip, flow.remote_ip, &bytes);
+            }
+            while let Some((packet, bytes)) = world.worker.sent.pop_front() {
+                world.deliver(packet, &bytes);
+            }
+        }
+        world.pass(3_000);
+        assert_eq!(world.client().endpoint.state(), State::Established, "taken over after {steps} steps");
+        world.client().say(b"hello");
+        world.pass(1_000);
+        assert_eq!(world.servers.last().expect("a server").got, b"hello", "taken over after {steps} steps");
+    }
+}
+
+/// What the digest says of live sessions is what it says of the same sessions asleep, and of a backup's copy.
+#[test]
+fn live_and_sleeping_sessions_have_the_same_digest() {
+    let mut world = World::new(spec(), 10);
+    let unit = World::unit();
+    world.connect();
+    world.run();
+    world.client().say(&pattern(3_000, 9));
+    world.servers[0].say(&pattern(5_000, 8));
+    world.pass(3);
+    let live = world.relay.digest_of(unit);
+    assert_ne!(live, 0);
+    let mut copy = Store::new(DigestKey::new([7; 16]), StoreLimits::default());
+    let mut cursor = Cursor::default();
+    while let Step::Next(next) =
+        world.relay.put_after(unit, cursor, &mut |update| copy.keep(update).expect("a sound update"))
+    {
+        cursor = next;
+    }
+    assert_eq!(copy.digest(unit), live);
+    let all: UnitSet = Unit::all().collect();
+    world.worker.owned = UnitSet::EMPTY;
+    world.relay.handle_units(&mut world.worker, &UnitSet::EMPTY, &all);
+    assert_eq!(world.worker.store.digest(unit), live);
+    assert_eq!(world.relay.digest_of(unit), 0);
 }

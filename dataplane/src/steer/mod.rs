@@ -32,7 +32,10 @@ pub use engine::{Steering, code};
 pub use limits::Limits;
 pub use obey::Sink;
 
+use std::sync::Arc;
+
 use crate::drop_reason::DropReason;
+use crate::replica::{MemberSet, TableVersion};
 use crate::unit::{MemberId, Unit};
 
 /// What a worker does with a packet of a unit.
@@ -67,6 +70,17 @@ pub enum Mode {
     Quarantined,
 }
 
+/// The assignment table, as far as replication goes by it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Holders {
+    /// Which table.
+    pub version: TableVersion,
+    /// Each unit's owner, by unit number.
+    pub owners: Vec<Option<MemberId>>,
+    /// And those that are to hold its sessions besides.
+    pub backups: Vec<MemberSet>,
+}
+
 /// The whole of what the cluster core tells a worker: replaced as one value, never patched.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct View {
@@ -79,6 +93,8 @@ pub struct View {
     /// Where members are reached: for each member (by `MemberId::index`), the hardware address of each of its data
     /// ports, in the configuration's port order. Absent members have none.
     pub peers: Vec<Option<Vec<[u8; 6]>>>,
+    /// Who holds which sessions; none where no app keeps any.
+    pub holders: Option<Arc<Holders>>,
 }
 
 /// Where kept packets of a unit go.

@@ -125,6 +125,11 @@ pub fn link(wake_worker: Wake, wake_cluster: Wake) -> (WorkerHandle, WorkerLink)
 }
 
 impl WorkerHandle {
+    /// What wakes the worker.
+    pub fn wake(&self) -> Wake {
+        self.wake_worker.clone()
+    }
+
     /// Gives an order and wakes the worker.
     pub fn order(&self, order: WorkerOrder) -> Result<(), Stuck> {
         self.rings.orders.push(order).map_err(Stuck)?;

@@ -56,6 +56,7 @@ use crate::app::App;
 use crate::filter::Filter;
 use crate::icmp_error::TokenBucket;
 use crate::port::PortIndex;
+use crate::replica::{Position, Snapshots, WorkerPort};
 use crate::steer::Steering;
 use crate::unit::MemberId;
 use crate::wire::MacAddr;
@@ -77,6 +78,11 @@ pub struct Worker {
     cluster_frames: TokenBucket,
     probation: ProbationTimes,
     idle: Idle,
+    /// The way to the other members' stores, if sessions are replicated.
+    replica: Option<WorkerPort>,
+    snapshots: Snapshots,
+    /// Where the log ended when units were last taken from us.
+    stopped_at: Position,
     wait: WaitSet,
     /// Whether the wait set hears of packets on every queue; if not, sleeps are short.
     hears_all: bool,
@@ -100,6 +106,11 @@ impl Worker {
     /// Adds a protocol handler, before the worker runs. Packets are offered to handlers in the order of adding.
     pub fn add_app(&mut self, app: Box<dyn App>) {
         self.path.apps.push(app);
+    }
+
+    /// Lets other members hold the sessions of the apps here. Before the worker runs.
+    pub fn replicate(&mut self, port: WorkerPort) {
+        self.replica = Some(port);
     }
 
     /// Tells of a neighbour before it was asked for: benchmarks have nobody who would answer. Believed for as long as

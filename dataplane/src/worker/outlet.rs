@@ -10,14 +10,16 @@ use super::path::Path;
 use crate::app::{App, Outgoing, Outlet, UnitSet};
 use crate::drop_reason::DropReason;
 use crate::parse::{Family, Summary, address_number};
-use crate::replica::Outbox;
-use crate::steer::{Mode, View};
+use crate::replica::{Cursor, MemberSet, Outbox, Snapshots, Source, Step, Store, Update};
+use crate::steer::{Holders, Mode, View};
 use crate::unit::{MemberId, Unit};
 use crate::wire::{ipv4, ipv6};
 
 /// The longest IP packet that an app sends, whatever the link takes: it must fit a buffer.
 const LEN_MAX: u16 = 9000;
 const TTL: u8 = 64;
+/// Sessions that one round tells backups in snapshots: packets must not wait for long.
+const SNAPSHOT_STEPS: usize = 32;
 
 impl Path {
     /// Offers a packet to the cluster to the apps. False: none claims it.
@@ -43,6 +45,36 @@ impl Path {
         if !gained.is_empty() || !lost.is_empty() {
             self.each_app(|app, path| app.handle_units(path, &gained, &lost));
         }
+    }
+
+    /// Takes over from a table who holds what. A unit that is ours by the table has its backups though it may rest at the
+    /// moment; one that is not has none of ours.
+    pub(super) fn note_holders(&mut self, holders: &Holders) {
+        let (me, worker, workers) = (self.me, self.worker, self.shared.workers.len());
+        let mut ours = UnitSet::EMPTY;
+        for (unit, owner) in Unit::all().zip(&holders.owners) {
+            if workers > 1 && worker_of(unit, workers) != worker {
+                continue;
+            }
+            self.store.set_owner(unit, *owner, holders.version);
+            if *owner == Some(me) {
+                ours.insert(unit);
+            } else if self.replicated.contains(unit) {
+                self.outbox.set_backups(unit, MemberSet::EMPTY);
+            }
+        }
+        self.store.set_version(holders.version);
+        self.outbox.set_version(holders.version);
+        for unit in ours.iter() {
+            self.outbox.set_backups(unit, holders.backups[unit.index()]);
+        }
+        self.replicated = ours;
+    }
+
+    /// Tells backups what they lack, a little at a time. Says whether there was anything.
+    pub(super) fn pump_snapshots(&mut self, snapshots: &mut Snapshots) -> bool {
+        let mut all = Everyone { store: &mut self.store, apps: &mut self.apps };
+        snapshots.pump(&mut self.outbox, &mut all, SNAPSHOT_STEPS)
     }
 
     /// Lets the apps do what is due.
@@ -74,6 +106,34 @@ impl Path {
         let mut apps = std::mem::take(&mut self.apps);
         apps.iter_mut().for_each(|app| call(app.as_mut(), self));
         self.apps = apps;
+    }
+}
+
+/// All that this worker has of a unit: what waits in the store, and what lives. The store comes first: a session that is
+/// restored during a walk moves to where the walk has not been yet.
+struct Everyone<'a> {
+    store: &'a mut Store,
+    apps: &'a mut [Box<dyn App>],
+}
+
+impl Source for Everyone<'_> {
+    fn digest(&mut self, unit: Unit) -> u64 {
+        let live = self.apps.iter_mut().map(|app| app.digest(unit));
+        live.fold(self.store.digest(unit), u64::wrapping_add)
+    }
+
+    fn put_next(&mut self, unit: Unit, cursor: Cursor, put: &mut dyn FnMut(&Update<'_>)) -> Step {
+        let step = match cursor.part.checked_sub(1).map(usize::from) {
+            None => self.store.put_next(unit, cursor, put),
+            Some(app) => match self.apps.get_mut(app) {
+                Some(app) => app.put_next(unit, cursor, put),
+                None => return Step::End,
+            },
+        };
+        match step {
+            Step::Next(next) => Step::Next(Cursor { part: cursor.part, at: next.at }),
+            Step::End => Step::Next(Cursor { part: cursor.part.saturating_add(1), at: 0 }),
+        }
     }
 }
 
@@ -110,6 +170,10 @@ impl Outlet for Path {
 
     fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox
+    }
+
+    fn store(&mut self) -> &mut Store {
+        &mut self.store
     }
 
     fn cluster_clock_s(&self) -> u64 {

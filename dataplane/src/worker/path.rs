@@ -24,7 +24,7 @@ use crate::local::{self, Origin};
 use crate::neighbour::{Action, Table};
 use crate::parse::{Summary, summarise, summarise_trusted};
 use crate::port::{Delivery, PortIndex};
-use crate::replica::{Outbox, Position};
+use crate::replica::{Outbox, Position, Store};
 use crate::steer::{MarkerPart, Sink, View};
 use crate::unit::{MemberId, UNITS, Unit};
 use crate::wire::{EtherType, MacAddr};
@@ -68,6 +68,10 @@ pub(super) struct Path {
     /// What the backups are to hold of the apps' sessions, and up to where they do.
     pub(super) outbox: Outbox,
     pub(super) committed: Position,
+    /// What this member holds of sessions of which it is not, or not yet, the owner.
+    pub(super) store: Store,
+    /// Units that were ours by the last table.
+    pub(super) replicated: UnitSet,
     /// The units that this worker serves, as the apps know.
     pub(super) owned: UnitSet,
     pub(super) answers: bool,

@@ -16,6 +16,7 @@ use super::outlet::is_ours;
 use super::{Idle, Worker, WorkerOrder};
 use crate::drop_reason::DropReason;
 use crate::port::PortIndex;
+use crate::replica::WorkerPort;
 use crate::steer::{Order, View};
 use crate::unit::Unit;
 
@@ -61,6 +62,7 @@ impl Worker {
             self.look_at_lease(self.clock.now_ns());
         }
         let begin_ns = self.path.now_ns;
+        count += self.poll_replica();
         for inlet in 0..self.handover.inlets() {
             count += self.poll_inlet(inlet);
         }
@@ -71,6 +73,7 @@ impl Worker {
         if self.path.shares_queues {
             count += self.share_queues();
         }
+        self.flush_replica();
         self.send();
         let counters = &self.path.counters;
         counters.polls.add(1);
@@ -82,6 +85,21 @@ impl Worker {
             self.path.counters.poll_ns.record(self.rate.to_ns(cycles));
         }
         count
+    }
+
+    /// Takes in what other members tell of sessions, and what they have of ours.
+    fn poll_replica(&mut self) -> usize {
+        let Some(port) = &mut self.replica else { return 0 };
+        let heard = port.poll(&mut self.path.store, &mut self.path.outbox);
+        self.path.poll_commits();
+        usize::from(heard)
+    }
+
+    /// Hands over what this round has written for others.
+    fn flush_replica(&mut self) {
+        let Some(port) = &self.replica else { return };
+        self.path.pump_snapshots(&mut self.snapshots);
+        port.flush(&mut self.path.outbox);
     }
 
     /// Takes over what workers without a transmit queue want sent.
@@ -155,7 +173,14 @@ impl Worker {
     fn obey(&mut self, order: &Order) {
         if let Order::View(view) = order {
             self.note_fresh(view);
+            let before = self.path.owned;
             self.path.note_units(view);
+            if !before.without(&self.path.owned).is_empty() {
+                self.stopped_at = self.path.outbox.head();
+            }
+            if let Some(holders) = &view.holders {
+                self.path.note_holders(holders);
+            }
             self.path.set_view(view);
         }
         self.steering.obey(self.path.now_ns, self.path.lease_ok, order, &mut self.path);
@@ -181,7 +206,6 @@ impl Worker {
             self.path.act();
             self.path.cache.forget();
         }
-        self.path.poll_commits();
         self.path.poll_apps();
         if now_ns >= self.epoch_ns {
             self.epoch_ns = now_ns.saturating_add(EPOCH_NS);
@@ -190,7 +214,8 @@ impl Worker {
         }
         self.path.hear_news();
         self.watch_links();
-        while self.link.has_room() {
+        // Who takes over what we stop doing must first hold all that we did: an order counts as obeyed when it does.
+        while self.link.has_room() && self.path.outbox.committed() >= self.stopped_at {
             let Some(notice) = self.steering.poll_notice() else { break };
             // What a marker came behind must be on its way to the worker that serves it before anyone hears of the marker.
             self.handover.flush(&self.path.counters);
@@ -238,7 +263,8 @@ impl Worker {
         }
         // Whatever came since the last round makes the sleep end at once: orders and handed-over packets by the waker,
         // frames by their level-triggered descriptors.
-        if !self.link.has_orders() && !self.handover.is_waiting() && !self.path.is_asked_to_send() {
+        let told = self.replica.as_ref().is_some_and(WorkerPort::is_waiting);
+        if !told && !self.link.has_orders() && !self.handover.is_waiting() && !self.path.is_asked_to_send() {
             self.wait.wait(Some(self.until_due().min(longest)))?;
         }
         // Sleep is no work: the next round begins now.

@@ -23,7 +23,7 @@ use crate::local::Origin;
 use crate::neighbour;
 use crate::port::{Delivery, OpenError, OpenPort, PortIndex, PortSpec, RouteSpec, open};
 use crate::relay::{Relay, RelayConfig};
-use crate::replica::{Outbox, OutboxLimits, Position};
+use crate::replica::{DigestKey, Outbox, OutboxLimits, Position, Snapshots, Store, StoreLimits};
 use crate::steer::{self, Steering};
 use crate::unit::MemberId;
 use crate::wire::{MacAddr, VlanId};
@@ -83,6 +83,8 @@ pub struct DataplaneConfig {
     pub reassembly_max: u32,
     /// When a silent port is doubted.
     pub probation: ProbationTimes,
+    /// The key of the digests by which members compare what they hold of sessions, from the cluster's secret.
+    pub replica_key: [u8; 16],
     /// The relays; none: no app of that kind.
     pub relay: Option<RelayConfig>,
     /// The wall clock, in seconds since 1970, when the common clock was at zero.
@@ -242,6 +244,9 @@ impl Parts<'_> {
             cluster_frames: TokenBucket::new(CLUSTER_FRAMES_PER_S, CLUSTER_FRAMES_BURST, 0),
             probation: config.probation,
             idle: config.idle,
+            replica: None,
+            snapshots: Snapshots::new(),
+            stopped_at: Position(0),
             wait,
             hears_all,
             epoch_ns: 0,
@@ -299,6 +304,8 @@ impl Parts<'_> {
             apps: Vec::new(),
             outbox: Outbox::new(OutboxLimits::default()),
             committed: Position(0),
+            store: Store::new(DigestKey::new(config.replica_key), StoreLimits::default()),
+            replicated: UnitSet::EMPTY,
             owned: UnitSet::EMPTY,
             answers: false,
             peers: Vec::new(),

@@ -11,6 +11,7 @@ use phalanx_dataplane::app::{App, Outgoing, Outlet, UnitSet};
 use phalanx_dataplane::drop_reason::DropReason;
 use phalanx_dataplane::parse::{Summary, summarise};
 use phalanx_dataplane::port::Delivery;
+use phalanx_dataplane::replica::{Cursor, Source, Step, Update};
 use phalanx_dataplane::steer::Mode;
 use phalanx_dataplane::unit::{UNITS, Unit};
 use phalanx_dataplane::wire::{proto, udp};
@@ -53,6 +54,17 @@ impl Echo {
             // No checksum: the scene's hosts do not look at it.
             repr.emit(&mut room[..len]).map_or(0, |_| len)
         });
+    }
+}
+
+/// Nothing of an echo is worth being kept by others.
+impl Source for Echo {
+    fn digest(&mut self, _: Unit) -> u64 {
+        0
+    }
+
+    fn put_next(&mut self, _: Unit, _: Cursor, _: &mut dyn FnMut(&Update<'_>)) -> Step {
+        Step::End
     }
 }
 

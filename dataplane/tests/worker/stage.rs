@@ -127,6 +127,7 @@ impl Stage {
             },
             reassembly_max: 64,
             probation: ProbationTimes { quiet_ns: LONG_NS, probation_ns: LONG_NS },
+            replica_key: [0; 16],
             relay: None,
             epoch_s: 0,
             seed: 1,
@@ -220,7 +221,7 @@ impl Stage {
     pub(crate) fn view(&mut self, modes: Vec<Mode>, answers: bool) -> View {
         self.version += 1;
         let peers = vec![Some(self.data.macs.clone()), Some(PEER_MACS.to_vec())];
-        View { version: self.version, modes, answers, peers }
+        View { version: self.version, modes, answers, peers, holders: None }
     }
 
     pub(crate) fn set(&mut self, modes: Vec<Mode>, answers: bool) {

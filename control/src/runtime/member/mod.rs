@@ -33,6 +33,7 @@ use crate::cluster::{ClusterEvent, Core, Span, Standing, Time};
 use crate::limited::Limited;
 use crate::link::{LinkEvent, LinkHandle};
 use crate::pki::Admission;
+use crate::replication::ReplicationHandle;
 use crate::status::Event;
 use refusals::Refusals;
 
@@ -79,6 +80,8 @@ pub(super) struct Parts {
     pub(super) sockets: LinkSockets,
     pub(super) sleeper: Sleeper,
     pub(super) link: LinkHandle,
+    /// Carries sessions to the other members, if there are any to carry.
+    pub(super) replicas: Option<ReplicationHandle>,
     pub(super) inbox: Receiver<LinkEvent>,
     pub(super) commands: Receiver<Command>,
     pub(super) workers: Vec<WorkerHandle>,

@@ -28,6 +28,9 @@ impl ClusterThread {
         match output {
             Output::Send(to, message) => self.send(to, &message),
             Output::Order(order) => {
+                if let Some(replicas) = &self.parts.replicas {
+                    replicas.set_backups(self.parts.core.others().map(|(id, address)| (id, reliable(address))));
+                }
                 for worker in 0..self.parts.workers.len() {
                     self.order(worker, WorkerOrder::Steer(order.clone()));
                 }
