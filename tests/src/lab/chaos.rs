@@ -225,6 +225,7 @@ fn start_traffic(lab: &Lab) -> Outcome<Traffic> {
         udp_per_s: 50,
         connections_per_s: 20,
         download_kbytes_per_s: 0,
+        streams: 0,
     };
     Traffic::start(lab, &load, "soak")
 }

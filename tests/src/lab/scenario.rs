@@ -150,6 +150,7 @@ impl Stagehands {
             udp_per_s: 100,
             connections_per_s: 0,
             download_kbytes_per_s: 0,
+            streams: 0,
         };
         Ok(Self { traffic: Traffic::start(lab, &load, name)?, client, server })
     }

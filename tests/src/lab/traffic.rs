@@ -44,6 +44,8 @@ pub struct Load {
     pub udp_per_s: u32,
     /// Short TCP connections per second.
     pub connections_per_s: u32,
+    /// Long connections at once, both ways.
+    pub streams: u32,
     /// How fast the long download goes; 0: there is none.
     pub download_kbytes_per_s: u32,
 }
@@ -62,7 +64,8 @@ impl Traffic {
         for source in &load.sources {
             words.extend(["--ping-source".to_owned(), source.to_string()]);
         }
-        if let Some(source) = load.sources.first() {
+        let own = if load.streams > 0 { load.sources.len() } else { 1 };
+        for source in load.sources.iter().take(own) {
             words.extend(["--source".to_owned(), source.to_string()]);
         }
         let rates = [
@@ -70,6 +73,7 @@ impl Traffic {
             ("--udp-per-s", load.udp_per_s),
             ("--connections-per-s", load.connections_per_s),
             ("--download-kbytes-per-s", load.download_kbytes_per_s),
+            ("--streams", load.streams),
         ];
         for (option, rate) in rates {
             words.extend([option.to_owned(), rate.to_string()]);

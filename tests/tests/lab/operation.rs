@@ -172,6 +172,7 @@ fn a_failover_leaves_its_timeline() {
         udp_per_s: 0,
         connections_per_s: 0,
         download_kbytes_per_s: 0,
+        streams: 0,
     };
     let traffic = Traffic::start(&lab, &load, "timeline").unwrap();
     let dead = lab.healthy().unwrap();

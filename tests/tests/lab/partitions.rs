@@ -80,6 +80,7 @@ fn each_side_of_a_split_serves_its_hosts() {
         udp_per_s: 100,
         connections_per_s: 0,
         download_kbytes_per_s: 0,
+        streams: 0,
     };
     let pairs = [("client", "10.3.0.100"), ("client2", "10.3.0.164")];
     let mut runs = pairs.map(|(client, server)| {

@@ -65,6 +65,7 @@ fn relay_traffic(lab: &Lab, v6: bool, lasts: Duration) -> Report {
         udp_per_s: 0,
         connections_per_s: 100,
         download_kbytes_per_s: 1000,
+        streams: 0,
     };
     let traffic = Traffic::start(lab, &load, "relay").unwrap();
     clock::last(lasts);

@@ -58,6 +58,7 @@ fn start_traffic(lab: &Lab) -> Traffic {
         udp_per_s: 50,
         connections_per_s: 50,
         download_kbytes_per_s: 0,
+        streams: 0,
     };
     Traffic::start(lab, &load, "workers").unwrap()
 }

@@ -1,8 +1,8 @@
 //! Real traffic through a cluster, and an exact record of what became of it.
 //!
 //! `traffic server` answers inside; `traffic run` sends from outside, all at once: echo requests 100 times a second from
-//! each of several addresses (one flow a member, so that every death is seen), UDP echoes, short TCP connections, and one
-//! long TCP download. Every byte is checked, every repetition counted. Whoever plans the faults writes `mark NAME` to
+//! each of several addresses (one flow a member, so that every death is seen), UDP echoes, short TCP connections, one long
+//! TCP download, and many long connections both ways. Every byte is checked, every repetition counted. Whoever plans the faults writes `mark NAME` to
 //! standard input as each happens; the report then says how long each probe was without an answer around it.
 //!
 //! One thread does it all: the machine's processors belong to the members.
@@ -15,6 +15,7 @@ mod probe;
 mod report;
 mod server;
 mod short;
+mod streams;
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
@@ -36,6 +37,8 @@ const SHORT_PORT: u16 = 7801;
 const DOWNLOAD_PORT: u16 = 7802;
 /// UDP echo.
 const ECHO_PORT: u16 = 7803;
+/// Long connections, both ways.
+const STREAM_PORT: u16 = 7804;
 /// After sending has stopped, answers may still come for so long.
 const STRAGGLERS: Duration = Duration::from_millis(1000);
 
@@ -48,7 +51,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Answer: TCP 7801 (short connections), TCP 7802 (download), UDP 7803 (echo).
+    /// Answer: TCP 7801 (short connections), 7802 (download), 7804 (streams), UDP 7803 (echo).
     Server,
     /// Send, check, and write a report.
     Run(RunArgs),
@@ -84,6 +87,12 @@ pub(crate) struct RunArgs {
     /// Speed of the download; 0 for none.
     #[arg(long, default_value_t = 1000)]
     download_kbytes_per_s: u32,
+    /// Long connections at once, both ways.
+    #[arg(long, default_value_t = 0)]
+    streams: usize,
+    /// What each of them sends five times a second.
+    #[arg(long, default_value_t = 256)]
+    stream_piece_bytes: usize,
 }
 
 /// What all tasks of a run share.
@@ -149,6 +158,10 @@ async fn run(args: RunArgs) -> std::io::Result<()> {
     }
     if shared.args.download_kbytes_per_s > 0 {
         tasks.push(tokio::task::spawn_local(download::run(shared.clone())));
+    }
+    if shared.args.streams > 0 {
+        shared.record.borrow_mut().streams.progress_us = vec![Vec::new(); shared.args.streams];
+        tasks.push(tokio::task::spawn_local(streams::run(shared.clone())));
     }
     obey(&shared).await;
     shared.record.borrow_mut().stopped_us = shared.clock.now_us();

@@ -48,6 +48,17 @@ pub(crate) struct Download {
     pub(crate) progress_us: Vec<u64>,
 }
 
+/// Long connections, both ways.
+#[derive(Default)]
+pub(crate) struct Streams {
+    /// Bytes that came back, all right.
+    pub(crate) bytes: u64,
+    /// By connection: when something came back.
+    pub(crate) progress_us: Vec<Vec<u64>>,
+    /// When connections failed, and why.
+    pub(crate) failures: Vec<(u64, String)>,
+}
+
 /// All of it.
 #[derive(Default)]
 pub(crate) struct Record {
@@ -57,6 +68,8 @@ pub(crate) struct Record {
     pub(crate) short: Short,
     /// See [`Download`].
     pub(crate) download: Download,
+    /// See [`Streams`].
+    pub(crate) streams: Streams,
     /// In order.
     pub(crate) events: Vec<Event>,
     /// When sending stopped.
@@ -83,6 +96,7 @@ impl Record {
             && (args.udp_per_s <= 0.0 || self.udp.received() > 0)
             && (args.connections_per_s <= 0.0 || !self.short.succeeded_us.is_empty())
             && (args.download_kbytes_per_s == 0 || self.download.bytes > 0)
+            && self.streams.progress_us.iter().all(|progress| !progress.is_empty())
     }
 
     fn duplicates(&self) -> u64 {
@@ -115,8 +129,11 @@ impl Record {
         by_probe.insert("tcp".into(), json!(ms(blackout(&self.short.succeeded_us))));
         by_probe.insert("download".into(), json!(ms(blackout(&self.download.progress_us))));
         let worst = self.pings.iter().map(|(_, flow)| blackout(flow.answered_us())).max().unwrap_or(0);
+        let mut streams: Vec<u64> = self.streams.progress_us.iter().map(|progress| blackout(progress)).collect();
+        streams.sort_unstable();
         json!({
             "t_ms": ms(event.at_us), "what": event.what, "blackout_ms": ms(worst), "blackout_ms_by_probe": by_probe,
+            "streams_ms": streams.into_iter().map(ms).collect::<Vec<_>>(),
         })
     }
 
@@ -149,6 +166,12 @@ impl Record {
             "download": {
                 "bytes": self.download.bytes, "intact": self.download.intact, "why": self.download.why,
                 "gaps": self.gaps_json(&self.download.progress_us),
+            },
+            "streams": {
+                "count": self.streams.progress_us.len(), "bytes": self.streams.bytes,
+                "failed": self.streams.failures.len(),
+                "failures": self.streams.failures.iter().take(20).map(|(at, why)| json!({"t_ms": ms(*at), "why": why}))
+                    .collect::<Vec<_>>(),
             },
             "duplicates": self.duplicates(),
             "events": (0..self.events.len()).map(|index| self.event_json(index)).collect::<Vec<_>>(),

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use crate::pattern::Pattern;
-use crate::{DOWNLOAD_PORT, ECHO_PORT, SHORT_PORT, download};
+use crate::{DOWNLOAD_PORT, ECHO_PORT, SHORT_PORT, STREAM_PORT, download, streams};
 
 /// A client that asks for more gets this much.
 const RESPONSE_BYTES_MAX: usize = 64 * 1024;
@@ -20,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) async fn serve() -> Result<()> {
     let short = TcpListener::from_std(bind(SHORT_PORT, Type::STREAM)?.into())?;
     let long = TcpListener::from_std(bind(DOWNLOAD_PORT, Type::STREAM)?.into())?;
+    let long_lived = TcpListener::from_std(bind(STREAM_PORT, Type::STREAM)?.into())?;
     let echo = UdpSocket::from_std(bind(ECHO_PORT, Type::DGRAM)?.into())?;
     println!("listening");
     let mut buffer = [0; 2048];
@@ -30,6 +31,9 @@ pub(crate) async fn serve() -> Result<()> {
             },
             accepted = long.accept() => if let Ok((stream, _)) = accepted {
                 tokio::task::spawn_local(download::serve(stream));
+            },
+            accepted = long_lived.accept() => if let Ok((stream, _)) = accepted {
+                tokio::task::spawn_local(streams::serve(stream));
             },
             received = echo.recv_from(&mut buffer) => if let Ok((length, from)) = received {
                 // A full send queue loses the echo, as a network would.
