@@ -361,7 +361,7 @@ impl Outbox {
     /// delays commits but is no full log away.
     pub fn set_out_of_sync(&mut self, member: MemberId) {
         let Some(peer) = self.peers.get_mut(member.index()) else { return };
-        if peer.live == 0 {
+        if !peer.is_followed() {
             return;
         }
         self.stats.dropped += 1;
