@@ -390,12 +390,12 @@ impl Outbox {
         if peer.addressed <= peer.shipped {
             return None;
         }
+        // What was let go of meanwhile was not for it, or it has it.
         let end = self.first + self.log.len() as u64;
-        if peer.next >= end && self.open.concerns(member) {
+        if peer.next.max(self.first) >= end && self.open.concerns(member) {
             self.close();
         }
         let peer = self.peers.get_mut(member.index())?;
-        // What was let go of meanwhile was not for it, or it has it.
         peer.next = peer.next.max(self.first);
         loop {
             let index = usize::try_from(peer.next.checked_sub(self.first)?).ok()?;
