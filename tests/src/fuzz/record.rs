@@ -23,7 +23,9 @@ fn owner() -> MemberId {
 
 fn store() -> Store {
     let mut store = Store::new(key(), LIMITS);
-    Unit::all().take(4).for_each(|unit| drop(store.set_owner(unit, Some(owner()), VERSION)));
+    for unit in Unit::all().take(4) {
+        store.set_owner(unit, Some(owner()), VERSION);
+    }
     store.set_version(VERSION);
     store
 }

@@ -87,7 +87,8 @@ proptest! {
     fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..100), kind in 0_u8..10) {
         let bytes = [&[kind], bytes.as_slice()].concat();
         if let Ok(message) = Message::decode(&bytes) {
-            prop_assert_eq!(Message::decode(&encoded(&message)[4..]), Ok(message));
+            let again = encoded(&message);
+            prop_assert_eq!(Message::decode(&again[4..]), Ok(message));
         }
     }
 }
