@@ -71,7 +71,7 @@ fn sender(script: &mut Cursor<'_>) {
     let mut sender = Sender::new(1, 0, 1, &mut out);
     let mut sent = None;
     while !script.is_empty() {
-        if script.u8() % 3 == 0 && sender.is_open() {
+        if script.u8().is_multiple_of(3) && sender.is_open() {
             let position = Position(script.number());
             sender.write(member(2), &Ship::Begin(position), &mut out);
             sent = Some(position);
