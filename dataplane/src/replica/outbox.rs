@@ -21,6 +21,9 @@ use super::record::{Change, Position, TableVersion, Update};
 use super::segment::Segment;
 use crate::unit::{MEMBER_NUMBER_MAX, MemberId, UNITS, Unit};
 
+/// Events that may wait to be read.
+const EVENTS_MAX: usize = 256;
+
 counters! {
     /// What an outbox has counted, and how it stands.
     OutboxStats {
@@ -92,6 +95,8 @@ pub struct Outbox {
     fence: Option<TableVersion>,
     units: Vec<Targets>,
     peers: Vec<Peer>,
+    /// The members that ever mattered: only they are looked at, round after round.
+    known: MemberSet,
     /// Closed segments that some backup has not acknowledged.
     log: VecDeque<Arc<Segment>>,
     /// The number of the first of them.
@@ -115,6 +120,7 @@ impl Outbox {
             fence: None,
             units: vec![Targets::default(); UNITS],
             peers: (0..MEMBER_NUMBER_MAX).map(|_| Peer::new()).collect(),
+            known: MemberSet::EMPTY,
             log: VecDeque::new(),
             first: 0,
             log_bytes: 0,
@@ -172,8 +178,7 @@ impl Outbox {
     /// The position up to which all backups in sync have the log; with none of them, the log's end.
     pub fn committed(&mut self) -> Position {
         if self.fence.is_none() {
-            let waited = self.peers.iter().filter(|peer| peer.waited);
-            let reached = waited.map(|peer| peer.reached(self.head)).min().unwrap_or(self.head);
+            let reached = self.reached_by(|peer| peer.waited);
             // It never goes back: a backup that comes into sync behind it is not counted as such until it is there.
             self.committed = self.committed.max(reached);
         }
@@ -188,18 +193,41 @@ impl Outbox {
     /// The counters and the present state.
     pub fn stats(&mut self) -> OutboxStats {
         let committed = self.committed();
-        let waited = || self.peers.iter().filter(|peer| peer.waited);
-        let slowest = waited().map(|peer| peer.reached(self.head)).min().unwrap_or(self.head);
+        let slowest = self.reached_by(|peer| peer.waited);
+        let lag_bytes = self.peers().filter(|(_, peer)| peer.waited).map(|(_, peer)| peer.lag_bytes()).max();
         self.stats.uncommitted = self.head.0 - committed.0;
         self.stats.log_bytes = (self.log_bytes + self.open.memory()) as u64;
         self.stats.lag_updates = self.head.0 - slowest.0;
-        self.stats.lag_bytes = waited().map(Peer::lag_bytes).max().unwrap_or(0);
+        self.stats.lag_bytes = lag_bytes.unwrap_or(0);
         self.stats
     }
 
     /// What the cluster should know next.
     pub fn poll_event(&mut self) -> Option<OutboxEvent> {
         self.events.pop_front()
+    }
+
+    /// The members that matter, and how they stand.
+    fn peers(&self) -> impl Iterator<Item = (MemberId, &Peer)> {
+        self.known.iter().filter_map(|member| self.peers.get(member.index()).map(|peer| (member, peer)))
+    }
+
+    fn members(&self, wanted: impl Fn(&Peer) -> bool) -> MemberSet {
+        self.peers().filter(|(_, peer)| wanted(peer)).map(|(member, _)| member).collect()
+    }
+
+    /// How far the slowest of those for whom it matters has the log.
+    fn reached_by(&self, wanted: impl Fn(&Peer) -> bool) -> Position {
+        let those = self.peers().filter(|(_, peer)| wanted(peer));
+        those.map(|(_, peer)| peer.reached(self.head)).min().unwrap_or(self.head)
+    }
+
+    fn tell(&mut self, event: OutboxEvent) {
+        // Whoever does not listen misses the oldest.
+        if self.events.len() >= EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
     }
 
     // ---- The table's news.
@@ -222,6 +250,7 @@ impl Outbox {
         let (new, old) = (members.without(targets.wanted), targets.wanted.without(members));
         targets.wanted = members;
         targets.differ = targets.differ.intersection(members);
+        self.known = self.known.union(new);
         for member in new.iter() {
             if let Some(peer) = self.peers.get_mut(member.index()) {
                 peer.wanted += 1;
@@ -268,6 +297,7 @@ impl Outbox {
     /// A backup has answered on a new stream, and named the end of what it has of this outbox's log, if it has anything.
     pub fn greeted(&mut self, member: MemberId, stream: u32, has: Option<Position>) {
         self.close();
+        self.known.insert(member);
         let Some(peer) = self.peers.get_mut(member.index()) else { return };
         peer.stream = stream;
         let resumes = has.filter(|has| peer.is_followed() && (peer.acked..=peer.shipped).contains(has));
@@ -300,6 +330,9 @@ impl Outbox {
 
     fn begin_anew(&mut self, member: MemberId) {
         self.close();
+        if self.is_waited_for(member) {
+            self.tell(OutboxEvent::OutOfSync(member));
+        }
         self.forget_all(member);
         let (head, end) = (self.head, self.first + self.log.len() as u64);
         if let Some(peer) = self.peers.get_mut(member.index()) {
@@ -316,6 +349,7 @@ impl Outbox {
             return;
         }
         peer.acknowledge(position);
+        let mut complete = false;
         while let Some((unit, _)) = peer.confirming.front().copied().filter(|(_, at)| *at <= position) {
             peer.confirming.pop_front();
             if let Some(targets) = self.units.get_mut(unit.index()) {
@@ -324,14 +358,15 @@ impl Outbox {
             peer.synced += 1;
             peer.waited = true;
             self.stats.confirmed += 1;
-            if peer.synced == peer.wanted {
-                self.events.push_back(OutboxEvent::InSync(member));
-            }
+            complete |= peer.synced == peer.wanted;
         }
         peer.caught_up |= peer.waited && peer.reached(self.head) >= self.committed;
         if peer.standing == Standing::Dropped && peer.acked >= peer.shipped {
             peer.standing = Standing::Connected;
             self.begin_anew(member);
+        }
+        if complete {
+            self.tell(OutboxEvent::InSync(member));
         }
         self.trim();
     }
@@ -365,12 +400,12 @@ impl Outbox {
             return;
         }
         self.stats.dropped += 1;
-        self.events.push_back(OutboxEvent::OutOfSync(member));
         let caught_up = peer.acked >= peer.shipped;
         let connected = peer.standing == Standing::Connected;
         if connected && !caught_up {
             peer.standing = Standing::Dropped;
         }
+        self.tell(OutboxEvent::OutOfSync(member));
         self.forget_all(member);
         if connected && caught_up {
             self.begin_anew(member);
@@ -410,14 +445,9 @@ impl Outbox {
 
     /// The members that may have something to be sent.
     pub fn shippable(&self) -> MemberSet {
-        let due = |peer: &Peer| {
+        self.members(|peer| {
             peer.standing == Standing::Connected && (peer.begin.is_some() || peer.addressed > peer.shipped)
-        };
-        self.peers
-            .iter()
-            .zip(0_u32..)
-            .filter(|(peer, _)| due(peer))
-            .fold(MemberSet::EMPTY, |set, (_, index)| set.union(MemberSet::from_bits(1 << index)))
+        })
     }
 
     // ---- For snapshots.
@@ -433,6 +463,12 @@ impl Outbox {
         caught_up && self.units.get(unit.index()).is_some_and(|it| it.synced.contains(member))
     }
 
+    /// The backups that hold the unit: any of them takes over without loss.
+    pub fn in_sync(&self, unit: Unit) -> MemberSet {
+        let synced = self.units.get(unit.index()).map_or(MemberSet::EMPTY, |it| it.synced);
+        synced.iter().filter(|member| self.is_synced(*member, unit)).collect()
+    }
+
     /// Whether commits wait for this backup.
     pub fn is_waited_for(&self, member: MemberId) -> bool {
         self.peers.get(member.index()).is_some_and(|peer| peer.waited)
@@ -445,24 +481,19 @@ impl Outbox {
 
     /// Connected backups that lack a unit, and have room on the way for a snapshot.
     pub(super) fn lacking(&self) -> MemberSet {
+        let window = self.limits.snapshot_window_bytes as u64;
         // While our table is known to be old, what we would tell might be refused again.
         let current = self.fence.is_none();
-        let lacks = |peer: &Peer| current && peer.standing == Standing::Connected && peer.live < peer.wanted;
-        self.with_window(lacks)
+        self.members(|peer| {
+            let lacks = peer.standing == Standing::Connected && peer.live < peer.wanted;
+            current && lacks && peer.lag_bytes() < window
+        })
     }
 
     pub(super) fn has_window(&self, member: MemberId) -> bool {
         let window = self.limits.snapshot_window_bytes as u64;
         let open = |peer: &Peer| peer.standing == Standing::Connected && peer.lag_bytes() < window;
         self.peers.get(member.index()).is_some_and(open)
-    }
-
-    fn with_window(&self, wanted: impl Fn(&Peer) -> bool) -> MemberSet {
-        let window = self.limits.snapshot_window_bytes as u64;
-        let members = self.peers.iter().zip(0_u32..);
-        members
-            .filter(|(peer, _)| wanted(peer) && peer.lag_bytes() < window)
-            .fold(MemberSet::EMPTY, |set, (_, index)| set.union(MemberSet::from_bits(1 << index)))
     }
 
     /// Whether the member is this unit's backup and has to be brought into sync; with `true` by a snapshot.
@@ -491,9 +522,10 @@ impl Outbox {
         self.confirm(member, unit, Change::UnitComplete { digest });
     }
 
-    /// Asks all backups that get the unit's updates whether they still have the same state. Who has not, will say so.
+    /// Asks the backups that have confirmed the unit whether they still have the same state. Who has not, will say so.
     pub(super) fn verify(&mut self, unit: Unit, digest: u64) {
-        self.append(&Update::of_unit(unit, Change::UnitCheck { digest }));
+        let to = self.units.get(unit.index()).map_or(MemberSet::EMPTY, |it| it.synced);
+        self.append_to(to, &Update::of_unit(unit, Change::UnitCheck { digest }));
     }
 
     fn enliven(&mut self, member: MemberId, unit: Unit) {
@@ -542,17 +574,16 @@ impl Outbox {
         self.log.push_back(shared);
         self.trim();
         while self.log_bytes > self.limits.log_bytes_max || self.log.len() > self.limits.log_segments_max {
-            let followed = self.peers.iter().zip(1_u8..).filter(|(peer, _)| peer.is_followed());
-            let slowest = followed.min_by_key(|(peer, _)| peer.reached(self.head)).map(|(_, number)| number);
-            let Some(slowest) = slowest.and_then(MemberId::new) else { break };
+            let followed = self.peers().filter(|(_, peer)| peer.is_followed());
+            let slowest = followed.min_by_key(|(_, peer)| peer.reached(self.head)).map(|(member, _)| member);
+            let Some(slowest) = slowest else { break };
             self.set_out_of_sync(slowest);
         }
     }
 
     /// Lets go of what nobody needs any more.
     fn trim(&mut self) {
-        let followed = self.peers.iter().filter(|peer| peer.is_followed());
-        let needed = followed.map(|peer| peer.reached(self.head)).min().unwrap_or(self.head);
+        let needed = self.reached_by(Peer::is_followed);
         while self.log.front().is_some_and(|segment| segment.last <= needed)
             && let Some(mut segment) = self.log.pop_front()
         {
