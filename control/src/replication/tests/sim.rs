@@ -476,9 +476,13 @@ impl World {
             return;
         }
         for (number, history) in &owner.histories {
-            if backup.store.is_synced(unit(*number)) {
+            // A backup that slept through a table in which the unit was another's takes what it holds for good until
+            // the owner has checked it; the owner does not.
+            let synced = owner.outbox.is_synced(member_id(to), unit(*number));
+            if synced && backup.store.is_synced(unit(*number)) {
                 self.seen.compared += 1;
-                assert_eq!(held(&backup.store, unit(*number)), history.at(position), "unit {number} at {position:?}");
+                // What differs can be looked at with the seed; all of it would fill screens.
+                assert!(held(&backup.store, unit(*number)) == history.at(position), "unit {number} at {position:?}");
             }
         }
     }

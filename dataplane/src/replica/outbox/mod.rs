@@ -8,13 +8,14 @@
 //! The log is cut where a backup is ready for more, or where a segment is full. So one that is quick gets every update
 //! at once, and behind one that is not they gather into large segments by themselves.
 
+mod log;
+mod sync;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::counters::counters;
-use super::limits::{
-    APPEND_BYTES_MAX, OutboxLimits, SEGMENT_BYTES, SMALL_SEGMENT_BYTES, SPARE_SEGMENTS, STATE_BYTES_MAX,
-};
+use super::limits::{APPEND_BYTES_MAX, OutboxLimits, SEGMENT_BYTES, STATE_BYTES_MAX};
 use super::members::MemberSet;
 use super::peer::{Peer, Standing};
 use super::record::{Change, Position, TableVersion, Update};
@@ -139,7 +140,7 @@ impl Outbox {
         self.append_to(to, update)
     }
 
-    pub(super) fn append_to(&mut self, to: MemberSet, update: &Update<'_>) -> Position {
+    pub(in crate::replica) fn append_to(&mut self, to: MemberSet, update: &Update<'_>) -> Position {
         match update.change {
             Change::Append { stream, mut offset, bytes } if bytes.len() > APPEND_BYTES_MAX => {
                 for bytes in bytes.chunks(APPEND_BYTES_MAX) {
@@ -411,191 +412,5 @@ impl Outbox {
             self.begin_anew(member);
         }
         self.trim();
-    }
-
-    /// What this backup is to be sent next, and on which stream. Cuts the log for it.
-    pub fn poll_ship(&mut self, member: MemberId) -> Option<(u32, Ship)> {
-        let peer = self.peers.get_mut(member.index())?;
-        if peer.standing != Standing::Connected {
-            return None;
-        }
-        if let Some(position) = peer.begin.take() {
-            return Some((peer.stream, Ship::Begin(position)));
-        }
-        if peer.addressed <= peer.shipped {
-            return None;
-        }
-        // What was let go of meanwhile was not for it, or it has it.
-        let end = self.first + self.log.len() as u64;
-        if peer.next.max(self.first) >= end && self.open.concerns(member) {
-            self.close();
-        }
-        let peer = self.peers.get_mut(member.index())?;
-        peer.next = peer.next.max(self.first);
-        loop {
-            let index = usize::try_from(peer.next.checked_sub(self.first)?).ok()?;
-            let segment = self.log.get(index)?;
-            peer.next += 1;
-            if segment.concerns(member) {
-                peer.shipped = segment.last;
-                return Some((peer.stream, Ship::Segment(Arc::clone(segment))));
-            }
-        }
-    }
-
-    /// The members that may have something to be sent.
-    pub fn shippable(&self) -> MemberSet {
-        self.members(|peer| {
-            peer.standing == Standing::Connected && (peer.begin.is_some() || peer.addressed > peer.shipped)
-        })
-    }
-
-    // ---- For snapshots.
-
-    /// Whether a unit's updates go to this backup.
-    pub fn is_live(&self, member: MemberId, unit: Unit) -> bool {
-        self.units.get(unit.index()).is_some_and(|it| it.live.contains(member))
-    }
-
-    /// Whether this backup holds the unit: it takes over without loss.
-    pub fn is_synced(&self, member: MemberId, unit: Unit) -> bool {
-        let caught_up = self.peers.get(member.index()).is_some_and(|peer| peer.caught_up);
-        caught_up && self.units.get(unit.index()).is_some_and(|it| it.synced.contains(member))
-    }
-
-    /// The backups that hold the unit: any of them takes over without loss.
-    pub fn in_sync(&self, unit: Unit) -> MemberSet {
-        let synced = self.units.get(unit.index()).map_or(MemberSet::EMPTY, |it| it.synced);
-        synced.iter().filter(|member| self.is_synced(*member, unit)).collect()
-    }
-
-    /// Whether commits wait for this backup.
-    pub fn is_waited_for(&self, member: MemberId) -> bool {
-        self.peers.get(member.index()).is_some_and(|peer| peer.waited)
-    }
-
-    /// What this backup has acknowledged.
-    pub fn acked(&self, member: MemberId) -> Position {
-        self.peers.get(member.index()).map_or(Position(0), |peer| peer.acked)
-    }
-
-    /// Connected backups that lack a unit, and have room on the way for a snapshot.
-    pub(super) fn lacking(&self) -> MemberSet {
-        let window = self.limits.snapshot_window_bytes as u64;
-        // While our table is known to be old, what we would tell might be refused again.
-        let current = self.fence.is_none();
-        self.members(|peer| {
-            let lacks = peer.standing == Standing::Connected && peer.live < peer.wanted;
-            current && lacks && peer.lag_bytes() < window
-        })
-    }
-
-    pub(super) fn has_window(&self, member: MemberId) -> bool {
-        let window = self.limits.snapshot_window_bytes as u64;
-        let open = |peer: &Peer| peer.standing == Standing::Connected && peer.lag_bytes() < window;
-        self.peers.get(member.index()).is_some_and(open)
-    }
-
-    /// Whether the member is this unit's backup and has to be brought into sync; with `true` by a snapshot.
-    pub(super) fn lacks(&self, member: MemberId, unit: Unit) -> Option<bool> {
-        let it = self.units.get(unit.index())?;
-        (it.wanted.contains(member) && !it.live.contains(member)).then(|| it.differ.contains(member))
-    }
-
-    /// From here on the member gets the unit's updates, behind a check: it is in sync if it does not object.
-    pub(super) fn check(&mut self, member: MemberId, unit: Unit, digest: u64) {
-        self.enliven(member, unit);
-        self.confirm(member, unit, Change::UnitCheck { digest });
-    }
-
-    /// From here on the member gets the unit's updates, and its sessions one after the other.
-    pub(super) fn begin(&mut self, member: MemberId, unit: Unit) {
-        self.enliven(member, unit);
-        self.append_to(MemberSet::of(member), &Update::of_unit(unit, Change::UnitBegin));
-    }
-
-    /// The member has got all of the unit's sessions.
-    pub(super) fn complete(&mut self, member: MemberId, unit: Unit, digest: u64) {
-        if let Some(targets) = self.units.get_mut(unit.index()) {
-            targets.differ.remove(member);
-        }
-        self.confirm(member, unit, Change::UnitComplete { digest });
-    }
-
-    /// Asks the backups that have confirmed the unit whether they still have the same state. Who has not, will say so.
-    pub(super) fn verify(&mut self, unit: Unit, digest: u64) {
-        let to = self.units.get(unit.index()).map_or(MemberSet::EMPTY, |it| it.synced);
-        self.append_to(to, &Update::of_unit(unit, Change::UnitCheck { digest }));
-    }
-
-    fn enliven(&mut self, member: MemberId, unit: Unit) {
-        if let (Some(targets), Some(peer)) = (self.units.get_mut(unit.index()), self.peers.get_mut(member.index()))
-            && !targets.live.contains(member)
-        {
-            targets.live.insert(member);
-            peer.live += 1;
-        }
-    }
-
-    fn confirm(&mut self, member: MemberId, unit: Unit, change: Change<'_>) {
-        let position = self.append_to(MemberSet::of(member), &Update::of_unit(unit, change));
-        if let Some(peer) = self.peers.get_mut(member.index()) {
-            peer.confirming.push_back((unit, position));
-        }
-    }
-
-    // ---- The log.
-
-    /// Ends the open segment.
-    fn close(&mut self) {
-        if self.open.is_empty() {
-            return;
-        }
-        let busy = self.open.bytes.len() > SMALL_SEGMENT_BYTES;
-        self.open.last = self.head;
-        self.open.version = self.version;
-        for (peer, index) in self.peers.iter_mut().zip(0_u32..) {
-            if MemberId::new(index as u8 + 1).is_some_and(|member| self.open.concerns(member)) {
-                peer.mark(self.head);
-            }
-        }
-        // The next segment is likely to be like this one.
-        let (liked, other) =
-            if busy { (&mut self.spare, &mut self.spare_small) } else { (&mut self.spare_small, &mut self.spare) };
-        let next = liked.pop().or_else(|| if busy { other.pop() } else { None });
-        let mut shared = next.unwrap_or_default();
-        match Arc::get_mut(&mut shared) {
-            Some(segment) => std::mem::swap(segment, &mut self.open),
-            // Cannot be: spares are not shared.
-            None => shared = Arc::new(std::mem::take(&mut self.open)),
-        }
-        self.open.reset();
-        self.log_bytes += shared.memory();
-        self.log.push_back(shared);
-        self.trim();
-        while self.log_bytes > self.limits.log_bytes_max || self.log.len() > self.limits.log_segments_max {
-            let followed = self.peers().filter(|(_, peer)| peer.is_followed());
-            let slowest = followed.min_by_key(|(_, peer)| peer.reached(self.head)).map(|(member, _)| member);
-            let Some(slowest) = slowest else { break };
-            self.set_out_of_sync(slowest);
-        }
-    }
-
-    /// Lets go of what nobody needs any more.
-    fn trim(&mut self) {
-        let needed = self.reached_by(Peer::is_followed);
-        while self.log.front().is_some_and(|segment| segment.last <= needed)
-            && let Some(mut segment) = self.log.pop_front()
-        {
-            self.first += 1;
-            self.log_bytes -= segment.memory();
-            let Some(free) = Arc::get_mut(&mut segment) else { continue };
-            free.reset();
-            let small = free.bytes.capacity() <= SMALL_SEGMENT_BYTES;
-            let spare = if small { &mut self.spare_small } else { &mut self.spare };
-            if spare.len() < SPARE_SEGMENTS {
-                spare.push(segment);
-            }
-        }
     }
 }
