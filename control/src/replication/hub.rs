@@ -9,6 +9,7 @@ use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
+use super::counters::Counters;
 use super::incoming::Incoming;
 use super::limits::{ARRIVALS_MAX, GREETING_TIMEOUT, MESSAGE_BYTES_MAX};
 use super::message::{Hello, Message};
@@ -26,7 +27,11 @@ pub(crate) struct Arrival {
 }
 
 /// Where such streams go.
-pub(crate) type Arrivals = mpsc::Sender<Arrival>;
+#[derive(Clone)]
+pub(crate) struct Arrivals {
+    to: mpsc::Sender<Arrival>,
+    counters: Arc<Counters>,
+}
 
 /// Takes up the streams of a connection until it ends.
 pub(crate) async fn accept(connection: Connection, member: MemberId, arrivals: Arrivals) {
@@ -34,8 +39,9 @@ pub(crate) async fn accept(connection: Connection, member: MemberId, arrivals: A
         let arrivals = arrivals.clone();
         tokio::spawn(async move {
             // Whoever opens a stream and says nothing, or what is no hello, has it closed.
-            if let Ok(Some(arrival)) = timeout(GREETING_TIMEOUT, greeting(member, send, recv)).await {
-                let _ = arrivals.send(arrival).await;
+            match timeout(GREETING_TIMEOUT, greeting(member, send, recv)).await {
+                Ok(Some(arrival)) => drop(arrivals.to.send(arrival).await),
+                Ok(None) | Err(_) => arrivals.counters.protocol_errors.add(1),
             }
         });
     }
@@ -71,8 +77,9 @@ pub(crate) struct Hub {
 impl Hub {
     /// The hub, and where new streams go.
     pub(crate) fn new(replication: Replication) -> (Self, Arrivals) {
-        let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
-        (Self { replication, arrivals, routes: HashMap::new(), room: Arc::default() }, sender)
+        let (to, arrivals) = mpsc::channel(ARRIVALS_MAX);
+        let counters = Arc::clone(&replication.counters);
+        (Self { replication, arrivals, routes: HashMap::new(), room: Arc::default() }, Arrivals { to, counters })
     }
 
     /// Runs until the link ends.

@@ -124,7 +124,8 @@ impl Receiver {
     /// Takes in a message of the owner. After an error nothing more is accepted until the next [`Self::greet`].
     pub fn accept<'a>(&mut self, message: &Message<'a>) -> Result<Accepted<'a>, ProtocolError> {
         let accepted = self.judge(message);
-        if accepted.is_err() {
+        // An owner that says farewell may come back, and go on.
+        if accepted.is_err_and(|error| !matches!(error, ProtocolError::Closed(_))) {
             self.at = None;
         }
         accepted

@@ -1,1 +1,8 @@
+//! Each part by itself; together, and over a network, they are tested where the transport is (the control crate).
 
+mod outbox;
+mod port;
+mod record;
+mod snapshot;
+mod store;
+mod support;

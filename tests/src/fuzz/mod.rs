@@ -17,6 +17,8 @@ mod identities;
 mod neighbour;
 mod parse;
 mod pki;
+mod record;
+mod replication;
 mod steer;
 mod wire;
 
@@ -34,6 +36,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("envelope", envelope::target),
     ("beacon", beacon::target),
     ("pki", pki::target),
+    ("record", record::target),
+    ("replication", replication::target),
     ("config", config::target),
     ("http", http::target),
     ("cluster", cluster::target),

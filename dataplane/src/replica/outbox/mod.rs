@@ -8,18 +8,22 @@
 //! The log is cut where a backup is ready for more, or where a segment is full. So one that is quick gets every update
 //! at once, and behind one that is not they gather into large segments by themselves.
 
+mod log;
+mod sync;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::counters::counters;
-use super::limits::{
-    APPEND_BYTES_MAX, OutboxLimits, SEGMENT_BYTES, SMALL_SEGMENT_BYTES, SPARE_SEGMENTS, STATE_BYTES_MAX,
-};
+use super::limits::{APPEND_BYTES_MAX, OutboxLimits, SEGMENT_BYTES, STATE_BYTES_MAX};
 use super::members::MemberSet;
 use super::peer::{Peer, Standing};
 use super::record::{Change, Position, TableVersion, Update};
 use super::segment::Segment;
 use crate::unit::{MEMBER_NUMBER_MAX, MemberId, UNITS, Unit};
+
+/// Events that may wait to be read.
+const EVENTS_MAX: usize = 256;
 
 counters! {
     /// What an outbox has counted, and how it stands.
@@ -92,6 +96,8 @@ pub struct Outbox {
     fence: Option<TableVersion>,
     units: Vec<Targets>,
     peers: Vec<Peer>,
+    /// The members that ever mattered: only they are looked at, round after round.
+    known: MemberSet,
     /// Closed segments that some backup has not acknowledged.
     log: VecDeque<Arc<Segment>>,
     /// The number of the first of them.
@@ -115,6 +121,7 @@ impl Outbox {
             fence: None,
             units: vec![Targets::default(); UNITS],
             peers: (0..MEMBER_NUMBER_MAX).map(|_| Peer::new()).collect(),
+            known: MemberSet::EMPTY,
             log: VecDeque::new(),
             first: 0,
             log_bytes: 0,
@@ -133,7 +140,7 @@ impl Outbox {
         self.append_to(to, update)
     }
 
-    pub(super) fn append_to(&mut self, to: MemberSet, update: &Update<'_>) -> Position {
+    pub(in crate::replica) fn append_to(&mut self, to: MemberSet, update: &Update<'_>) -> Position {
         match update.change {
             Change::Append { stream, mut offset, bytes } if bytes.len() > APPEND_BYTES_MAX => {
                 for bytes in bytes.chunks(APPEND_BYTES_MAX) {
@@ -172,8 +179,7 @@ impl Outbox {
     /// The position up to which all backups in sync have the log; with none of them, the log's end.
     pub fn committed(&mut self) -> Position {
         if self.fence.is_none() {
-            let waited = self.peers.iter().filter(|peer| peer.waited);
-            let reached = waited.map(|peer| peer.reached(self.head)).min().unwrap_or(self.head);
+            let reached = self.reached_by(|peer| peer.waited);
             // It never goes back: a backup that comes into sync behind it is not counted as such until it is there.
             self.committed = self.committed.max(reached);
         }
@@ -188,18 +194,41 @@ impl Outbox {
     /// The counters and the present state.
     pub fn stats(&mut self) -> OutboxStats {
         let committed = self.committed();
-        let waited = || self.peers.iter().filter(|peer| peer.waited);
-        let slowest = waited().map(|peer| peer.reached(self.head)).min().unwrap_or(self.head);
+        let slowest = self.reached_by(|peer| peer.waited);
+        let lag_bytes = self.peers().filter(|(_, peer)| peer.waited).map(|(_, peer)| peer.lag_bytes()).max();
         self.stats.uncommitted = self.head.0 - committed.0;
         self.stats.log_bytes = (self.log_bytes + self.open.memory()) as u64;
         self.stats.lag_updates = self.head.0 - slowest.0;
-        self.stats.lag_bytes = waited().map(Peer::lag_bytes).max().unwrap_or(0);
+        self.stats.lag_bytes = lag_bytes.unwrap_or(0);
         self.stats
     }
 
     /// What the cluster should know next.
     pub fn poll_event(&mut self) -> Option<OutboxEvent> {
         self.events.pop_front()
+    }
+
+    /// The members that matter, and how they stand.
+    fn peers(&self) -> impl Iterator<Item = (MemberId, &Peer)> {
+        self.known.iter().filter_map(|member| self.peers.get(member.index()).map(|peer| (member, peer)))
+    }
+
+    fn members(&self, wanted: impl Fn(&Peer) -> bool) -> MemberSet {
+        self.peers().filter(|(_, peer)| wanted(peer)).map(|(member, _)| member).collect()
+    }
+
+    /// How far the slowest of those for whom it matters has the log.
+    fn reached_by(&self, wanted: impl Fn(&Peer) -> bool) -> Position {
+        let those = self.peers().filter(|(_, peer)| wanted(peer));
+        those.map(|(_, peer)| peer.reached(self.head)).min().unwrap_or(self.head)
+    }
+
+    fn tell(&mut self, event: OutboxEvent) {
+        // Whoever does not listen misses the oldest.
+        if self.events.len() >= EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
     }
 
     // ---- The table's news.
@@ -222,6 +251,7 @@ impl Outbox {
         let (new, old) = (members.without(targets.wanted), targets.wanted.without(members));
         targets.wanted = members;
         targets.differ = targets.differ.intersection(members);
+        self.known = self.known.union(new);
         for member in new.iter() {
             if let Some(peer) = self.peers.get_mut(member.index()) {
                 peer.wanted += 1;
@@ -268,6 +298,7 @@ impl Outbox {
     /// A backup has answered on a new stream, and named the end of what it has of this outbox's log, if it has anything.
     pub fn greeted(&mut self, member: MemberId, stream: u32, has: Option<Position>) {
         self.close();
+        self.known.insert(member);
         let Some(peer) = self.peers.get_mut(member.index()) else { return };
         peer.stream = stream;
         let resumes = has.filter(|has| peer.is_followed() && (peer.acked..=peer.shipped).contains(has));
@@ -300,6 +331,9 @@ impl Outbox {
 
     fn begin_anew(&mut self, member: MemberId) {
         self.close();
+        if self.is_waited_for(member) {
+            self.tell(OutboxEvent::OutOfSync(member));
+        }
         self.forget_all(member);
         let (head, end) = (self.head, self.first + self.log.len() as u64);
         if let Some(peer) = self.peers.get_mut(member.index()) {
@@ -316,6 +350,7 @@ impl Outbox {
             return;
         }
         peer.acknowledge(position);
+        let mut complete = false;
         while let Some((unit, _)) = peer.confirming.front().copied().filter(|(_, at)| *at <= position) {
             peer.confirming.pop_front();
             if let Some(targets) = self.units.get_mut(unit.index()) {
@@ -324,14 +359,15 @@ impl Outbox {
             peer.synced += 1;
             peer.waited = true;
             self.stats.confirmed += 1;
-            if peer.synced == peer.wanted {
-                self.events.push_back(OutboxEvent::InSync(member));
-            }
+            complete |= peer.synced == peer.wanted;
         }
         peer.caught_up |= peer.waited && peer.reached(self.head) >= self.committed;
         if peer.standing == Standing::Dropped && peer.acked >= peer.shipped {
             peer.standing = Standing::Connected;
             self.begin_anew(member);
+        }
+        if complete {
+            self.tell(OutboxEvent::InSync(member));
         }
         self.trim();
     }
@@ -361,210 +397,20 @@ impl Outbox {
     /// delays commits but is no full log away.
     pub fn set_out_of_sync(&mut self, member: MemberId) {
         let Some(peer) = self.peers.get_mut(member.index()) else { return };
-        if peer.live == 0 {
+        if !peer.is_followed() {
             return;
         }
         self.stats.dropped += 1;
-        self.events.push_back(OutboxEvent::OutOfSync(member));
         let caught_up = peer.acked >= peer.shipped;
         let connected = peer.standing == Standing::Connected;
         if connected && !caught_up {
             peer.standing = Standing::Dropped;
         }
+        self.tell(OutboxEvent::OutOfSync(member));
         self.forget_all(member);
         if connected && caught_up {
             self.begin_anew(member);
         }
         self.trim();
-    }
-
-    /// What this backup is to be sent next, and on which stream. Cuts the log for it.
-    pub fn poll_ship(&mut self, member: MemberId) -> Option<(u32, Ship)> {
-        let peer = self.peers.get_mut(member.index())?;
-        if peer.standing != Standing::Connected {
-            return None;
-        }
-        if let Some(position) = peer.begin.take() {
-            return Some((peer.stream, Ship::Begin(position)));
-        }
-        if peer.addressed <= peer.shipped {
-            return None;
-        }
-        let end = self.first + self.log.len() as u64;
-        if peer.next >= end && self.open.concerns(member) {
-            self.close();
-        }
-        let peer = self.peers.get_mut(member.index())?;
-        // What was let go of meanwhile was not for it, or it has it.
-        peer.next = peer.next.max(self.first);
-        loop {
-            let index = usize::try_from(peer.next.checked_sub(self.first)?).ok()?;
-            let segment = self.log.get(index)?;
-            peer.next += 1;
-            if segment.concerns(member) {
-                peer.shipped = segment.last;
-                return Some((peer.stream, Ship::Segment(Arc::clone(segment))));
-            }
-        }
-    }
-
-    /// The members that may have something to be sent.
-    pub fn shippable(&self) -> MemberSet {
-        let due = |peer: &Peer| {
-            peer.standing == Standing::Connected && (peer.begin.is_some() || peer.addressed > peer.shipped)
-        };
-        self.peers
-            .iter()
-            .zip(0_u32..)
-            .filter(|(peer, _)| due(peer))
-            .fold(MemberSet::EMPTY, |set, (_, index)| set.union(MemberSet::from_bits(1 << index)))
-    }
-
-    // ---- For snapshots.
-
-    /// Whether a unit's updates go to this backup.
-    pub fn is_live(&self, member: MemberId, unit: Unit) -> bool {
-        self.units.get(unit.index()).is_some_and(|it| it.live.contains(member))
-    }
-
-    /// Whether this backup holds the unit: it takes over without loss.
-    pub fn is_synced(&self, member: MemberId, unit: Unit) -> bool {
-        let caught_up = self.peers.get(member.index()).is_some_and(|peer| peer.caught_up);
-        caught_up && self.units.get(unit.index()).is_some_and(|it| it.synced.contains(member))
-    }
-
-    /// Whether commits wait for this backup.
-    pub fn is_waited_for(&self, member: MemberId) -> bool {
-        self.peers.get(member.index()).is_some_and(|peer| peer.waited)
-    }
-
-    /// What this backup has acknowledged.
-    pub fn acked(&self, member: MemberId) -> Position {
-        self.peers.get(member.index()).map_or(Position(0), |peer| peer.acked)
-    }
-
-    /// Connected backups that lack a unit, and have room on the way for a snapshot.
-    pub(super) fn lacking(&self) -> MemberSet {
-        // While our table is known to be old, what we would tell might be refused again.
-        let current = self.fence.is_none();
-        let lacks = |peer: &Peer| current && peer.standing == Standing::Connected && peer.live < peer.wanted;
-        self.with_window(lacks)
-    }
-
-    pub(super) fn has_window(&self, member: MemberId) -> bool {
-        let window = self.limits.snapshot_window_bytes as u64;
-        let open = |peer: &Peer| peer.standing == Standing::Connected && peer.lag_bytes() < window;
-        self.peers.get(member.index()).is_some_and(open)
-    }
-
-    fn with_window(&self, wanted: impl Fn(&Peer) -> bool) -> MemberSet {
-        let window = self.limits.snapshot_window_bytes as u64;
-        let members = self.peers.iter().zip(0_u32..);
-        members
-            .filter(|(peer, _)| wanted(peer) && peer.lag_bytes() < window)
-            .fold(MemberSet::EMPTY, |set, (_, index)| set.union(MemberSet::from_bits(1 << index)))
-    }
-
-    /// Whether the member is this unit's backup and has to be brought into sync; with `true` by a snapshot.
-    pub(super) fn lacks(&self, member: MemberId, unit: Unit) -> Option<bool> {
-        let it = self.units.get(unit.index())?;
-        (it.wanted.contains(member) && !it.live.contains(member)).then(|| it.differ.contains(member))
-    }
-
-    /// From here on the member gets the unit's updates, behind a check: it is in sync if it does not object.
-    pub(super) fn check(&mut self, member: MemberId, unit: Unit, digest: u64) {
-        self.enliven(member, unit);
-        self.confirm(member, unit, Change::UnitCheck { digest });
-    }
-
-    /// From here on the member gets the unit's updates, and its sessions one after the other.
-    pub(super) fn begin(&mut self, member: MemberId, unit: Unit) {
-        self.enliven(member, unit);
-        self.append_to(MemberSet::of(member), &Update::of_unit(unit, Change::UnitBegin));
-    }
-
-    /// The member has got all of the unit's sessions.
-    pub(super) fn complete(&mut self, member: MemberId, unit: Unit, digest: u64) {
-        if let Some(targets) = self.units.get_mut(unit.index()) {
-            targets.differ.remove(member);
-        }
-        self.confirm(member, unit, Change::UnitComplete { digest });
-    }
-
-    /// Asks all backups that get the unit's updates whether they still have the same state. Who has not, will say so.
-    pub(super) fn verify(&mut self, unit: Unit, digest: u64) {
-        self.append(&Update::of_unit(unit, Change::UnitCheck { digest }));
-    }
-
-    fn enliven(&mut self, member: MemberId, unit: Unit) {
-        if let (Some(targets), Some(peer)) = (self.units.get_mut(unit.index()), self.peers.get_mut(member.index()))
-            && !targets.live.contains(member)
-        {
-            targets.live.insert(member);
-            peer.live += 1;
-        }
-    }
-
-    fn confirm(&mut self, member: MemberId, unit: Unit, change: Change<'_>) {
-        let position = self.append_to(MemberSet::of(member), &Update::of_unit(unit, change));
-        if let Some(peer) = self.peers.get_mut(member.index()) {
-            peer.confirming.push_back((unit, position));
-        }
-    }
-
-    // ---- The log.
-
-    /// Ends the open segment.
-    fn close(&mut self) {
-        if self.open.is_empty() {
-            return;
-        }
-        let busy = self.open.bytes.len() > SMALL_SEGMENT_BYTES;
-        self.open.last = self.head;
-        self.open.version = self.version;
-        for (peer, index) in self.peers.iter_mut().zip(0_u32..) {
-            if MemberId::new(index as u8 + 1).is_some_and(|member| self.open.concerns(member)) {
-                peer.mark(self.head);
-            }
-        }
-        // The next segment is likely to be like this one.
-        let (liked, other) =
-            if busy { (&mut self.spare, &mut self.spare_small) } else { (&mut self.spare_small, &mut self.spare) };
-        let next = liked.pop().or_else(|| if busy { other.pop() } else { None });
-        let mut shared = next.unwrap_or_default();
-        match Arc::get_mut(&mut shared) {
-            Some(segment) => std::mem::swap(segment, &mut self.open),
-            // Cannot be: spares are not shared.
-            None => shared = Arc::new(std::mem::take(&mut self.open)),
-        }
-        self.open.reset();
-        self.log_bytes += shared.memory();
-        self.log.push_back(shared);
-        self.trim();
-        while self.log_bytes > self.limits.log_bytes_max || self.log.len() > self.limits.log_segments_max {
-            let followed = self.peers.iter().zip(1_u8..).filter(|(peer, _)| peer.is_followed());
-            let slowest = followed.min_by_key(|(peer, _)| peer.reached(self.head)).map(|(_, number)| number);
-            let Some(slowest) = slowest.and_then(MemberId::new) else { break };
-            self.set_out_of_sync(slowest);
-        }
-    }
-
-    /// Lets go of what nobody needs any more.
-    fn trim(&mut self) {
-        let followed = self.peers.iter().filter(|peer| peer.is_followed());
-        let needed = followed.map(|peer| peer.reached(self.head)).min().unwrap_or(self.head);
-        while self.log.front().is_some_and(|segment| segment.last <= needed)
-            && let Some(mut segment) = self.log.pop_front()
-        {
-            self.first += 1;
-            self.log_bytes -= segment.memory();
-            let Some(free) = Arc::get_mut(&mut segment) else { continue };
-            free.reset();
-            let small = free.bytes.capacity() <= SMALL_SEGMENT_BYTES;
-            let spare = if small { &mut self.spare_small } else { &mut self.spare };
-            if spare.len() < SPARE_SEGMENTS {
-                spare.push(segment);
-            }
-        }
     }
 }

@@ -7,78 +7,25 @@
 //! A unit that is out of sync keeps what it has (after a crash in mid-snapshot old state is better than none), but takes
 //! no changes until a check or a snapshot begins.
 
+mod held;
+mod refusal;
+
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 
 use super::counters::counters;
 use super::digest::{DigestKey, SessionDigest};
-use super::limits::{STREAMS_MAX, StoreLimits, UNKNOWN_KINDS_MAX};
-use super::record::{Change, Malformed, SessionKey, TableVersion, Update};
-use super::session::{Buffers, Record, State, Stream};
+use super::limits::StoreLimits;
+use super::record::{Change, SessionKey, TableVersion, Update};
+use super::session::{Buffers, Record, Stream};
 use crate::unit::{MemberId, UNITS, Unit};
+use held::{Context, Held};
+
+pub use refusal::{Consequence, Refused};
 
 /// What a session's place in the store costs beside its bytes.
 const SESSION_BYTES: usize = 512;
-
-/// Why an update was not applied.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
-pub enum Refused {
-    /// By our table the sender does not own the unit.
-    #[error("the sender does not own the unit")]
-    NotOwner,
-    /// It was made before the sender became the unit's owner.
-    #[error("it was made under an older table than the one that gave its sender the unit")]
-    OlderGeneration,
-    /// It was made under a table that we do not have yet, and by ours the unit is another's: to be tried again.
-    #[error("it was made under a newer table than ours")]
-    AheadOfTable,
-    /// An append that does not begin at the stream's end, or a trim beyond it.
-    #[error("bytes of a stream are missing before it")]
-    Gap,
-    /// A change of a session that we do not have.
-    #[error("its session is unknown")]
-    UnknownSession,
-    /// There is no room.
-    #[error("there is no room for it")]
-    OverLimits,
-    /// It contradicts what is known: bytes behind a stream's end, a second end, another app.
-    #[error("it contradicts what is known of its session")]
-    Contradiction,
-    /// The unit's digest is not the owner's.
-    #[error("the unit's digest is not the owner's")]
-    DigestMismatch,
-    /// It is no update.
-    #[error("it is no update: {0}")]
-    Malformed(#[from] Malformed),
-}
-
-/// What a refusal leads to.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Consequence {
-    /// The update is tried again under the next table.
-    Wait,
-    /// The sender commits nothing until it has our table.
-    Fence,
-    /// The unit is out of sync; the sender is asked for a snapshot.
-    Unsync,
-    /// The sender is not to be trusted: the stream ends.
-    Close,
-}
-
-impl Refused {
-    /// What it leads to.
-    pub const fn consequence(&self) -> Consequence {
-        match self {
-            Self::AheadOfTable => Consequence::Wait,
-            Self::NotOwner | Self::OlderGeneration => Consequence::Fence,
-            Self::Gap | Self::UnknownSession | Self::OverLimits | Self::Contradiction | Self::DigestMismatch => {
-                Consequence::Unsync
-            }
-            Self::Malformed(_) => Consequence::Close,
-        }
-    }
-}
 
 counters! {
     /// What a store has counted.
@@ -123,17 +70,6 @@ enum Sync {
     /// A snapshot is coming in: only what was put since has a say.
     Coming,
     Synced,
-}
-
-struct Held {
-    record: Record,
-    digest: SessionDigest,
-    /// What `digest` with the streams came to: the session's part of the unit's sum.
-    value: u64,
-    /// In which snapshot of its unit it was put.
-    epoch: u32,
-    /// Whether it stands in the unit's list of busy sessions.
-    listed: bool,
 }
 
 struct Units {
@@ -238,7 +174,9 @@ impl Store {
         }
     }
 
-    /// Whether the unit holds what its owner has told so far, all of it.
+    /// Whether the unit holds what its owner has told so far, all of it. As far as is known here: who slept through a table in
+    /// which the unit was another's learns by the owner's next check that it does not. The owner's word
+    /// ([`super::Outbox::in_sync`]) is the one to go by.
     pub fn is_synced(&self, unit: Unit) -> bool {
         self.units.get(unit.index()).is_some_and(|it| it.sync == Sync::Synced)
     }
@@ -513,138 +451,5 @@ impl Units {
             }
         }
         self.busy.push(session);
-    }
-}
-
-struct Context {
-    key: DigestKey,
-    stream_bytes_max: usize,
-    room: usize,
-}
-
-impl Held {
-    fn change(&mut self, update: &Update<'_>, context: &Context, buffers: &mut Buffers) -> Result<(), Refused> {
-        match update.change {
-            Change::Initial { version, bytes } => {
-                context.fits(bytes.len() + update.added.len())?;
-                self.record.initial.get_or_insert_with(State::default).set(version, bytes, update.added);
-                self.digest.set_initial(context.key, version, bytes, update.added);
-                Ok(())
-            }
-            Change::Essential { version, bytes } => {
-                context.fits(bytes.len() + update.added.len())?;
-                self.record.essential.get_or_insert_with(State::default).set(version, bytes, update.added);
-                self.digest.set_essential(context.key, version, bytes, update.added);
-                Ok(())
-            }
-            Change::Append { stream, offset, bytes } => self.stream(stream)?.append(offset, bytes, context, buffers),
-            Change::Trim { stream, to } => self.stream(stream)?.trim(to, buffers),
-            Change::End { stream, offset } => self.stream(stream)?.finish(offset),
-            Change::Unknown { kind, bytes } => {
-                context.fits(bytes.len())?;
-                self.set_unknown(kind, bytes)?;
-                let kinds = self.record.unknown.iter().map(|(kind, bytes)| (*kind, bytes.as_slice()));
-                self.digest.set_unknown(context.key, kinds);
-                Ok(())
-            }
-            Change::Remove
-            | Change::Reset
-            | Change::UnitCheck { .. }
-            | Change::UnitBegin
-            | Change::UnitComplete { .. } => Ok(()),
-        }
-    }
-
-    fn stream(&mut self, number: u8) -> Result<&mut Stream, Refused> {
-        let index = usize::from(number);
-        if index >= STREAMS_MAX {
-            return Err(Refused::Contradiction);
-        }
-        if self.record.streams.len() <= index {
-            self.record.streams.resize_with(index + 1, Stream::default);
-        }
-        self.record.streams.get_mut(index).ok_or(Refused::Contradiction)
-    }
-
-    fn set_unknown(&mut self, kind: u8, bytes: &[u8]) -> Result<(), Refused> {
-        let unknown = &mut self.record.unknown;
-        let place = match unknown.binary_search_by_key(&kind, |(kind, _)| *kind) {
-            Ok(place) => place,
-            Err(_) if unknown.len() >= UNKNOWN_KINDS_MAX => return Err(Refused::OverLimits),
-            Err(place) => {
-                unknown.insert(place, (kind, Vec::new()));
-                place
-            }
-        };
-        if let Some((_, kept)) = unknown.get_mut(place) {
-            kept.clear();
-            kept.extend_from_slice(bytes);
-        }
-        Ok(())
-    }
-}
-
-impl Context {
-    fn fits(&self, bytes: usize) -> Result<(), Refused> {
-        if bytes <= self.room { Ok(()) } else { Err(Refused::OverLimits) }
-    }
-}
-
-impl Stream {
-    fn append(&mut self, offset: u64, bytes: &[u8], context: &Context, buffers: &mut Buffers) -> Result<(), Refused> {
-        if offset != self.end() {
-            return Err(Refused::Gap);
-        }
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let in_range = offset.checked_add(bytes.len() as u64).is_some_and(|end| end < u64::MAX);
-        if self.fin.is_some() || !in_range {
-            return Err(Refused::Contradiction);
-        }
-        let length = self.bytes.len() + bytes.len();
-        // A buffer that grows may double.
-        let growth = if length > self.bytes.capacity() { 2 * length } else { 0 };
-        if length > context.stream_bytes_max || growth > context.room {
-            return Err(Refused::OverLimits);
-        }
-        if self.bytes.capacity() == 0 {
-            self.bytes = buffers.take();
-        }
-        self.bytes.extend(bytes);
-        Ok(())
-    }
-
-    /// A stream that was never used may be moved anywhere: that is how a put tells where it stands.
-    fn trim(&mut self, to: u64, buffers: &mut Buffers) -> Result<(), Refused> {
-        let end = self.end();
-        let fresh = end == 0 && self.fin.is_none();
-        let last = self.fin.map_or(end, |fin| fin.saturating_add(1));
-        if to > last && !fresh {
-            return Err(Refused::Gap);
-        }
-        if to <= self.start {
-            return Ok(());
-        }
-        let gone = usize::try_from(to - self.start).unwrap_or(usize::MAX).min(self.bytes.len());
-        self.bytes.drain(..gone);
-        self.start = to;
-        if self.bytes.is_empty() {
-            buffers.give(std::mem::take(&mut self.bytes));
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, offset: u64) -> Result<(), Refused> {
-        match self.fin {
-            Some(fin) if fin == offset => Ok(()),
-            Some(_) => Err(Refused::Contradiction),
-            None if offset == u64::MAX => Err(Refused::Contradiction),
-            None if offset != self.end() => Err(Refused::Gap),
-            None => {
-                self.fin = Some(offset);
-                Ok(())
-            }
-        }
     }
 }
