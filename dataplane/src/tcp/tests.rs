@@ -1,6 +1,7 @@
 //! Codecs and tables by themselves; RFC 9293's MUSTs (`must`); two endpoints over a bad network, with takeovers (`world`).
 
 mod attack;
+mod cells;
 mod cookies;
 mod must;
 mod pair;

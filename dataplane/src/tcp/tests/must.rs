@@ -326,6 +326,7 @@ fn timestamps_go_on_after_a_takeover_and_measure_nothing_across_it() {
     let saved = Saved { initial, essential, age_ns: 7000 * MS };
     let Bench { rx, tx, pool, .. } = &mut bench;
     bench.endpoint = Endpoint::restore(&config, &saved, rx, tx, pool, 3 * MS).unwrap();
+    bench.confirm();
     let after = bench.said_one().options.timestamps.unwrap();
     assert_eq!(after.value.wrapping_sub(before.value), 8000);
     bench.now_ns += 9000 * MS;

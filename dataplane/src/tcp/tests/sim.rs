@@ -1,6 +1,6 @@
 //! The world under many plans.
 
-use super::world::{MS, Plan, World};
+use super::world::{MS, Plan, Planted, World};
 
 fn run(plan: Plan) -> World {
     if std::env::var("TCP_SHOW").is_ok() {
@@ -43,4 +43,21 @@ fn a_restored_endpoint_goes_on_where_the_saved_one_was() {
 /// How many seeds: more with TCP_SEEDS.
 fn seeds(least: u64) -> u64 {
     std::env::var("TCP_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(least)
+}
+
+/// The checks are worth something: each fault is found, and soon.
+#[test]
+fn planted_faults_are_found() {
+    for planted in [Planted::AckBeforeCommit, Planted::SendBeforeCommit, Planted::ClockForgotten] {
+        let found = (0..200).find(|seed| {
+            let mut plan = Plan::random(*seed);
+            plan.takeover_ns = 200 * MS;
+            plan.commit_ns = plan.commit_ns.max(MS / 10);
+            plan.planted = Some(planted);
+            let mut world = World::new(plan);
+            world.run();
+            world.sides.iter().any(|side| side.fault.is_some())
+        });
+        assert!(found.is_some(), "{planted:?}");
+    }
 }

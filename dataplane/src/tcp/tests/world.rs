@@ -33,6 +33,15 @@ impl Rng {
     }
 }
 
+/// Faults that the checks must find.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Planted {
+    AckBeforeCommit,
+    SendBeforeCommit,
+    /// A takeover forgets what TSval was.
+    ClockForgotten,
+}
+
 /// What is tried.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -50,6 +59,8 @@ pub(super) struct Plan {
     /// Readers stop now and then, so that windows shut.
     pub(super) slow_readers: bool,
     pub(super) both_open: bool,
+    /// What is done wrong on purpose.
+    pub(super) planted: Option<Planted>,
     /// The second side ends its stream only after the first one's end.
     pub(super) half_close: bool,
 }
@@ -70,6 +81,7 @@ impl Plan {
             takeover_ns: 0,
             slow_readers: false,
             both_open: false,
+            planted: None,
             half_close: false,
         }
     }
@@ -182,6 +194,7 @@ pub(super) struct Side {
     pub(super) takeovers: usize,
     pub(super) fault: Option<&'static str>,
     takeover_at_ns: u64,
+    told_tsval: Option<u32>,
 }
 
 impl Side {
@@ -206,6 +219,7 @@ impl Side {
             takeovers: 0,
             fault: None,
             takeover_at_ns: 0,
+            told_tsval: None,
         }
     }
 
@@ -272,7 +286,7 @@ impl Side {
     }
 
     /// The backup takes over, with anything between what it acknowledged and all that was logged.
-    fn take_over(&mut self, now_ns: u64, rng: &mut Rng) {
+    fn take_over(&mut self, now_ns: u64, planted: Option<Planted>, rng: &mut Rng) {
         if self.sent_segments == 0 {
             return;
         }
@@ -291,11 +305,14 @@ impl Side {
         let mut rx = self.backup.stream(0, limit, &mut pool);
         let mut tx = self.backup.stream(1, limit, &mut pool);
         // Records go through their codecs.
-        let saved = Saved {
+        let mut saved = Saved {
             initial: InitialState::decode(&initial.encode()).unwrap(),
             essential: EssentialState::decode(&essential.encode()).unwrap(),
             age_ns: now_ns - saved_ns,
         };
+        if planted == Some(Planted::ClockForgotten) {
+            saved.essential.tsval = rng.next() as u32;
+        }
         let local_ns = now_ns + self.skew_ns;
         let restored = Endpoint::restore(&self.config, &saved, &mut rx, &mut tx, &mut pool, local_ns);
         let endpoint = restored.unwrap_or_else(|error| panic!("{error}: {saved:?} {rx:?} {tx:?}"));
@@ -308,6 +325,10 @@ impl Side {
         self.endpoint = Some(endpoint);
         self.told_edge = None;
         // All that it has must be held by its own backup before it may act on it.
+        if let Some(endpoint) = &self.endpoint {
+            let essential = endpoint.save_essential(local_ns);
+            self.push(local_ns, Update::Essential(essential, now_ns));
+        }
         self.push(local_ns, Update::Initial(initial));
     }
 
@@ -368,6 +389,12 @@ impl Side {
             }
             assert!(segment.flags & FLAG_FIN == 0 || held[1].fin, "FIN before it was committed");
             check_edge(&mut self.told_edge, &segment, &initial);
+            if let Some(timestamps) = segment.options.timestamps {
+                let told = self.told_tsval.replace(timestamps.value);
+                if told.is_some_and(|told| (timestamps.value.wrapping_sub(told) as i32) < 0) {
+                    self.fault = Some("TSval went back");
+                }
+            }
             out.push(buffer[..len].to_vec());
         }
     }
@@ -460,7 +487,7 @@ impl World {
                 let now_ns = self.now_ns;
                 self.sides[which].takeover_at_ns = now_ns + self.rng.below(2 * self.plan.takeover_ns);
                 if self.sides[which].endpoint.is_some() && !self.sides[which].is_over() {
-                    self.sides[which].take_over(now_ns, &mut self.rng);
+                    self.sides[which].take_over(now_ns, self.plan.planted, &mut self.rng);
                 }
             }
             let may_end = which == 0 || !self.plan.half_close || self.sides[1].ended;
@@ -475,6 +502,11 @@ impl World {
         let side = &mut self.sides[which];
         side.log_changes(self.now_ns);
         side.commit(self.now_ns, self.plan.commit_ns);
+        match self.plan.planted {
+            Some(Planted::AckBeforeCommit) => side.streams[0].commit_to(u64::MAX),
+            Some(Planted::SendBeforeCommit) => side.streams[1].commit_to(u64::MAX),
+            _ => {}
+        }
         let mut out = Vec::new();
         side.transmit(self.now_ns, &mut out);
         side.log_changes(self.now_ns);
