@@ -47,7 +47,6 @@ impl Endpoint {
         if segment.syn() && segment.has_ack() && seq == 0 && self.essential.state == State::SynReceived {
             // Both opened at once: this is the peer's SYN again, with its acknowledgement of ours.
             segment.flags &= !crate::wire::tcp::FLAG_SYN;
-            segment.options.timestamps = segment.options.timestamps.filter(|_| self.initial.timestamps);
             seq = 1;
             self.calc.ack_now = true;
         }
@@ -124,9 +123,8 @@ impl Endpoint {
         let state = self.essential.state;
         if state == State::SynReceived && segment.syn() && seq == 0 {
             // The SYN again: our answer was lost.
-            if self.calc.snd_max > 0 {
-                self.calc.snd_nxt = 0;
-            }
+            self.calc.snd_nxt = 0;
+            self.calc.timed = None;
             return false;
         }
         if state == State::TimeWait && segment.fin() {

@@ -131,6 +131,18 @@ fn must_19_timeouts_double_and_the_window_starts_small() {
 }
 
 #[test]
+fn must_19_a_lost_syn_makes_the_beginning_slow() {
+    let mut bench = Bench::accepted(&Bench::plain(), Options { mss: Some(1000), ..Options::default() });
+    bench.said();
+    assert_eq!(bench.wait_for(Timer::Retransmit), 1000 * MS);
+    bench.said();
+    bench.hear(1, 1, FLAG_ACK, &[]);
+    bench.give(5000);
+    assert_eq!(bench.said().len(), 1);
+    assert_eq!(bench.wait_for(Timer::Retransmit), 3000 * MS, "RFC 6298 rule 5.7");
+}
+
+#[test]
 fn must_23_a_syn_is_tried_for_three_minutes() {
     let mut bench = Bench::connecting(&Bench::plain());
     let began_ns = bench.now_ns;
