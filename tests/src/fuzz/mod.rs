@@ -18,6 +18,7 @@ mod neighbour;
 mod parse;
 mod pki;
 mod steer;
+mod tcp;
 mod wire;
 
 /// Panics if the bytes make the code under test break a promise.
@@ -30,6 +31,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("answers", answers::target),
     ("neighbour", neighbour::target),
     ("steer", steer::target),
+    ("tcp", tcp::target),
     ("codec", codec::target),
     ("envelope", envelope::target),
     ("beacon", beacon::target),
