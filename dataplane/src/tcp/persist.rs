@@ -376,5 +376,7 @@ fn reconcile(initial: &Initial, essential: &mut Essential, rx: &Stream, tx: &Str
         return Err(RecordError::Mismatch);
     }
     essential.rcv_nxt = initial.rx_pos(rx.end()) + Pos::from(rx.fin().is_some());
+    // The window may be an old one: the next that is heard counts, whatever number it bears.
+    essential.wl1 = 0;
     Ok(())
 }

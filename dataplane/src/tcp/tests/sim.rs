@@ -31,7 +31,8 @@ fn bytes_pass_over_bad_networks_with_any_options() {
 #[test]
 fn a_restored_endpoint_goes_on_where_the_saved_one_was() {
     let mut takeovers = 0;
-    for seed in 0..seeds(120) {
+    // 2269: both restored, each with numbers that the other had left behind, and with shut windows.
+    for seed in (0..seeds(120)).chain([2269]) {
         let mut plan = Plan::random(seed);
         plan.takeover_ns = [30, 200, 2000][seed as usize % 3] * MS;
         let world = run(plan);
