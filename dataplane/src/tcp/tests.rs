@@ -5,6 +5,7 @@ mod cells;
 mod cookies;
 mod must;
 mod pair;
+mod ranges;
 mod records;
 mod recovery;
 mod segments;

@@ -347,3 +347,24 @@ fn timestamps_go_on_after_a_takeover_and_measure_nothing_across_it() {
     bench.said();
     assert!(bench.wait_for(Timer::Retransmit) <= 1000 * MS * 40);
 }
+
+#[test]
+fn a_connection_may_begin_in_the_middle_of_its_streams() {
+    let syn = Segment { seq: PEER_ISS, flags: FLAG_SYN, window: 10_000, ..blank() };
+    let endpoint = Endpoint::listen_accept(&Bench::plain(), &syn, flow(0), OUR_ISS, 0).with_bases(28, 5);
+    let mut bench = Bench::of(&Bench::plain(), endpoint);
+    // Somebody has put a header in front of the peer's bytes, and others have passed before ours.
+    bench.rx.append(&mut bench.pool, &[1; 28]);
+    bench.rx.commit_to(28);
+    bench.tx = Stream::new(5, 1000);
+    bench.confirm();
+    assert_eq!(bench.said_one().ack, 1);
+    bench.hear(1, 1, FLAG_ACK, b"hello");
+    bench.give(3);
+    let said = bench.said_one();
+    assert_eq!((said.seq, said.ack, said.payload.len()), (1, 6, 3));
+    assert_eq!((&bench.received()[28..], bench.rx.end()), (&b"hello"[..], 33));
+    bench.restore(0);
+    assert!(bench.hear(6, 4, FLAG_ACK, b"!").acknowledged());
+    assert_eq!((bench.tx.start(), bench.rx.end()), (8, 34));
+}
