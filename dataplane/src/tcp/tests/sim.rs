@@ -1,6 +1,7 @@
 //! The world under many plans.
 
-use super::world::{MS, Plan, Planted, World};
+use super::plan::{Plan, Planted};
+use super::world::{MS, World};
 
 fn run(plan: Plan) -> World {
     if std::env::var("TCP_SHOW").is_ok() {
