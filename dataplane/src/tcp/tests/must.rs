@@ -1,6 +1,7 @@
 //! RFC 9293's MUSTs (its appendix B), by number. What is not here is met by construction or elsewhere:
 //! 1 (unsigned windows: types), 68, 69 (`segments`), 30-33 (urgent data is delivered as data, its pointer is not used),
-//! 41-51 (the application's interface: this one is another), 52-57 (IP: the worker), 20-22 (timeouts: `Config`).
+//! 41-51 (the application's interface: this one is another), 52-57 and 63 (IP, ICMP, addresses: worker and relay), 20-22
+//! (timeouts: `Config`).
 
 use super::pair::{Bench, OUR_ISS, PEER_ISS};
 use super::segments::blank;
@@ -264,6 +265,14 @@ fn must_40_58_and_59_acks_wait_a_little_and_come_together() {
         (20, 5, FLAG_ACK | FLAG_PSH),
         "with data, if there is any"
     );
+}
+
+#[test]
+fn must_60_and_61_the_last_segment_pushes() {
+    let mut bench = Bench::established();
+    bench.give(2500);
+    let pushes: Vec<bool> = bench.said().iter().map(|said| said.flags & FLAG_PSH != 0).collect();
+    assert_eq!(pushes, [false, false, true]);
 }
 
 #[test]
