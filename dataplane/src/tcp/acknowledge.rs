@@ -28,8 +28,7 @@ impl Endpoint {
                 outcome.refuse(Refused::BadAck);
                 return false;
             }
-            self.essential.wl1 = seq;
-            self.essential.wl2 = ack;
+            (self.essential.wl1, self.essential.wl2) = (seq.max(0), ack);
             self.set_window(segment, outcome);
             self.syn_acked(now_ns, segment, outcome);
         }
@@ -59,7 +58,8 @@ impl Endpoint {
         let essential = &mut self.essential;
         let newer = essential.wl1 < seq || essential.wl1 == seq && essential.wl2 <= ack;
         if ack >= essential.snd_una && newer {
-            (essential.wl1, essential.wl2) = (seq, ack);
+            // An overlap may begin before the SYN, but no record does.
+            (essential.wl1, essential.wl2) = (seq.max(0), ack);
             self.set_window(segment, outcome);
         }
     }

@@ -36,6 +36,11 @@ impl Congestion {
         self.cwnd
     }
 
+    /// One segment to begin with.
+    pub(super) fn begin_small(&mut self) {
+        self.cwnd = self.mss;
+    }
+
     /// The path carries only smaller segments.
     pub(super) fn set_mss(&mut self, mss: u16) {
         self.mss = u32::from(mss).max(1);

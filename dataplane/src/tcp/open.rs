@@ -149,8 +149,12 @@ impl Endpoint {
 
     /// Our SYN is acknowledged.
     pub(super) fn syn_acked(&mut self, now_ns: u64, segment: &Segment<'_>, outcome: &mut Outcome) {
-        self.measure(now_ns, segment, 1);
+        if self.calc.rtt.is_backed_off() {
+            // RFC 5681 section 3.1: a lost SYN leaves one segment to begin with.
+            self.calc.congestion.begin_small();
+        }
         self.calc.rtt.begin_data();
+        self.measure(now_ns, segment, 1);
         self.essential.snd_una = 1;
         self.calc.snd_nxt = self.calc.snd_nxt.max(1);
         self.calc.snd_max = self.calc.snd_max.max(1);

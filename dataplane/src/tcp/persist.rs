@@ -298,7 +298,8 @@ impl Endpoint {
     }
 
     /// The endpoint that the records and the streams describe; `config` is this member's. What the streams hold counts as
-    /// possibly sent; commit it as the new owner's backups take it over. Where the handshake is not done, [`Endpoint::confirm`] again.
+    /// possibly sent. Replicate its records and streams, then [`Endpoint::confirm`] and commit: nothing is sent before,
+    /// or a second takeover would begin from the same old record, and its clock (TSval) behind this one's.
     pub fn restore(
         config: &Config,
         saved: &Saved,
@@ -318,14 +319,13 @@ impl Endpoint {
         calc.last_ack_sent = initial.rx_pos(rx.committed()) + Pos::from(rx.is_fin_committed());
         // The peer learns at once where we are, and tells where it is.
         calc.ack_now = live.state.is_synchronized();
-        let confirmed = u8::from(live.state.is_synchronized());
         let mut endpoint = Self {
             config: *config,
             initial,
             essential: live,
             calc,
             initial_version: 1,
-            confirmed,
+            confirmed: 0,
             change: Change::State,
         };
         if rx.fin().is_some() {
@@ -376,5 +376,7 @@ fn reconcile(initial: &Initial, essential: &mut Essential, rx: &Stream, tx: &Str
         return Err(RecordError::Mismatch);
     }
     essential.rcv_nxt = initial.rx_pos(rx.end()) + Pos::from(rx.fin().is_some());
+    // The window may be an old one: the next that is heard counts, whatever number it bears.
+    essential.wl1 = 0;
     Ok(())
 }

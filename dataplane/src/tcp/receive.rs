@@ -14,6 +14,14 @@ use super::timers::Timer;
 /// A timestamp that was not renewed for so long says nothing about age (RFC 7323 section 5.5).
 const PAWS_IDLE_NS: u64 = 24 * 24 * 3600 * 1_000_000_000;
 
+/// How much of a segment counts, by its sequence number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Taken {
+    Whole,
+    Ack,
+    Nothing,
+}
+
 impl Endpoint {
     /// A segment of this connection, checksum verified. `rx` receives, `tx` is what we send.
     pub fn handle_segment(
@@ -47,15 +55,14 @@ impl Endpoint {
         if segment.syn() && segment.has_ack() && seq == 0 && self.essential.state == State::SynReceived {
             // Both opened at once: this is the peer's SYN again, with its acknowledgement of ours.
             segment.flags &= !crate::wire::tcp::FLAG_SYN;
-            segment.options.timestamps = segment.options.timestamps.filter(|_| self.initial.timestamps);
             seq = 1;
             self.calc.ack_now = true;
         }
-        let passed = self.check_timestamp(now_ns, &segment, outcome)
-            && self.check_reset(now_ns, &segment, seq, rx, outcome)
-            && self.check_sequence(now_ns, &segment, seq, rx, outcome)
-            && self.check_syn(now_ns, &segment, outcome);
-        if !passed {
+        if !self.check_timestamp(now_ns, &segment, outcome) || !self.check_reset(now_ns, &segment, seq, rx, outcome) {
+            return;
+        }
+        let taken = self.check_sequence(now_ns, &segment, seq, rx, outcome);
+        if taken == Taken::Nothing || !self.check_syn(now_ns, &segment, outcome) {
             return;
         }
         if !segment.has_ack() {
@@ -64,7 +71,7 @@ impl Endpoint {
         self.calc.heard_ns = now_ns;
         self.rearm_keepalive(now_ns);
         self.note_timestamp(now_ns, &segment, seq);
-        if self.handle_ack(now_ns, &segment, seq, tx, pool, outcome) {
+        if self.handle_ack(now_ns, &segment, seq, tx, pool, outcome) && taken == Taken::Whole {
             self.handle_text(now_ns, &segment, seq, rx, pool, outcome);
         }
     }
@@ -106,6 +113,8 @@ impl Endpoint {
         self.essential.right_edge.max(self.initial.rx_pos(rx.bound()))
     }
 
+    /// Of an old segment, its acknowledgement counts (as in BSD, if it is not older than a window): two ends that were
+    /// both restored bear old numbers, and would refuse one another for ever.
     fn check_sequence(
         &mut self,
         now_ns: u64,
@@ -113,21 +122,20 @@ impl Endpoint {
         seq: Pos,
         rx: &Stream,
         outcome: &mut Outcome,
-    ) -> bool {
+    ) -> Taken {
         let len = Pos::from(segment.len());
         // What is not committed yet was received but not acknowledged: pure ACKs from then are no older than our ACK.
         let begins = if len == 0 { seq >= self.calc.last_ack_sent } else { seq + len > self.essential.rcv_nxt };
         if begins && seq <= self.accepted_edge(rx) {
-            return true;
+            return Taken::Whole;
         }
         outcome.refuse(Refused::OutOfWindow);
         let state = self.essential.state;
         if state == State::SynReceived && segment.syn() && seq == 0 {
             // The SYN again: our answer was lost.
-            if self.calc.snd_max > 0 {
-                self.calc.snd_nxt = 0;
-            }
-            return false;
+            self.calc.snd_nxt = 0;
+            self.calc.timed = None;
+            return Taken::Nothing;
         }
         if state == State::TimeWait && segment.fin() {
             self.calc.timers.set(Timer::TimeWait, now_ns.saturating_add(self.config.time_wait_ns));
@@ -138,7 +146,8 @@ impl Endpoint {
             // Limited, lest two ends that disagree answer one another for ever.
             self.challenge(now_ns);
         }
-        false
+        let old = seq < self.essential.rcv_nxt && seq >= self.essential.rcv_nxt - Pos::from(rx.limit());
+        if old && state.is_synchronized() && !segment.syn() { Taken::Ack } else { Taken::Nothing }
     }
 
     /// RFC 5961 section 3: only a RST that hits the next octet counts. (It does so, too, if it hits what we last said

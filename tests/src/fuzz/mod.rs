@@ -20,6 +20,7 @@ mod pki;
 mod record;
 mod replication;
 mod steer;
+mod tcp;
 mod wire;
 
 /// Panics if the bytes make the code under test break a promise.
@@ -32,6 +33,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("answers", answers::target),
     ("neighbour", neighbour::target),
     ("steer", steer::target),
+    ("tcp", tcp::target),
     ("codec", codec::target),
     ("envelope", envelope::target),
     ("beacon", beacon::target),

@@ -81,6 +81,17 @@ fn data_out_of_window_is_not_taken_and_overlaps_are_trimmed() {
 }
 
 #[test]
+fn what_begins_before_the_syn_leaves_a_sound_record() {
+    let mut bench = Bench::accepted(&Bench::plain(), Options::default());
+    bench.said();
+    assert!(bench.hear(-200, 1, FLAG_ACK, &[3; 300]).established());
+    assert_eq!(bench.rx.len(), 99);
+    bench.hear(-300, 1, FLAG_ACK, &[4; 500]);
+    let essential = bench.endpoint.save_essential(0);
+    assert_eq!(EssentialState::decode(&essential.encode()), Ok(essential));
+}
+
+#[test]
 fn data_out_of_order_is_kept_reported_and_bounded() {
     let config = Config { sack: true, ..Bench::plain() };
     let options = Options { sack_permitted: true, mss: Some(1000), ..Options::default() };

@@ -1,6 +1,7 @@
 //! RFC 9293's MUSTs (its appendix B), by number. What is not here is met by construction or elsewhere:
 //! 1 (unsigned windows: types), 68, 69 (`segments`), 30-33 (urgent data is delivered as data, its pointer is not used),
-//! 41-51 (the application's interface: this one is another), 52-57 (IP: the worker), 20-22 (timeouts: `Config`).
+//! 41-51 (the application's interface: this one is another), 52-57 and 63 (IP, ICMP, addresses: worker and relay), 20-22
+//! (timeouts: `Config`).
 
 use super::pair::{Bench, OUR_ISS, PEER_ISS};
 use super::segments::blank;
@@ -131,6 +132,18 @@ fn must_19_timeouts_double_and_the_window_starts_small() {
 }
 
 #[test]
+fn must_19_a_lost_syn_makes_the_beginning_slow() {
+    let mut bench = Bench::accepted(&Bench::plain(), Options { mss: Some(1000), ..Options::default() });
+    bench.said();
+    assert_eq!(bench.wait_for(Timer::Retransmit), 1000 * MS);
+    bench.said();
+    bench.hear(1, 1, FLAG_ACK, &[]);
+    bench.give(5000);
+    assert_eq!(bench.said().len(), 1);
+    assert_eq!(bench.wait_for(Timer::Retransmit), 3000 * MS, "RFC 6298 rule 5.7");
+}
+
+#[test]
 fn must_23_a_syn_is_tried_for_three_minutes() {
     let mut bench = Bench::connecting(&Bench::plain());
     let began_ns = bench.now_ns;
@@ -255,6 +268,14 @@ fn must_40_58_and_59_acks_wait_a_little_and_come_together() {
 }
 
 #[test]
+fn must_60_and_61_the_last_segment_pushes() {
+    let mut bench = Bench::established();
+    bench.give(2500);
+    let pushes: Vec<bool> = bench.said().iter().map(|said| said.flags & FLAG_PSH != 0).collect();
+    assert_eq!(pushes, [false, false, true]);
+}
+
+#[test]
 fn nothing_is_said_before_it_is_committed() {
     let mut bench = Bench::established();
     bench.commits = false;
@@ -326,6 +347,7 @@ fn timestamps_go_on_after_a_takeover_and_measure_nothing_across_it() {
     let saved = Saved { initial, essential, age_ns: 7000 * MS };
     let Bench { rx, tx, pool, .. } = &mut bench;
     bench.endpoint = Endpoint::restore(&config, &saved, rx, tx, pool, 3 * MS).unwrap();
+    bench.confirm();
     let after = bench.said_one().options.timestamps.unwrap();
     assert_eq!(after.value.wrapping_sub(before.value), 8000);
     bench.now_ns += 9000 * MS;
@@ -333,4 +355,25 @@ fn timestamps_go_on_after_a_takeover_and_measure_nothing_across_it() {
     bench.give(10);
     bench.said();
     assert!(bench.wait_for(Timer::Retransmit) <= 1000 * MS * 40);
+}
+
+#[test]
+fn a_connection_may_begin_in_the_middle_of_its_streams() {
+    let syn = Segment { seq: PEER_ISS, flags: FLAG_SYN, window: 10_000, ..blank() };
+    let endpoint = Endpoint::listen_accept(&Bench::plain(), &syn, flow(0), OUR_ISS, 0).with_bases(28, 5);
+    let mut bench = Bench::of(&Bench::plain(), endpoint);
+    // Somebody has put a header in front of the peer's bytes, and others have passed before ours.
+    bench.rx.append(&mut bench.pool, &[1; 28]);
+    bench.rx.commit_to(28);
+    bench.tx = Stream::new(5, 1000);
+    bench.confirm();
+    assert_eq!(bench.said_one().ack, 1);
+    bench.hear(1, 1, FLAG_ACK, b"hello");
+    bench.give(3);
+    let said = bench.said_one();
+    assert_eq!((said.seq, said.ack, said.payload.len()), (1, 6, 3));
+    assert_eq!((&bench.received()[28..], bench.rx.end()), (&b"hello"[..], 33));
+    bench.restore(0);
+    assert!(bench.hear(6, 4, FLAG_ACK, b"!").acknowledged());
+    assert_eq!((bench.tx.start(), bench.rx.end()), (8, 34));
 }

@@ -167,5 +167,7 @@ impl Bench {
         let config = Config { receive_limit_bytes: self.rx.limit(), ..Config::default() };
         let Self { rx, tx, pool, .. } = self;
         self.endpoint = Endpoint::restore(&config, &saved, rx, tx, pool, self.now_ns).unwrap();
+        assert_eq!(self.said(), [], "its records are not replicated again yet");
+        self.confirm();
     }
 }

@@ -1,7 +1,8 @@
 //! Loss recovery and congestion: what goes out again, and when.
 
 use super::pair::{Bench, OUR_ISS};
-use super::world::{MS, Plan, World};
+use super::plan::Plan;
+use super::world::{MS, World};
 use crate::tcp::*;
 use crate::wire::tcp::FLAG_ACK;
 
