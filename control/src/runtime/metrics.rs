@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use phalanx_dataplane::drop_reason::DropReason;
 use phalanx_dataplane::unit::Unit;
-use phalanx_dataplane::worker::Histogram;
+use phalanx_dataplane::worker::{Counter, Histogram, ReplicaShared};
 
 use super::report::Sources;
 use crate::cluster::Owner;
@@ -66,6 +66,15 @@ pub(super) const FAMILIES: &[(&str, &str, &str)] = &[
     ),
     ("phalanx_relay_event_info", "gauge", "Always 1; the label says what the event means."),
     ("phalanx_relay_bytes_total", "counter", "Bytes that a relay has passed on and the receiver has acknowledged."),
+    ("phalanx_replica_events_total", "counter", "What replication has counted, by worker, side and event."),
+    ("phalanx_replica_event_info", "gauge", "Always 1; the label says what the event means."),
+    (
+        "phalanx_replica_lacking_units",
+        "gauge",
+        "Units of a worker's that a backup is to hold and does not yet, summed over backups.",
+    ),
+    ("phalanx_replica_store_sessions", "gauge", "Sessions of others that a worker holds."),
+    ("phalanx_replica_store_bytes", "gauge", "Memory that they take."),
     ("phalanx_drop_reason_info", "gauge", "Always 1; the label says what the reason means."),
     ("phalanx_port_up", "gauge", "1 if the port has a link."),
     ("phalanx_port_received_packets_total", "counter", "Frames received on a port."),
@@ -187,6 +196,7 @@ pub(super) fn render(sources: &Sources<'_>) -> String {
     units(&mut page, sources);
     workers(&mut page, sources);
     relays(&mut page, sources);
+    replicas(&mut page, sources);
     ports(&mut page, sources);
     shell(&mut page, sources);
     page.0
@@ -318,6 +328,32 @@ fn relays(page: &mut Page, sources: &Sources<'_>) {
     for (at, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
         family.add(&[("relay", name), ("direction", "up")], stats(at).bytes_up.load(Relaxed) as f64);
         family.add(&[("relay", name), ("direction", "down")], stats(at).bytes_down.load(Relaxed) as f64);
+    }
+}
+
+fn replicas(page: &mut Page, sources: &Sources<'_>) {
+    let workers: Vec<_> = sources.shared.workers.iter().map(|worker| &worker.replica).enumerate().collect();
+    let mut family = page.family("phalanx_replica_events_total");
+    for (number, replica) in &workers {
+        for (side, event, _, times) in replica.iter() {
+            family.add(&[("worker", &number.to_string()), ("side", side), ("event", event)], times as f64);
+        }
+    }
+    let mut family = page.family("phalanx_replica_event_info");
+    for (side, event, description, _) in workers.iter().take(1).flat_map(|(_, replica)| replica.iter()) {
+        family.add(&[("side", side), ("event", event), ("description", description.trim())], 1.0);
+    }
+    type Figure = fn(&ReplicaShared) -> &Counter;
+    let figures: [(&'static str, Figure); 3] = [
+        ("phalanx_replica_lacking_units", |replica| &replica.lacking),
+        ("phalanx_replica_store_sessions", |replica| &replica.sessions),
+        ("phalanx_replica_store_bytes", |replica| &replica.bytes),
+    ];
+    for (name, figure) in figures {
+        let mut family = page.family(name);
+        for (number, replica) in &workers {
+            family.add(&[("worker", &number.to_string())], figure(replica).get() as f64);
+        }
     }
 }
 

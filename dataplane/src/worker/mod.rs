@@ -7,7 +7,7 @@
 //! | `path`, `forward`, `ask`, `cluster` | acting on packets: deliver, route, answer, the members' own frames |
 //! | `outlet` | what the apps may do, and when they are called |
 //! | `routes`, `addresses`, `transmit`, `fragment_ids` | tables, buffers and numbers of those |
-//! | `link`, `shared`, `counter`, `clock` | what other threads see and say |
+//! | `link`, `shared`, `replica_shared`, `counter`, `clock` | what other threads see and say |
 //! | `handover`, `lane`, `news` | rings between the workers of a member: packets to be processed, packets to be sent, what was learned of neighbours |
 //! | `setup` | making all of it from plain descriptions |
 //!
@@ -30,6 +30,7 @@ mod outlet;
 mod packet;
 mod path;
 mod receive;
+mod replica_shared;
 mod routes;
 mod run;
 mod setup;
@@ -43,6 +44,7 @@ pub use fast::{BURST, Gate, Look};
 pub use handover::worker_of;
 pub use link::{CLUSTER_FRAME_LEN_MAX, ClusterFrame, Stuck, Wake, WorkerHandle, WorkerLink, WorkerOrder, link};
 pub use packet::{Packet, digest};
+pub use replica_shared::ReplicaShared;
 pub use routes::{Hop, RouteError, Routes};
 pub use setup::{Dataplane, DataplaneConfig, Idle, SetupError};
 pub use shared::{DropCounters, Loads, PortCounters, PortShared, ProbationTimes, Shared, UnitLoad, WorkerShared};

@@ -77,6 +77,19 @@ impl Path {
         snapshots.pump(&mut self.outbox, &mut all, SNAPSHOT_STEPS)
     }
 
+    /// Lets others see how replication stands.
+    pub(super) fn publish_replica(&mut self) {
+        let lacks = |(unit, backups): (Unit, MemberSet)| {
+            backups.iter().filter(|member| !self.outbox.is_synced(*member, unit)).count() as u64
+        };
+        let lacking = self.replicated.iter().map(|unit| lacks((unit, self.outbox.backups(unit)))).sum();
+        let shared = &self.counters.replica;
+        shared.publish(&self.outbox.stats(), self.store.stats());
+        shared.lacking.set(lacking);
+        shared.sessions.set(self.store.session_count() as u64);
+        shared.bytes.set(self.store.bytes() as u64);
+    }
+
     /// Lets the apps do what is due.
     pub(super) fn poll_apps(&mut self) {
         let now_ns = self.now_ns;

@@ -211,6 +211,9 @@ impl Worker {
             self.epoch_ns = now_ns.saturating_add(EPOCH_NS);
             self.path.cache.forget();
             self.path.expire_fragments();
+            if self.replica.is_some() {
+                self.path.publish_replica();
+            }
         }
         self.path.hear_news();
         self.watch_links();

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use super::ReplicaShared;
 use super::counter::{Counter, Histogram};
 use crate::drop_reason::DropReason;
 use crate::relay::RelayStats;
@@ -85,6 +86,8 @@ pub struct WorkerShared {
     pub ports: Box<[PortCounters]>,
     /// Per unit: the load, for the balance between members.
     pub loads: Loads,
+    /// What it tells other members of its sessions, and holds of theirs.
+    pub replica: ReplicaShared,
     /// How long one round of the poll loop that found packets took.
     pub poll_ns: Histogram,
     /// From the poll that found a packet to its transmission, sampled once a burst.

@@ -12,6 +12,11 @@ impl Outbox {
         self.units.get(unit.index()).is_some_and(|it| it.live.contains(member))
     }
 
+    /// Who is to hold a unit of ours.
+    pub fn backups(&self, unit: Unit) -> MemberSet {
+        self.units.get(unit.index()).map_or(MemberSet::EMPTY, |it| it.wanted)
+    }
+
     /// Whether this backup holds the unit: it takes over without loss.
     pub fn is_synced(&self, member: MemberId, unit: Unit) -> bool {
         let caught_up = self.peers.get(member.index()).is_some_and(|peer| peer.caught_up);
