@@ -54,7 +54,7 @@ use std::net::IpAddr;
 use dpdk::RxQueue;
 use dpdk::wait::WaitSet;
 
-use crate::app::App;
+use crate::app::{App, UnitSet};
 use crate::filter::Filter;
 use crate::icmp_error::TokenBucket;
 use crate::port::PortIndex;
@@ -85,6 +85,8 @@ pub struct Worker {
     snapshots: Snapshots,
     /// Where the log ended when units were last taken from us.
     stopped_at: Position,
+    /// Units that are on their way to us.
+    expected: UnitSet,
     wait: WaitSet,
     /// Whether the wait set hears of packets on every queue; if not, sleeps are short.
     hears_all: bool,

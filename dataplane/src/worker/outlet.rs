@@ -71,6 +71,20 @@ impl Path {
         self.replicated = ours;
     }
 
+    /// The units that a view has on their way to this member. (A master under a shared address holds others' packets, too: there
+    /// nothing tells the two apart, but a master is not new.)
+    pub(super) fn expected(&self, view: &View) -> UnitSet {
+        let (me, worker, workers) = (self.me, self.worker, self.shared.workers.len());
+        let comes = |mode: Mode| match mode {
+            Mode::Hold => !view.answers,
+            Mode::RelayBoth { to, .. } => to == me,
+            _ => false,
+        };
+        let served = |unit: Unit| workers == 1 || worker_of(unit, workers) == worker;
+        let units = Unit::all().zip(&view.modes).filter(|(unit, mode)| comes(**mode) && served(*unit));
+        units.map(|(unit, _)| unit).collect()
+    }
+
     /// Tells backups what they lack, a little at a time. Says whether there was anything.
     pub(super) fn pump_snapshots(&mut self, snapshots: &mut Snapshots) -> bool {
         let mut all = Everyone { store: &mut self.store, apps: &mut self.apps };
@@ -93,7 +107,8 @@ impl Path {
     /// Lets the apps do what is due.
     pub(super) fn poll_apps(&mut self) {
         let now_ns = self.now_ns;
-        if self.app_timeout().is_some_and(|at_ns| at_ns <= now_ns) {
+        // Without a lease somebody else may do it.
+        if self.lease_ok && self.app_timeout().is_some_and(|at_ns| at_ns <= now_ns) {
             self.each_app(|app, path| {
                 if app.poll_timeout().is_some_and(|at_ns| at_ns <= now_ns) {
                     app.handle_timeout(path);

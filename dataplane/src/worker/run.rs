@@ -178,8 +178,10 @@ impl Worker {
             if !before.without(&self.path.owned).is_empty() {
                 self.stopped_at = self.path.outbox.head();
             }
+            self.expected = UnitSet::EMPTY;
             if let Some(holders) = &view.holders {
                 self.path.note_holders(holders);
+                self.expected = self.path.expected(view);
             }
             self.path.set_view(view);
         }
@@ -217,13 +219,19 @@ impl Worker {
         }
         self.path.hear_news();
         self.watch_links();
-        // Who takes over what we stop doing must first hold all that we did: an order counts as obeyed when it does.
-        while self.link.has_room() && self.path.outbox.committed() >= self.stopped_at {
+        while self.link.has_room() && self.is_settled() {
             let Some(notice) = self.steering.poll_notice() else { break };
             // What a marker came behind must be on its way to the worker that serves it before anyone hears of the marker.
             self.handover.flush(&self.path.counters);
             self.link.tell(notice);
         }
+    }
+
+    /// Whether orders count as obeyed. Who takes over what we stop doing must first hold all that we did; and before we say that we
+    /// are ready for a unit we must hold all that its owner did.
+    fn is_settled(&mut self) -> bool {
+        self.path.outbox.committed() >= self.stopped_at
+            && (self.expected.is_empty() || self.expected.iter().all(|unit| self.path.store.is_synced(unit)))
     }
 
     fn watch_links(&mut self) {
@@ -281,7 +289,9 @@ impl Worker {
     }
 
     fn until_due(&self) -> Duration {
-        let due = [self.steering.poll_timeout(), self.path.neighbours.poll_timeout(), self.path.app_timeout()];
+        // Without a lease the apps' timers wait.
+        let apps = if self.path.lease_ok { self.path.app_timeout() } else { None };
+        let due = [self.steering.poll_timeout(), self.path.neighbours.poll_timeout(), apps];
         let due = due.into_iter().flatten().min();
         let now_ns = self.clock.now_ns();
         due.map_or(SLEEP_MAX, |due_ns| Duration::from_nanos(due_ns.saturating_sub(now_ns)))

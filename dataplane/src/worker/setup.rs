@@ -247,6 +247,7 @@ impl Parts<'_> {
             replica: None,
             snapshots: Snapshots::new(),
             stopped_at: Position(0),
+            expected: UnitSet::EMPTY,
             wait,
             hears_all,
             epoch_ns: 0,
