@@ -14,6 +14,7 @@ use dpdk::{Burst, Eal};
 use super::fast::BURST;
 use super::outlet::is_ours;
 use super::{Idle, Worker, WorkerOrder};
+use crate::app::UnitSet;
 use crate::drop_reason::DropReason;
 use crate::port::PortIndex;
 use crate::replica::WorkerPort;
