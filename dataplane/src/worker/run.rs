@@ -230,9 +230,10 @@ impl Worker {
 
     /// Whether orders count as obeyed. Who takes over what we stop doing must first hold all that we did; and before we say that we
     /// are ready for a unit we must hold all that its owner did.
-    fn is_settled(&mut self) -> bool {
-        self.path.outbox.committed() >= self.stopped_at
-            && (self.expected.is_empty() || self.expected.iter().all(|unit| self.path.store.is_synced(unit)))
+    fn is_settled(&self) -> bool {
+        self.replica.is_none()
+            || self.path.committed >= self.stopped_at
+                && (self.expected.is_empty() || self.expected.iter().all(|unit| self.path.store.is_synced(unit)))
     }
 
     fn watch_links(&mut self) {
