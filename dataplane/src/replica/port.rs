@@ -203,7 +203,11 @@ impl WorkerPort {
     /// Takes in what came: acknowledgements and news for the outbox, batches for the store. Says whether there was
     /// anything.
     pub fn poll(&mut self, store: &mut Store, outbox: &mut Outbox) -> bool {
-        let fresh = MemberSet::from_bits(self.rings.fresh.swap(0, Ordering::AcqRel));
+        // Looked at first: in most rounds there is nothing, and a swap would take the line from whoever writes it.
+        let fresh = match self.rings.fresh.load(Ordering::Acquire) {
+            0 => MemberSet::EMPTY,
+            _ => MemberSet::from_bits(self.rings.fresh.swap(0, Ordering::AcqRel)),
+        };
         let mut acked = [0; MEMBER_NUMBER_MAX as usize];
         for member in fresh.iter() {
             if let (Some(to), Some(word)) = (acked.get_mut(member.index()), self.rings.acked.get(member.index())) {
