@@ -116,7 +116,8 @@ impl Side {
         }
         let saved = Saved {
             initial: InitialState::decode(&initial.encode()).expect("its own record"),
-            essential: EssentialState::decode(&essential.encode()).unwrap_or_else(|error| panic!("{error}: {essential:?}")),
+            essential: EssentialState::decode(&essential.encode())
+                .unwrap_or_else(|error| panic!("{error}: {essential:?}")),
             age_ns: script.number(),
         };
         // What was ahead of a gap is not in the records.
