@@ -43,7 +43,7 @@ impl Endpoint {
         self.update_window(segment, seq, ack, outcome);
         if ack > self.essential.snd_una {
             self.forward(now_ns, segment, ack, tx, pool, outcome);
-        } else if ack == self.essential.snd_una {
+        } else if ack == self.essential.snd_una && seq >= self.calc.last_ack_sent {
             let changed = window_before != self.essential.snd_wnd;
             self.duplicate(segment, changed);
         }

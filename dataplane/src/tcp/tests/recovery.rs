@@ -42,6 +42,18 @@ fn the_third_duplicate_ack_sends_the_first_hole_again() {
 }
 
 #[test]
+fn keepalives_of_the_peer_are_no_duplicates() {
+    let mut bench = Bench::established();
+    bench.give(8000);
+    bench.said();
+    for _ in 0..5 {
+        bench.hear(0, 1, FLAG_ACK, &[]);
+        let answer = bench.said();
+        assert!(answer.len() == 1 && answer[0].payload.is_empty(), "{answer:?}");
+    }
+}
+
+#[test]
 fn sack_tells_all_holes_and_what_arrived_is_not_sent_again() {
     let mut bench = with_sack();
     bench.hear_segment(&sack(&[], 1));
