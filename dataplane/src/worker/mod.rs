@@ -58,7 +58,7 @@ use crate::app::{App, UnitSet};
 use crate::filter::Filter;
 use crate::icmp_error::TokenBucket;
 use crate::port::PortIndex;
-use crate::replica::{Position, Snapshots, WorkerPort};
+use crate::replica::{MemberSet, Position, Snapshots, WorkerPort};
 use crate::steer::Steering;
 use crate::unit::MemberId;
 use crate::wire::MacAddr;
@@ -83,8 +83,9 @@ pub struct Worker {
     /// The way to the other members' stores, if sessions are replicated.
     replica: Option<WorkerPort>,
     snapshots: Snapshots,
-    /// Where the log ended when units were last taken from us.
+    /// Where the log ended when units were last taken from us, and who is to hold them.
     stopped_at: Position,
+    stopped_for: MemberSet,
     /// Units that are on their way to us.
     expected: UnitSet,
     wait: WaitSet,

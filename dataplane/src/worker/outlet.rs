@@ -69,6 +69,7 @@ impl Path {
             self.outbox.set_backups(unit, holders.backups[unit.index()]);
         }
         self.replicated = ours;
+        self.publish_replica();
     }
 
     /// The units that a view has on their way to this member. (A master under a shared address holds others' packets, too: there

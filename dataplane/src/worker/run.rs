@@ -17,9 +17,9 @@ use super::{Idle, Worker, WorkerOrder};
 use crate::app::UnitSet;
 use crate::drop_reason::DropReason;
 use crate::port::PortIndex;
-use crate::replica::WorkerPort;
+use crate::replica::{MemberSet, WorkerPort};
 use crate::steer::{Order, View};
-use crate::unit::Unit;
+use crate::unit::{MemberId, Unit};
 
 /// Rounds without a packet before an idle worker sleeps.
 const EMPTY_ROUNDS: u32 = 8;
@@ -176,9 +176,16 @@ impl Worker {
             self.note_fresh(view);
             let before = self.path.owned;
             self.path.note_units(view);
-            if !before.without(&self.path.owned).is_empty() {
+            let lost = before.without(&self.path.owned);
+            if !lost.is_empty() {
                 self.stopped_at = self.path.outbox.head();
+                let holders = lost.iter().map(|unit| self.path.outbox.backups(unit));
+                self.stopped_for = holders.fold(self.stopped_for, MemberSet::union);
             }
+            // The dead are not waited for.
+            let is_here = |member: &MemberId| view.peers.get(member.index()).is_some_and(Option::is_some);
+            self.stopped_for =
+                self.stopped_for.iter().filter(is_here).fold(MemberSet::EMPTY, |set, id| set.union(MemberSet::of(id)));
             self.expected = UnitSet::EMPTY;
             if let Some(holders) = &view.holders {
                 self.path.note_holders(holders);
@@ -230,10 +237,16 @@ impl Worker {
 
     /// Whether orders count as obeyed. Who takes over what we stop doing must first hold all that we did; and before we say that we
     /// are ready for a unit we must hold all that its owner did.
-    fn is_settled(&self) -> bool {
-        self.replica.is_none()
-            || self.path.committed >= self.stopped_at
-                && (self.expected.is_empty() || self.expected.iter().all(|unit| self.path.store.is_synced(unit)))
+    fn is_settled(&mut self) -> bool {
+        if self.replica.is_none() {
+            return true;
+        }
+        let (outbox, stopped_at) = (&self.path.outbox, self.stopped_at);
+        if self.stopped_for.iter().all(|member| outbox.has_reached(member, stopped_at)) {
+            self.stopped_for = MemberSet::EMPTY;
+        }
+        self.stopped_for == MemberSet::EMPTY
+            && (self.expected.is_empty() || self.expected.iter().all(|unit| self.path.store.is_synced(unit)))
     }
 
     fn watch_links(&mut self) {

@@ -23,7 +23,7 @@ use crate::local::Origin;
 use crate::neighbour;
 use crate::port::{Delivery, OpenError, OpenPort, PortIndex, PortSpec, RouteSpec, open};
 use crate::relay::{Relay, RelayConfig};
-use crate::replica::{DigestKey, Outbox, OutboxLimits, Position, Snapshots, Store, StoreLimits};
+use crate::replica::{DigestKey, MemberSet, Outbox, OutboxLimits, Position, Snapshots, Store, StoreLimits};
 use crate::steer::{self, Steering};
 use crate::unit::MemberId;
 use crate::wire::{MacAddr, VlanId};
@@ -247,6 +247,7 @@ impl Parts<'_> {
             replica: None,
             snapshots: Snapshots::new(),
             stopped_at: Position(0),
+            stopped_for: MemberSet::EMPTY,
             expected: UnitSet::EMPTY,
             wait,
             hears_all,

@@ -12,6 +12,12 @@ impl Outbox {
         self.units.get(unit.index()).is_some_and(|it| it.live.contains(member))
     }
 
+    /// Whether this backup has acknowledged all of the log up to a position that concerns it.
+    pub fn has_reached(&self, member: MemberId, position: Position) -> bool {
+        let peer = self.peers.get(member.index());
+        peer.is_some_and(|peer| peer.standing == Standing::Connected && peer.reached(self.head) >= position)
+    }
+
     /// Who is to hold a unit of ours.
     pub fn backups(&self, unit: Unit) -> MemberSet {
         self.units.get(unit.index()).map_or(MemberSet::EMPTY, |it| it.wanted)
