@@ -25,6 +25,12 @@ impl Path {
     /// Offers a packet to the cluster to the apps. False: none claims it.
     pub(super) fn offer(&mut self, unit: Unit, summary: &Summary, frame: &[u8]) -> Result<bool, DropReason> {
         let Some(at) = self.apps.iter().position(|app| app.claims(summary)) else { return Ok(false) };
+        if !self.owned.contains(unit) {
+            // What was kept for a unit that comes to us is released just before the view that says so.
+            let gained: UnitSet = std::iter::once(unit).collect();
+            self.owned.insert(unit);
+            self.each_app(|app, path| app.handle_units(path, &gained, &UnitSet::EMPTY));
+        }
         let mut apps = std::mem::take(&mut self.apps);
         let done = apps[at].handle_packet(self, unit, summary, summary.l4(frame));
         self.apps = apps;

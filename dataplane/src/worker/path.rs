@@ -185,7 +185,7 @@ impl Path {
             return self.drop_packet(mbuf, DropReason::Malformed);
         };
         match self.addresses.destination_of(&summary).map(|a| a.owner) {
-            Some(Owner::Cluster) if summary.is_fragment() => self.reassemble(unit, mbuf, &summary, port),
+            Some(Owner::Cluster) if summary.is_fragment() => self.reassemble(mbuf, &summary, port),
             Some(Owner::Cluster) => self.deliver_to_cluster(unit, mbuf, &summary, port),
             Some(Owner::Unit) => self.deliver_to_unit(mbuf, &summary, port),
             Some(Owner::Everyone) => self.drop_packet(mbuf, DropReason::NotForwardable),
@@ -194,12 +194,17 @@ impl Path {
     }
 
     /// A packet to a cluster address, of a unit of ours: an app claims it, or the router itself answers an echo.
-    fn deliver_to_cluster(&mut self, unit: Unit, mut mbuf: Mbuf, summary: &Summary, port: PortIndex) {
+    fn deliver_to_cluster(&mut self, unit: Unit, mbuf: Mbuf, summary: &Summary, port: PortIndex) {
         match self.offer(unit, summary, mbuf.data()) {
             Ok(true) => return self.counters.delivered.add(1),
             Ok(false) => {}
             Err(reason) => return self.drop_packet(mbuf, reason),
         }
+        self.answer_echo(mbuf, summary, port);
+    }
+
+    /// What the router itself does with a packet to a cluster address.
+    fn answer_echo(&mut self, mut mbuf: Mbuf, summary: &Summary, port: PortIndex) {
         let Some(origin) = self.ports.get(usize::from(port)).map(|p| p.origin) else {
             return self.drop_packet(mbuf, DropReason::Malformed);
         };
@@ -225,7 +230,7 @@ impl Path {
         }
     }
 
-    fn reassemble(&mut self, unit: Unit, mbuf: Mbuf, summary: &Summary, port: PortIndex) {
+    fn reassemble(&mut self, mbuf: Mbuf, summary: &Summary, port: PortIndex) {
         use dpdk::reassembly::Outcome;
         let (now, l2_len) = (dpdk::clock::cycles(), summary.l3_offset as u8);
         let outcome = match summary.family {
@@ -241,7 +246,7 @@ impl Path {
                 self.counters.delivered.add(fragments.into());
                 self.counters.reassembled.add(1);
                 match chain.copy(self.large) {
-                    Some(whole) if whole.is_contiguous() => self.process_whole(unit, whole, port),
+                    Some(whole) if whole.is_contiguous() => self.process_whole(whole, port),
                     _ => self.drop_packet(chain, DropReason::NoBuffers),
                 }
             }
@@ -273,15 +278,14 @@ impl Path {
         self.counters.drops.add(DropReason::ReassemblyFailed, lost.failed.into());
     }
 
-    /// A packet put together again. DESIGN section 3 has it filtered once more, now that its ports are known; no app is
-    /// here yet to whom its own unit would matter, and what the router itself does with it (answer an echo) needs no
-    /// state, so the member that the filter named for its fragments does it. Before a protocol keeps state per unit here,
-    /// such packets must be able to reach their owner: a [`View`] names owners to the master of `forward` alone, and a
-    /// packet that was put together is longer than a frame that could be passed on.
-    fn process_whole(&mut self, unit: Unit, mbuf: Mbuf, port: PortIndex) {
+    /// A packet put together again. DESIGN section 3 has it filtered once more, now that its ports are known. What the router
+    /// itself does with it (answer an echo) needs no state, so the member that the filter named for its fragments does it.
+    /// Apps do not get it: its unit may be another member's, and a packet that was put together is longer than a frame that
+    /// could be passed on. (TCP does not send fragments; before an app needs them, such packets must reach their owner.)
+    fn process_whole(&mut self, mbuf: Mbuf, port: PortIndex) {
         let vlan = self.ports.get(usize::from(port)).and_then(|p| p.vlan);
         match summarise(mbuf.data(), vlan) {
-            Ok(summary) if !summary.is_fragment() => self.deliver_to_cluster(unit, mbuf, &summary, port),
+            Ok(summary) if !summary.is_fragment() => self.answer_echo(mbuf, &summary, port),
             _ => self.drop_packet(mbuf, DropReason::Malformed),
         }
     }

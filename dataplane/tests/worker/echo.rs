@@ -12,9 +12,10 @@ use phalanx_dataplane::drop_reason::DropReason;
 use phalanx_dataplane::parse::{Summary, summarise};
 use phalanx_dataplane::port::Delivery;
 use phalanx_dataplane::replica::{Cursor, Source, Step, Update};
-use phalanx_dataplane::steer::Mode;
+use phalanx_dataplane::steer::{Mode, Order, ReleaseTo};
 use phalanx_dataplane::unit::{UNITS, Unit};
 use phalanx_dataplane::wire::{proto, udp};
+use phalanx_dataplane::worker::WorkerOrder;
 
 use crate::frames::{CLIENT, Ip, summary};
 use crate::stage::{OUTSIDE, Stage};
@@ -155,6 +156,15 @@ pub(crate) fn scene(eal: &Eal) {
         assert_eq!(seen.sessions.load(Relaxed), 1);
         stage.set(vec![Mode::Drop; UNITS], false);
         assert_eq!(seen.lost.load(Relaxed), 1);
+        // What is kept for a unit on its way here is released just before the view that says that it is ours.
+        stage.set(vec![Mode::Hold; UNITS], false);
+        let kept = ask(&stage, PORT, b"too early");
+        assert!(stage.exchange(OUTSIDE, &[kept])[OUTSIDE].is_empty());
+        for unit in Unit::all() {
+            stage.order(WorkerOrder::Steer(Order::Release { unit, to: ReleaseTo::Here, except: Vec::new() }));
+        }
+        stage.set(vec![Mode::Mine; UNITS], false);
+        assert_eq!(echoes(&stage.collect()[OUTSIDE]), [b"too early"]);
         stage.assert_balance();
     }
 }
