@@ -164,7 +164,7 @@ pub(crate) fn scene(eal: &Eal) {
             stage.order(WorkerOrder::Steer(Order::Release { unit, to: ReleaseTo::Here, except: Vec::new() }));
         }
         stage.set(vec![Mode::Mine; UNITS], false);
-        assert_eq!(echoes(&stage.collect()[OUTSIDE]), [b"too early"]);
+        assert_eq!(echoes(&stage.collect()[OUTSIDE])[0], b"too early");
         stage.assert_balance();
     }
 }
