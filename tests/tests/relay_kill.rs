@@ -47,6 +47,7 @@ fn await_in_sync(lab: &Lab) -> Outcome<()> {
         0.0 => Ok(()),
         lacking => Err(failure(format!("backups lack {lacking} units"))),
     })
+    .map(drop)
 }
 
 fn kills(mode: &'static str) {
@@ -107,13 +108,13 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted.get(place.min(sorted.len().saturating_sub(1))).copied().unwrap_or(0.0)
 }
 
+/// A piece that was sent into the blackout is lost with the member: its sender's kernel sends it again after its own timeout,
+/// which is 200 ms at least. So the median is that of those kernels, not ours; it is reported, and the worst is judged.
 fn judge_blackouts(lab: &Lab, report: &Report) {
-    let all = blackouts(report);
-    let detection = lab.timing.detection_ms();
-    // A piece that was due in the blackout comes back after it: what is measured is up to one pause longer.
-    let (median, worst) = (quantile(&all, 0.5) - PIECE_MS, quantile(&all, 1.0) - PIECE_MS);
-    assert!(median <= detection + 50.0, "median {median} ms");
-    assert!(worst <= detection + 300.0, "worst {worst} ms");
+    // What is measured is up to one pause longer than what is meant.
+    let worst = quantile(&blackouts(report), 1.0) - PIECE_MS;
+    let limit = lab.timing.detection_ms() + 300.0;
+    assert!(worst <= limit, "a connection stood still for {worst} ms, more than {limit} ms");
 }
 
 fn summarise(mode: &str, lab: &Lab, report: &Report, counts: [f64; 4], problems: &[String]) -> String {
