@@ -317,8 +317,8 @@ impl Endpoint {
         let mut calc = Calculable::new(config, &initial, &live, ts_offset, now_ns);
         calc.snd_max = calc.snd_max.max(initial.tx_pos(tx.end()) + Pos::from(tx.fin().is_some()));
         calc.last_ack_sent = initial.rx_pos(rx.committed()) + Pos::from(rx.is_fin_committed());
-        // The peer learns at once where we are, and tells where it is.
-        calc.ack_now = live.state.is_synchronized();
+        // The peer learns at once where we are, and tells where it is. One that has nothing more to say may be gone.
+        calc.ack_now = live.state.is_synchronized() && live.state != State::TimeWait;
         let mut endpoint = Self {
             config: *config,
             initial,
