@@ -27,6 +27,12 @@ impl Relay {
         }
     }
 
+    /// Whether a client's SYN begins a new connection in the place of one that is over (RFC 9293 section 3.10.7.4, TIME-WAIT).
+    pub(super) fn gives_way(&self, slot: u32, segment: &Segment<'_>) -> bool {
+        let client = self.table.get(slot).and_then(|session| session.ends[CLIENT].as_ref());
+        segment.syn() && client.is_some_and(|client| client.yields_to(segment))
+    }
+
     fn refuse(&mut self, outlet: &mut dyn Outlet, flow: &Flow, segment: &Segment<'_>) {
         if !segment.rst() && outlet.send(outgoing(flow), &mut |room| tcp::refuse(flow, segment, room).unwrap_or(0)) {
             let relay = self.relay_at(flow).unwrap_or(usize::MAX);

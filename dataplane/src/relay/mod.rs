@@ -146,6 +146,10 @@ impl App for Relay {
         })?;
         self.wake(outlet, unit);
         match self.table.find(&flow) {
+            Some((slot, CLIENT)) if self.gives_way(slot, &segment) => {
+                self.forget(outlet, slot);
+                self.handle_stranger(outlet, unit, flow, &segment);
+            }
             Some((slot, end)) => self.handle_segment(outlet, slot, end, &segment),
             None => self.handle_stranger(outlet, unit, flow, &segment),
         }

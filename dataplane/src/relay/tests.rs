@@ -294,6 +294,24 @@ fn bytes_pass_both_ways_and_each_end_closes_in_its_time() {
 }
 
 #[test]
+fn a_client_may_use_its_port_again_at_once() {
+    let mut world = World::new(spec(), 10);
+    for round in 0..3 {
+        world.connect();
+        world.run();
+        assert_eq!(world.client().endpoint.state(), State::Established, "round {round}");
+        // The server ends first: the relay waits in TIME-WAIT towards the client.
+        let server = world.servers.last_mut().expect("a server");
+        server.end();
+        world.pass(10);
+        world.client().end();
+        world.pass(10);
+        assert_eq!(world.relay.table.len(), 1);
+        world.pass(1);
+    }
+}
+
+#[test]
 fn a_slow_reader_holds_the_writer_up_within_bounds() {
     let mut world = World::new(spec(), 10);
     world.connect();
