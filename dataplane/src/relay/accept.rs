@@ -18,6 +18,9 @@ const TIME_WAIT_SERVER_NS: u64 = S;
 impl Relay {
     /// A segment of no connection that we know.
     pub(super) fn handle_stranger(&mut self, outlet: &mut dyn Outlet, unit: Unit, flow: Flow, segment: &Segment<'_>) {
+        if self.check_answered(outlet, &flow, segment) {
+            return;
+        }
         match self.relay_at(&flow) {
             Some(relay) if segment.syn() && !segment.has_ack() && !segment.rst() => {
                 self.accept(outlet, unit, relay, flow, segment);

@@ -37,7 +37,7 @@ impl Relay {
     }
 
     /// A connection to the back end that nobody has, from a port of the session's unit.
-    fn free_flow(
+    pub(super) fn free_flow(
         &self,
         outlet: &dyn Outlet,
         relay: usize,

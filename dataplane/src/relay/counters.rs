@@ -27,6 +27,9 @@ relay_counters! {
     refused_limit, "SYNs that were refused: the relay has as many connections as it may.";
     refused_no_backend, "Connections that were ended since no back end took them.";
     connect_failed, "Attempts to reach a back end that failed.";
+    checks_failed, "Health checks that a back end did not pass.";
+    back_end_down, "Back ends that were taken out by their health checks.";
+    back_end_up, "Back ends that were brought back by their health checks.";
     resets_sent, "Segments of no connection that were answered by a RST.";
     resets_received, "Connections that a peer has reset.";
     timed_out, "Connections whose peer did not answer any more.";

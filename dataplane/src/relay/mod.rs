@@ -18,7 +18,7 @@
 //! end is chosen so that its answers belong to the same unit.
 //!
 //! Files: `session` (one), `table` (all, by flow and by slot), `deadlines`, `accept` (from a SYN to a session), `connect`
-//! (to a back end), `restore` (to and from the store), `drive` (what follows from each event), `ledger` (records and commits), `backends`, `proxy` (PROXY
+//! (to a back end), `restore` (to and from the store), `drive` (what follows from each event), `ledger` (records and commits), `backends`, `health`, `proxy` (PROXY
 //! protocol), `spec`, `counters`.
 
 mod accept;
@@ -27,6 +27,7 @@ mod connect;
 mod counters;
 mod deadlines;
 mod drive;
+mod health;
 mod ledger;
 mod proxy;
 mod restore;
@@ -35,10 +36,12 @@ mod spec;
 mod table;
 
 pub use counters::{RelayCounters, RelayStats};
+pub use health::Health;
 pub use spec::{RelayConfig, RelaySpec};
 
 use self::backends::Backends;
 use self::deadlines::Deadlines;
+use self::health::Checks;
 use self::ledger::Ledger;
 use self::table::Table;
 use crate::app::{App, Outlet, UnitSet};
@@ -66,6 +69,7 @@ pub struct Relay {
     pool: ChunkPool,
     deadlines: Deadlines,
     ledger: Ledger,
+    checks: Checks,
     isn: IsnSource,
     cookies: CookieJar,
     digest_key: DigestKey,
@@ -85,6 +89,7 @@ impl Relay {
             pool: ChunkPool::new(config.chunks),
             deadlines: Deadlines::default(),
             ledger: Ledger::default(),
+            checks: Checks::new(&config.relays),
             digest_key: DigestKey::new(config.replica_key),
             asleep: UnitSet::EMPTY,
             isn: IsnSource::new(config.key),
@@ -157,6 +162,7 @@ impl App for Relay {
     }
 
     fn handle_units(&mut self, outlet: &mut dyn Outlet, gained: &UnitSet, lost: &UnitSet) {
+        self.checks.lose(lost);
         for unit in lost.iter() {
             self.put_to_sleep(outlet, unit);
         }
@@ -164,11 +170,13 @@ impl App for Relay {
     }
 
     fn poll_timeout(&self) -> Option<u64> {
-        if self.asleep.is_empty() { self.deadlines.next() } else { Some(0) }
+        let due = [self.deadlines.next(), self.checks.next()].into_iter().flatten().min();
+        if self.asleep.is_empty() { due } else { Some(0) }
     }
 
     fn handle_timeout(&mut self, outlet: &mut dyn Outlet) {
         self.wake_some(outlet);
+        self.check_health(outlet);
         for _ in 0..TIMERS_A_ROUND {
             let Some((slot, life)) = self.deadlines.pop_due(outlet.now_ns()) else { return };
             self.handle_deadline(outlet, slot, life);

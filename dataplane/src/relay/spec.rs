@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use super::health::Health;
+
 /// One relay.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RelaySpec {
@@ -19,6 +21,8 @@ pub struct RelaySpec {
     pub idle_ns: u64,
     /// How long a back end may take to accept a connection.
     pub connect_ns: u64,
+    /// How the health of its back ends is checked, if it is.
+    pub health: Option<Health>,
     /// Whether the back end is told who the client is (PROXY protocol, version 2).
     pub proxy_protocol: bool,
 }

@@ -127,6 +127,7 @@ fn spec() -> RelaySpec {
         buffer_bytes: 16 << 10,
         idle_ns: 10_000 * MS,
         connect_ns: 500 * MS,
+        health: None,
         proxy_protocol: false,
     }
 }
@@ -353,6 +354,31 @@ fn without_any_back_end_the_client_is_told() {
     world.pass(3_000);
     assert!(world.client().is_reset());
     assert_eq!((world.count("refused_no_backend"), world.relay.table.len()), (1, 0));
+}
+
+#[test]
+fn a_back_end_that_fails_its_checks_gets_no_connections_until_it_passes_them() {
+    let health = Health { interval_ns: 100 * MS, timeout_ns: 50 * MS, fall: 2, rise: 2 };
+    let mut world = World::new(RelaySpec { health: Some(health), ..spec() }, 10);
+    world.worker.owned = std::iter::once(World::unit()).collect();
+    world.pass(300);
+    assert_eq!((world.count("checks_failed"), world.relay.table.len()), (0, 0));
+    world.servers.clear();
+    world.up = [true, false];
+    world.pass(400);
+    assert_eq!(world.count("back_end_down"), 1);
+    world.servers.clear();
+    for port in 0..6 {
+        world.connect_from(41_000 + port);
+        world.run();
+        assert_eq!(world.client().endpoint.state(), State::Established, "at once, without trying the other");
+    }
+    assert_eq!(world.count("connect_failed"), 0);
+    world.up = [true, true];
+    world.pass(400);
+    assert_eq!(world.count("back_end_up"), 1);
+    // Checks leave nothing behind.
+    assert!(world.relay.pool.capacity() - world.relay.pool.free_chunks() == 0);
 }
 
 #[test]
