@@ -537,6 +537,39 @@ fn a_successor_carries_on_where_its_predecessor_stopped() {
     assert_eq!(world.relay.pool.free_chunks(), world.relay.pool.capacity());
 }
 
+/// Whoever ends first, and whenever somebody else takes over: in the end nothing is left.
+#[test]
+fn a_successor_finishes_what_was_being_closed() {
+    for (client_first, steps) in
+        [(false, 0), (false, 1), (false, 2), (false, 3), (true, 0), (true, 1), (true, 2), (true, 3)]
+    {
+        let mut world = World::new(spec(), 10);
+        world.connect();
+        world.run();
+        world.client().say(b"question");
+        world.pass(5);
+        for step in 0..4 {
+            let by_client = (step == 0) == client_first;
+            match (step, by_client) {
+                (0 | 1, true) => world.client().end(),
+                (0 | 1, false) => world.servers[0].end(),
+                _ => {}
+            }
+            world.pass(5);
+            if step == steps {
+                world.take_over();
+                world.pass(3);
+                world.take_over();
+            }
+            world.pass(if step < 2 { 5 } else { 2_000 });
+        }
+        world.pass(60_000);
+        let left: Vec<_> = (0..4).filter_map(|slot| world.relay.table.get(slot)).collect();
+        assert!(left.is_empty(), "client first: {client_first}, taken over after {steps} steps: {left:#?}");
+        assert_eq!(world.relay.pool.free_chunks(), world.relay.pool.capacity());
+    }
+}
+
 #[test]
 fn a_successor_finishes_what_was_being_opened() {
     for steps in 0..6 {
