@@ -561,6 +561,14 @@ fn a_successor_finishes_what_was_being_closed() {
                 world.pass(3);
                 world.take_over();
             }
+            world.pass(3);
+            if step == 3 && !client_first {
+                // What was over before stays so: there is nobody any more who would answer.
+                let session = (0..4)
+                    .find_map(|slot| world.relay.table.get(slot))
+                    .unwrap_or_else(|| panic!("nothing is in TIME-WAIT; taken over after {steps} steps"));
+                assert!(session.ends.iter().flatten().any(|end| end.state() == State::Closed), "{session:#?}");
+            }
             world.pass(if step < 2 { 5 } else { 2_000 });
         }
         world.pass(60_000);

@@ -367,7 +367,7 @@ fn reconcile(initial: &Initial, essential: &mut Essential, rx: &Stream, tx: &Str
     if acknowledged > 1 || essential.state.is_synchronized() {
         essential.snd_una = essential.snd_una.max(acknowledged);
     }
-    if !essential.state.is_synchronized() && essential.snd_una > 1 {
+    if matches!(essential.state, State::SynSent | State::SynReceived) && essential.snd_una > 1 {
         // Bytes of ours were acknowledged: the handshake was done.
         essential.state = State::Established;
     }

@@ -130,15 +130,13 @@ fn relays_bear_loss() {
     assert_whole(&relay_traffic(&lab, false, Duration::from_secs(8)), 2_000_000);
 }
 
-/// A relay whose back end refuses tells its client so, and one that is not there is no relay.
+/// A relay whose back end refuses tells its client so.
 #[test]
 fn who_cannot_be_served_is_told() {
     let lab = lab("forward");
-    for port in ["7999", "7998"] {
-        let script = format!("exec 3<>/dev/tcp/10.2.0.10/{port} && cat <&3");
-        let done = lab.exec("client", &["timeout", "8", "bash", "-c", &script]).unwrap();
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert!(said.contains("Connection refused") || said.contains("Connection reset"), "{port}: {said}");
-    }
+    let script = "exec 3<>/dev/tcp/10.2.0.10/7999 && cat <&3";
+    let done = lab.exec("client", &["timeout", "8", "bash", "-c", script]).unwrap();
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(said.contains("Connection refused") || said.contains("Connection reset"), "{said}");
     assert!(total(&lab, "phalanx_relay_events_total{relay=\"nobody\",event=\"refused_no_backend\"}").unwrap() >= 1.0);
 }
