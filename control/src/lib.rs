@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod cluster;
 pub mod codec;
+mod counters;
 pub mod envelope;
 mod limited;
 pub mod link;

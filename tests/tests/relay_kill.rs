@@ -30,20 +30,9 @@ fn number(name: &str, default: u32) -> u32 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// Sum over the members that run.
-fn total(lab: &Lab, sample: &str) -> Outcome<f64> {
-    let mut sum = 0.0;
-    for &id in lab.awake() {
-        let metrics = lab.member(id).metrics()?;
-        let lines = metrics.lines().filter(|line| line.starts_with(sample));
-        sum += lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>();
-    }
-    Ok(sum)
-}
-
 /// Every unit's sessions are held by all its backups: from here on one death costs nothing.
 fn await_in_sync(lab: &Lab) -> Outcome<()> {
-    clock::until(HEALED, Duration::from_millis(100), || match total(lab, "phalanx_replica_lacking_units{")? {
+    clock::until(HEALED, Duration::from_millis(100), || match lab.total("phalanx_replica_lacking_units{")? {
         0.0 => Ok(()),
         lacking => Err(failure(format!("backups lack {lacking} units"))),
     })
@@ -80,9 +69,8 @@ fn kills(mode: &'static str) {
         }
     }
     await_in_sync(&lab).unwrap();
-    let counts = ["restored", "not_restored", "resets_received", "timed_out"].map(|event| {
-        total(&lab, &format!("phalanx_relay_events_total{{relay=\"streams\",event=\"{event}\"}}")).unwrap()
-    });
+    let counts = ["restored", "not_restored", "resets_received", "timed_out"]
+        .map(|event| lab.total(&format!("phalanx_relay_events_total{{relay=\"streams\",event=\"{event}\"}}")).unwrap());
     let report = traffic.finish().unwrap();
     let summary = summarise(mode, &lab, &report, counts, &problems);
     println!("{summary}");

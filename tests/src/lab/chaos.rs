@@ -117,12 +117,8 @@ impl Holdings {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(failure)?;
         let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let rss_kbytes = rss.and_then(|rss| rss.split_whitespace().next()?.parse().ok());
-        let metrics = lab.member(id).metrics()?;
-        let buffers = metrics.lines().filter(|line| line.starts_with("phalanx_packet_buffers_in_use"));
-        let buffers = buffers
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .map(|n| n as u64)
-            .reduce(|a, b| a + b);
+        let buffers = lab.member(id).samples("phalanx_packet_buffers_in_use")?;
+        let buffers = buffers.into_iter().map(|n| n as u64).reduce(|a, b| a + b);
         Ok(Self {
             pid,
             rss_kbytes: rss_kbytes.ok_or_else(|| failure(format!("m{id} has no memory")))?,

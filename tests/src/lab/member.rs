@@ -48,6 +48,13 @@ impl Member {
         self.get("/metrics")
     }
 
+    /// The values of all its metrics whose line begins so, in the page's order.
+    pub fn samples(&self, beginning: &str) -> Outcome<Vec<f64>> {
+        let metrics = self.metrics()?;
+        let lines = metrics.lines().filter(|line| line.starts_with(beginning));
+        Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect())
+    }
+
     /// All that it has logged, over all its lives.
     pub fn log(&self) -> String {
         let bytes = std::fs::read(self.dir.join("log.json")).unwrap_or_default();

@@ -207,6 +207,12 @@ impl Lab {
         self.awake.iter().map(|&id| self.member(id).status()).collect()
     }
 
+    /// The sum of all metrics whose line begins so, over the members that are awake.
+    pub fn total(&self, beginning: &str) -> Outcome<f64> {
+        let samples = self.awake.iter().map(|&id| self.member(id).samples(beginning));
+        Ok(samples.collect::<Outcome<Vec<_>>>()?.into_iter().flatten().sum())
+    }
+
     /// The master's number, if those that are awake are one whole cluster.
     pub fn healthy(&self) -> Outcome<u8> {
         health::agreed(&self.reports()?)

@@ -77,9 +77,7 @@ fn fragments_arrive(lab: &Lab) {
 
 /// How many packets members have put together from fragments.
 fn reassembled(lab: &Lab) -> f64 {
-    let metrics: String = lab.members.iter().map(|member| member.metrics().unwrap()).collect();
-    let lines = metrics.lines().filter(|line| line.starts_with("phalanx_worker_reassembled_packets_total{"));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    lab.members.iter().flat_map(|member| member.samples("phalanx_worker_reassembled_packets_total{").unwrap()).sum()
 }
 
 /// IPv6 fragments meet at one member and become a packet again (each exactly once: nobody else keeps parts of it). The

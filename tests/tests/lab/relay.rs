@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use phalanx_tests::lab::traffic::{Load, Report, Server, Traffic};
-use phalanx_tests::lab::{Lab, Outcome, Plan, clock, failure, stage};
+use phalanx_tests::lab::{Lab, Plan, clock, failure, stage};
 
 /// The generator's two TCP ports, relayed in both families; a third relay leads to nobody.
 const RELAYS: &str = r#"
@@ -43,17 +43,6 @@ fn sources(v6: bool) -> Vec<IpAddr> {
         .collect()
 }
 
-/// A sample of one metric, summed over members.
-fn total(lab: &Lab, sample: &str) -> Outcome<f64> {
-    let mut sum = 0.0;
-    for &id in lab.awake() {
-        let metrics = lab.member(id).metrics()?;
-        let lines = metrics.lines().filter(|line| line.starts_with(sample));
-        sum += lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>();
-    }
-    Ok(sum)
-}
-
 /// Short connections and a download through the relays, for so long.
 fn relay_traffic(lab: &Lab, v6: bool, lasts: Duration) -> Report {
     let sources: Vec<IpAddr> = if v6 { Vec::new() } else { sources(false) };
@@ -81,7 +70,7 @@ fn assert_whole(report: &Report, least_bytes: u64) {
 
 /// After the last connection has closed and its TIME-WAIT is over, nothing is left of any.
 fn assert_nothing_is_left(lab: &Lab) {
-    let look = || match total(lab, "phalanx_relay_connections")? {
+    let look = || match lab.total("phalanx_relay_connections")? {
         0.0 => Ok(()),
         open => Err(failure(format!("{open} connections are still open"))),
     };
@@ -96,14 +85,11 @@ fn relays_serve(mode: &'static str) {
     }
     // Every member took its part, and what the relays count is what the client had.
     for id in 1..=3 {
-        let metrics = lab.member(id).metrics().unwrap();
-        let line = metrics
-            .lines()
-            .find(|line| line.starts_with("phalanx_relay_events_total{relay=\"short\",event=\"accepted\"}"));
-        let accepted: f64 = line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap();
+        let accepted =
+            lab.member(id).samples("phalanx_relay_events_total{relay=\"short\",event=\"accepted\"}").unwrap()[0];
         assert!(accepted > 10.0, "m{id} accepted {accepted} connections");
     }
-    assert!(total(&lab, "phalanx_relay_bytes_total{relay=\"long\",direction=\"down\"}").unwrap() > 3_000_000.0);
+    assert!(lab.total("phalanx_relay_bytes_total{relay=\"long\",direction=\"down\"}").unwrap() > 3_000_000.0);
     lab.healthy().unwrap();
     assert_nothing_is_left(&lab);
 }
@@ -138,5 +124,5 @@ fn who_cannot_be_served_is_told() {
     let done = lab.exec("client", &["timeout", "8", "bash", "-c", script]).unwrap();
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(said.contains("Connection refused") || said.contains("Connection reset"), "{said}");
-    assert!(total(&lab, "phalanx_relay_events_total{relay=\"nobody\",event=\"refused_no_backend\"}").unwrap() >= 1.0);
+    assert!(lab.total("phalanx_relay_events_total{relay=\"nobody\",event=\"refused_no_backend\"}").unwrap() >= 1.0);
 }

@@ -19,9 +19,7 @@ const SHARE: f64 = 20.0;
 
 /// What each worker of a member has routed onwards.
 fn routed(lab: &Lab, id: u8) -> Outcome<Vec<f64>> {
-    let metrics = lab.member(id).metrics()?;
-    let lines = metrics.lines().filter(|line| line.starts_with("phalanx_worker_forwarded_packets_total{"));
-    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect())
+    lab.member(id).samples("phalanx_worker_forwarded_packets_total{")
 }
 
 /// Which CPUs each worker thread of a member may use, in the order of the workers' numbers.
