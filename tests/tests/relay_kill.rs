@@ -20,6 +20,8 @@ name = "streams"
 listen = "10.2.0.10:7804"
 backend = ["10.3.0.100:7804"]
 "#;
+/// From so many kills on, the run is judged by the bar itself.
+const FULL_KILLS: u32 = 100;
 /// After a death the others have this long until the member comes back.
 const AFTERMATH: Duration = Duration::from_millis(1500);
 const HEALED: Duration = Duration::from_secs(15);
@@ -40,7 +42,7 @@ fn await_in_sync(lab: &Lab) -> Outcome<()> {
 }
 
 fn kills(mode: &'static str) {
-    let (kills, streams) = (number("RELAY_KILLS", 100), number("RELAY_STREAMS", 1000));
+    let (kills, streams) = (number("RELAY_KILLS", FULL_KILLS), number("RELAY_STREAMS", 1000));
     let mut lab = Lab::up(Plan { config: Some(RELAY.into()), ..Plan::new(mode, "none") }).unwrap();
     let _server = Server::start(&lab, "server").unwrap();
     let load = Load {
@@ -78,7 +80,7 @@ fn kills(mode: &'static str) {
     assert_eq!(failed, Some(0), "{}", report.0["streams"]["failures"]);
     assert!(report.0["streams"]["bytes"].as_u64().unwrap_or(0) > u64::from(streams) * 256);
     assert!(problems.is_empty(), "{problems:#?}");
-    judge_blackouts(&lab, &report);
+    judge_blackouts(&lab, &report, kills >= FULL_KILLS);
 }
 
 /// All connections' times without progress after kills, without the pause that is there anyway, sorted.
@@ -97,13 +99,19 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 }
 
 /// A piece that was sent into the blackout is lost with the member: its sender's kernel sends it again after its own timeout,
-/// which is 200 ms at least, and 400 ms more if that one was lost, too. So median and worst are those of the kernels, not
-/// ours: the report has them, and what is judged is what 19 of 20 connections see.
-fn judge_blackouts(lab: &Lab, report: &Report) {
+/// which is 200 ms at least, and 400 ms more if that one was lost, too. Until Phalanx bears that better, a short run holds
+/// only 19 of 20 connections to the limit; a full one judges the median and the worst, as they are meant.
+fn judge_blackouts(lab: &Lab, report: &Report, full: bool) {
+    let all = blackouts(report);
     // What is measured is up to one pause longer than what is meant.
-    let most = quantile(&blackouts(report), 0.95) - PIECE_MS;
-    let limit = lab.timing.detection_ms() + 300.0;
-    assert!(most <= limit, "connections stood still for {most} ms, more than {limit} ms");
+    let stood_still = |share| quantile(&all, share) - PIECE_MS;
+    let (median, most, worst) = (stood_still(0.5), stood_still(0.95), stood_still(1.0));
+    let detection = lab.timing.detection_ms();
+    assert!(most <= detection + 300.0, "one connection of 20 stood still for {most} ms or more");
+    if full {
+        assert!(median <= detection + 50.0, "in the median, connections stood still for {median} ms");
+        assert!(worst <= detection + 300.0, "a connection stood still for {worst} ms");
+    }
 }
 
 fn summarise(mode: &str, lab: &Lab, report: &Report, counts: [f64; 4], problems: &[String]) -> String {
