@@ -125,6 +125,16 @@ fn port(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<Draft> {
     Some(draft)
 }
 
+/// Whether it is an address of the cluster or of this member.
+pub(super) fn is_ours(ports: &[Draft], ip: IpAddr) -> bool {
+    ports.iter().flat_map(Draft::addresses).any(|at| at.value.addr() == ip)
+}
+
+/// What the address's family is called.
+pub(super) fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
 fn addresses(r: &mut Reading<'_, '_, '_>) -> Option<Vec<At<IpNet>>> {
     r.list("[\"10.2.0.1/24\"]", |r| {
         let text = r.text()?;
@@ -182,7 +192,7 @@ fn cluster_beside_unit(problems: &mut Problems<'_>, draft: &Draft) {
         let of_family = |unit: &&At<IpNet>| unit.value.addr().is_ipv4() == shared.addr().is_ipv4();
         let mut units = draft.unit_addresses.iter().filter(of_family).peekable();
         if units.peek().is_none() {
-            let family = if shared.addr().is_ipv4() { "IPv4" } else { "IPv6" };
+            let family = family(shared.addr());
             problems.add(
                 span,
                 Kind::Contradiction,

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::port;
+use super::port::{self, family};
 use super::relay::Draft;
 use crate::problem::{Kind, Problems};
 use crate::read::At;
@@ -52,7 +52,7 @@ fn distance(a: IpAddr, b: IpAddr) -> Option<u128> {
 
 fn is_a_server(problems: &mut Problems<'_>, backend: &At<SocketAddr>, ports: &[port::Draft]) -> bool {
     let ip = backend.value.ip();
-    let ours = ports.iter().flat_map(port::Draft::addresses).any(|at| at.value.addr() == ip);
+    let ours = port::is_ours(ports, ip);
     if ours {
         let what = format!("[[relay]] `backend`: {ip} is an address of this cluster");
         problems.add(&backend.span, Kind::Contradiction, what, "give the address of a server behind it");
@@ -82,8 +82,4 @@ fn has_a_way(problems: &mut Problems<'_>, backend: &At<SocketAddr>, ports: &[por
             "add a [[route]] to it, or correct the address",
         );
     }
-}
-
-fn family(address: IpAddr) -> &'static str {
-    if address.is_ipv4() { "IPv4" } else { "IPv6" }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::port::Draft;
+use super::port::{Draft, is_ours};
 use crate::problem::{Kind, Problems, Span};
 use crate::read::{At, Reading, Section};
 use crate::schema::{Limits, Route};
@@ -116,7 +116,7 @@ fn next_hop(
         let what = format!("[[route]] to {} goes via {hop}, an address of the other family", to.value);
         return refuse(&via.span, what, "give a next hop of the destination's family");
     }
-    if ports.iter().flat_map(Draft::addresses).any(|at| at.value.addr() == hop) {
+    if is_ours(ports, hop) {
         let what = format!("[[route]] to {} goes via {hop}, which is an address of this cluster", to.value);
         return refuse(&via.span, what, "give the address of the next router");
     }

@@ -359,7 +359,7 @@ impl Core {
         let majority = lead.basis.is_majority(|id| lead.is_with_us(id, now, watch));
         if majority && !lead.majority && lapsed {
             // That master may count on the one who came over for `watch` more, and its followers on their lease.
-            lead.fenced_until = now + Span(watch.0 + self.settings.lease(lead.losses.max(lead.losses_before)).0);
+            lead.fenced_until = now + Span(watch.0 + self.settings.lease(lead.losses_high()).0);
         }
         lead.majority = majority;
         let quorate = quorum_is_none || majority && now >= lead.fenced_until;

@@ -8,36 +8,36 @@ use phalanx_dataplane::unit::{MemberId, Unit};
 use super::DecodeError;
 use crate::cluster::{Contact, PORTS_MAX, Reign, Version};
 
-pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
         let (taken, rest) = self.0.split_at_checked(count).ok_or(DecodeError::Truncated)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         self.take(N)?.try_into().map_err(|_| DecodeError::Truncated)
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8, DecodeError> {
+    pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
         Ok(u8::from_be_bytes(self.array()?))
     }
 
-    pub(super) fn u16(&mut self) -> Result<u16, DecodeError> {
+    pub(crate) fn u16(&mut self) -> Result<u16, DecodeError> {
         Ok(u16::from_be_bytes(self.array()?))
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, DecodeError> {
+    pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
         Ok(u32::from_be_bytes(self.array()?))
     }
 
-    pub(super) fn u64(&mut self) -> Result<u64, DecodeError> {
+    pub(crate) fn u64(&mut self) -> Result<u64, DecodeError> {
         Ok(u64::from_be_bytes(self.array()?))
     }
 
-    pub(super) fn bool(&mut self) -> Result<bool, DecodeError> {
+    pub(crate) fn bool(&mut self) -> Result<bool, DecodeError> {
         match self.u8()? {
             0 => Ok(false),
             1 => Ok(true),
@@ -45,24 +45,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn member(&mut self) -> Result<MemberId, DecodeError> {
+    pub(crate) fn member(&mut self) -> Result<MemberId, DecodeError> {
         MemberId::new(self.u8()?).ok_or(DecodeError::Value("member"))
     }
 
-    pub(super) fn unit(&mut self) -> Result<Unit, DecodeError> {
+    pub(crate) fn unit(&mut self) -> Result<Unit, DecodeError> {
         Unit::new(self.u16()?).ok_or(DecodeError::Value("unit"))
     }
 
-    pub(super) fn reign(&mut self) -> Result<Reign, DecodeError> {
+    pub(crate) fn reign(&mut self) -> Result<Reign, DecodeError> {
         Ok(Reign { term: self.u64()?, master: self.member()? })
     }
 
-    pub(super) fn version(&mut self) -> Result<Version, DecodeError> {
+    pub(crate) fn version(&mut self) -> Result<Version, DecodeError> {
         Ok(Version { term: self.u64()?, generation: self.u64()? })
     }
 
     /// A list with a two-byte count, at most `most` long.
-    pub(super) fn list<T>(
+    pub(crate) fn list<T>(
         &mut self,
         most: usize,
         mut item: impl FnMut(&mut Self) -> Result<T, DecodeError>,
@@ -75,7 +75,7 @@ impl<'a> Reader<'a> {
         (0..count).map(|_| item(self)).collect()
     }
 
-    pub(super) fn contact(&mut self) -> Result<Contact, DecodeError> {
+    pub(crate) fn contact(&mut self) -> Result<Contact, DecodeError> {
         let ip: IpAddr = match self.u8()? {
             4 => Ipv4Addr::from(self.array::<4>()?).into(),
             6 => Ipv6Addr::from(self.array::<16>()?).into(),
@@ -86,56 +86,56 @@ impl<'a> Reader<'a> {
     }
 }
 
-pub(super) struct Writer<'a>(pub(super) &'a mut Vec<u8>);
+pub(crate) struct Writer<'a>(pub(crate) &'a mut Vec<u8>);
 
 impl Writer<'_> {
-    pub(super) fn put(&mut self, bytes: &[u8]) {
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
 
-    pub(super) fn u8(&mut self, value: u8) {
+    pub(crate) fn u8(&mut self, value: u8) {
         self.0.push(value);
     }
 
-    pub(super) fn u16(&mut self, value: u16) {
+    pub(crate) fn u16(&mut self, value: u16) {
         self.put(&value.to_be_bytes());
     }
 
-    pub(super) fn u32(&mut self, value: u32) {
+    pub(crate) fn u32(&mut self, value: u32) {
         self.put(&value.to_be_bytes());
     }
 
-    pub(super) fn u64(&mut self, value: u64) {
+    pub(crate) fn u64(&mut self, value: u64) {
         self.put(&value.to_be_bytes());
     }
 
-    pub(super) fn member(&mut self, member: MemberId) {
+    pub(crate) fn member(&mut self, member: MemberId) {
         self.u8(member.number());
     }
 
-    pub(super) fn unit(&mut self, unit: Unit) {
+    pub(crate) fn unit(&mut self, unit: Unit) {
         self.u16(unit.number());
     }
 
-    pub(super) fn reign(&mut self, reign: Reign) {
+    pub(crate) fn reign(&mut self, reign: Reign) {
         self.u64(reign.term);
         self.member(reign.master);
     }
 
-    pub(super) fn version(&mut self, version: Version) {
+    pub(crate) fn version(&mut self, version: Version) {
         self.u64(version.term);
         self.u64(version.generation);
     }
 
     /// A list with a two-byte count. The core's own limits keep every list far below 65,536 items.
-    pub(super) fn list<T>(&mut self, items: &[T], mut item: impl FnMut(&mut Self, &T)) {
+    pub(crate) fn list<T>(&mut self, items: &[T], mut item: impl FnMut(&mut Self, &T)) {
         self.u16(items.len() as u16);
         for value in items {
             item(self, value);
         }
     }
 
-    pub(super) fn contact(&mut self, contact: &Contact) {
+    pub(crate) fn contact(&mut self, contact: &Contact) {
         match contact.address.ip() {
             IpAddr::V4(ip) => {
                 self.u8(4);

@@ -6,7 +6,8 @@
 
 mod bytes;
 
-use bytes::{Reader, Writer};
+pub(crate) use bytes::Reader;
+use bytes::Writer;
 
 use crate::cluster::{
     Beacon, BeaconKind, CHUNK_ENTRIES, Entry, JoinAnswer, JoinRequest, LOADS_MAX, LOG_DIGESTS_MAX, Listed, Loads,

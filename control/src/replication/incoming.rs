@@ -120,16 +120,19 @@ impl Incoming {
                 self.refuse(live.take(), &error).await;
             }
             if self.written >= self.out.len() {
-                self.out.clear();
-                self.written = 0;
+                self.forget_output();
             }
             self.machine.poll_transmit(&mut self.out);
             // What an earlier stream brought is not acknowledged on this one, but named in its answer.
             if live.as_ref().is_none_or(|live| live.hello.is_some()) {
-                self.out.clear();
-                self.written = 0;
+                self.forget_output();
             }
         }
+    }
+
+    fn forget_output(&mut self) {
+        self.out.clear();
+        self.written = 0;
     }
 
     /// A new stream takes the place of the old one, unless a process that is gone opened it.
@@ -141,8 +144,7 @@ impl Incoming {
         }
         self.incarnation = hello.incarnation;
         *live = Some(new);
-        self.out.clear();
-        self.written = 0;
+        self.forget_output();
     }
 
     /// Does what can be done now: answers, deals out what was read.

@@ -2,14 +2,14 @@
 
 use tokio::sync::watch;
 
-use super::Addresses;
+use super::{Addresses, address_of};
 use crate::link::Dialer;
 
 /// Runs until replication ends.
 pub(super) async fn run(mut dialer: Dialer, mut backups: watch::Receiver<Addresses>) {
-    let index = dialer.member().index();
+    let member = dialer.member();
     loop {
-        let wanted = |all: &Addresses| all.get(index).copied().flatten();
+        let wanted = |all: &Addresses| address_of(all, member);
         let Ok(address) = backups.wait_for(|all| wanted(all).is_some()).await.map(|all| wanted(&all)) else { return };
         let Some(address) = address else { continue };
         let kept = async {

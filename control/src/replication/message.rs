@@ -10,6 +10,7 @@ use phalanx_dataplane::replica::{FORMAT, Position, TableVersion};
 use phalanx_dataplane::unit::Unit;
 
 use super::limits::{BATCH_BYTES_MAX, MESSAGE_BYTES_MAX, WORKERS_MAX};
+use crate::codec::{DecodeError, Reader};
 
 /// The protocol's versions that are spoken here, lowest and highest.
 pub const VERSIONS: Range = Range { lowest: 1, highest: 1 };
@@ -140,6 +141,18 @@ pub enum MessageError {
     Value(&'static str),
 }
 
+impl From<DecodeError> for MessageError {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::Truncated => Self::Truncated,
+            DecodeError::TooMany => Self::TooLong,
+            DecodeError::Type(kind) => Self::Kind(kind),
+            DecodeError::Format(_) => Self::Value("format"),
+            DecodeError::Value(field) => Self::Value(field),
+        }
+    }
+}
+
 /// What a stream begins with: nobody else's stream is mistaken for one.
 const MAGIC: [u8; 4] = *b"PHXR";
 
@@ -217,13 +230,13 @@ impl<'a> Message<'a> {
         if bytes.len() > MESSAGE_BYTES_MAX {
             return Err(MessageError::TooLong);
         }
-        let mut r = Reader(bytes);
+        let r = &mut Reader(bytes);
         Ok(match r.u8()? {
-            1 => Self::Hello(r.hello()?),
-            2 => Self::HelloAck(r.hello_ack()?),
-            3 => Self::Begin(r.position()?),
+            1 => Self::Hello(hello(r)?),
+            2 => Self::HelloAck(hello_ack(r)?),
+            3 => Self::Begin(position(r)?),
             4 => {
-                let (first, last, version) = (r.position()?, r.position()?, r.version()?);
+                let (first, last, version) = (position(r)?, position(r)?, version(r)?);
                 let length = r.u32()? as usize;
                 if length > BATCH_BYTES_MAX {
                     return Err(MessageError::TooLong);
@@ -233,12 +246,9 @@ impl<'a> Message<'a> {
                 }
                 Self::Batch { first, last, version, bytes: r.take(length)? }
             }
-            5 => Self::Ack(r.position()?),
-            6 => Self::Fenced { position: r.position()?, version: r.version()? },
-            7 => {
-                let position = r.position()?;
-                Self::Unsynced { position, unit: Unit::new(r.u16()?).ok_or(MessageError::Value("unit"))? }
-            }
+            5 => Self::Ack(position(r)?),
+            6 => Self::Fenced { position: position(r)?, version: version(r)? },
+            7 => Self::Unsynced { position: position(r)?, unit: r.unit()? },
             8 => Self::Close(match r.u8()? {
                 1 => Reason::Done,
                 2 => Reason::Version,
@@ -284,77 +294,43 @@ fn put_length(out: &mut [u8], begin: usize) {
     }
 }
 
-struct Reader<'a>(&'a [u8]);
+fn position(r: &mut Reader<'_>) -> Result<Position, DecodeError> {
+    r.u64().map(Position)
+}
 
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8], MessageError> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(MessageError::Truncated)?;
-        self.0 = rest;
-        Ok(taken)
-    }
+fn version(r: &mut Reader<'_>) -> Result<TableVersion, DecodeError> {
+    Ok(TableVersion { term: r.u64()?, generation: r.u64()? })
+}
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], MessageError> {
-        self.take(N)?.try_into().map_err(|_| MessageError::Truncated)
-    }
+fn range(r: &mut Reader<'_>) -> Result<Range, MessageError> {
+    let range = Range { lowest: r.u8()?, highest: r.u8()? };
+    if range.lowest <= range.highest { Ok(range) } else { Err(MessageError::Value("version range")) }
+}
 
-    fn u8(&mut self) -> Result<u8, MessageError> {
-        Ok(u8::from_be_bytes(self.array()?))
-    }
+/// A value that is there or not: a flag, and its bytes in either case.
+fn optional<T>(
+    r: &mut Reader<'_>,
+    value: fn(&mut Reader<'_>) -> Result<T, DecodeError>,
+) -> Result<Option<T>, DecodeError> {
+    let there = r.bool()?;
+    value(r).map(|value| there.then_some(value))
+}
 
-    fn u16(&mut self) -> Result<u16, MessageError> {
-        Ok(u16::from_be_bytes(self.array()?))
+fn hello(r: &mut Reader<'_>) -> Result<Hello, MessageError> {
+    if r.array()? != MAGIC {
+        return Err(MessageError::Value("beginning"));
     }
+    let (versions, formats) = (range(r)?, range(r)?);
+    let (incarnation, worker, workers) = (r.u64()?, r.u16()?, r.u16()?);
+    if worker >= workers || workers > WORKERS_MAX {
+        return Err(MessageError::Value("worker"));
+    }
+    Ok(Hello { versions, formats, incarnation, worker, workers })
+}
 
-    fn u32(&mut self) -> Result<u32, MessageError> {
-        Ok(u32::from_be_bytes(self.array()?))
-    }
-
-    fn u64(&mut self) -> Result<u64, MessageError> {
-        Ok(u64::from_be_bytes(self.array()?))
-    }
-
-    fn position(&mut self) -> Result<Position, MessageError> {
-        self.u64().map(Position)
-    }
-
-    fn version(&mut self) -> Result<TableVersion, MessageError> {
-        Ok(TableVersion { term: self.u64()?, generation: self.u64()? })
-    }
-
-    fn range(&mut self) -> Result<Range, MessageError> {
-        let range = Range { lowest: self.u8()?, highest: self.u8()? };
-        if range.lowest <= range.highest { Ok(range) } else { Err(MessageError::Value("version range")) }
-    }
-
-    /// A value that is there or not: a flag, and its bytes in either case.
-    fn optional<T>(
-        &mut self,
-        value: impl FnOnce(&mut Self) -> Result<T, MessageError>,
-    ) -> Result<Option<T>, MessageError> {
-        let there = match self.u8()? {
-            0 => false,
-            1 => true,
-            _ => return Err(MessageError::Value("flag")),
-        };
-        value(self).map(|value| there.then_some(value))
-    }
-
-    fn hello(&mut self) -> Result<Hello, MessageError> {
-        if self.array()? != MAGIC {
-            return Err(MessageError::Value("beginning"));
-        }
-        let (versions, formats) = (self.range()?, self.range()?);
-        let (incarnation, worker, workers) = (self.u64()?, self.u16()?, self.u16()?);
-        if worker >= workers || workers > WORKERS_MAX {
-            return Err(MessageError::Value("worker"));
-        }
-        Ok(Hello { versions, formats, incarnation, worker, workers })
-    }
-
-    fn hello_ack(&mut self) -> Result<HelloAck, MessageError> {
-        let (version, format) = (self.u8()?, self.u8()?);
-        let fenced = self.optional(Self::version)?;
-        let has = self.optional(Self::position)?;
-        Ok(HelloAck { version, format, fenced, has })
-    }
+fn hello_ack(r: &mut Reader<'_>) -> Result<HelloAck, MessageError> {
+    let (version_spoken, format) = (r.u8()?, r.u8()?);
+    let fenced = optional(r, version)?;
+    let has = optional(r, position)?;
+    Ok(HelloAck { version: version_spoken, format, fenced, has })
 }

@@ -58,6 +58,11 @@ pub(crate) use limits::{CONNECTION_WINDOW_BYTES, SEND_WINDOW_BYTES, STREAM_WINDO
 /// Where backups are reached: by `MemberId::index`.
 pub(crate) type Addresses = Vec<Option<SocketAddr>>;
 
+/// Where a member is reached, if it is a backup.
+fn address_of(backups: &Addresses, member: MemberId) -> Option<SocketAddr> {
+    backups.get(member.index()).copied().flatten()
+}
+
 /// What the link needs to carry replication: to be given to [`crate::link::Link::start_with`].
 pub struct Replication {
     incarnation: u64,

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::counters::Counters;
 use super::limits::{GATHER_BYTES, GREETING_TIMEOUT, MESSAGE_BYTES_MAX, NEWS_RETRY, RETRY};
 use super::message::{Message, Reason};
-use super::{Addresses, FrameBuffer, ProtocolError, Sender, SenderEvent};
+use super::{Addresses, FrameBuffer, ProtocolError, Sender, SenderEvent, address_of};
 
 pub(super) struct Outgoing {
     pub(super) member: MemberId,
@@ -49,8 +49,8 @@ impl Outgoing {
     pub(super) async fn run(mut self) {
         let mut stream = 0_u32;
         loop {
-            let index = self.member.index();
-            if self.backups.wait_for(|all| all.get(index).is_some_and(Option::is_some)).await.is_err() {
+            let member = self.member;
+            if self.backups.wait_for(|all| address_of(all, member).is_some()).await.is_err() {
                 return;
             }
             let living = |it: &Option<Connection>| it.as_ref().is_some_and(|it| it.close_reason().is_none());
@@ -101,7 +101,7 @@ impl Outgoing {
                 () = to_send.notified(), if left.is_empty() && sender.is_open() => {}
                 () = sleep_until(patience), if !sender.is_open() => return Err(End::Silent),
                 changed = self.backups.changed() => {
-                    let wanted = self.backups.borrow().get(self.member.index()).is_some_and(Option::is_some);
+                    let wanted = address_of(&self.backups.borrow(), self.member).is_some();
                     if changed.is_err() || !wanted {
                         let mut farewell = Vec::new();
                         Message::Close(Reason::Done).encode(&mut farewell);

@@ -53,18 +53,30 @@ impl Source for Store {
     }
 }
 
-/// Several sources as one. The store comes first: a session that is restored during the walk moves to where the walk has not
-/// been yet.
-pub struct Sources<'a, 'b>(pub &'a mut [&'b mut dyn Source]);
+/// All that somebody has of a unit: what waits in the store, and what lives elsewhere. The store comes first: a session that is
+/// restored during the walk moves to where the walk has not been yet.
+pub struct Sources<'a, S: ?Sized> {
+    /// What nobody has asked for yet.
+    pub store: &'a mut Store,
+    /// Where sessions live.
+    pub live: &'a mut [Box<S>],
+}
 
-impl Source for Sources<'_, '_> {
+impl<S: Source + ?Sized> Source for Sources<'_, S> {
     fn digest(&mut self, unit: Unit) -> u64 {
-        self.0.iter_mut().fold(0, |sum, source| sum.wrapping_add(source.digest(unit)))
+        let live = self.live.iter_mut().map(|source| source.digest(unit));
+        live.fold(self.store.digest(unit), u64::wrapping_add)
     }
 
     fn put_next(&mut self, unit: Unit, cursor: Cursor, put: &mut dyn FnMut(&Update<'_>)) -> Step {
-        let Some(source) = self.0.get_mut(usize::from(cursor.part)) else { return Step::End };
-        match source.put_next(unit, cursor, put) {
+        let step = match cursor.part.checked_sub(1).map(usize::from) {
+            None => self.store.put_next(unit, cursor, put),
+            Some(live) => match self.live.get_mut(live) {
+                Some(source) => source.put_next(unit, cursor, put),
+                None => return Step::End,
+            },
+        };
+        match step {
             Step::Next(next) => Step::Next(Cursor { part: cursor.part, at: next.at }),
             Step::End => Step::Next(Cursor { part: cursor.part.saturating_add(1), at: 0 }),
         }

@@ -10,7 +10,7 @@ use super::path::Path;
 use crate::app::{App, Outgoing, Outlet, UnitSet};
 use crate::drop_reason::DropReason;
 use crate::parse::{Family, Summary, address_number};
-use crate::replica::{Cursor, MemberSet, Outbox, Snapshots, Source, Step, Store, Update};
+use crate::replica::{MemberSet, Outbox, Snapshots, Sources, Store};
 use crate::steer::{Holders, Mode, View};
 use crate::unit::{MemberId, Unit};
 use crate::wire::{ipv4, ipv6};
@@ -94,7 +94,7 @@ impl Path {
 
     /// Tells backups what they lack, a little at a time. Says whether there was anything.
     pub(super) fn pump_snapshots(&mut self, snapshots: &mut Snapshots) -> bool {
-        let mut all = Everyone { store: &mut self.store, apps: &mut self.apps };
+        let mut all = Sources { store: &mut self.store, live: &mut self.apps };
         snapshots.pump(&mut self.outbox, &mut all, SNAPSHOT_STEPS)
     }
 
@@ -141,34 +141,6 @@ impl Path {
         let mut apps = std::mem::take(&mut self.apps);
         apps.iter_mut().for_each(|app| call(app.as_mut(), self));
         self.apps = apps;
-    }
-}
-
-/// All that this worker has of a unit: what waits in the store, and what lives. The store comes first: a session that is
-/// restored during a walk moves to where the walk has not been yet.
-struct Everyone<'a> {
-    store: &'a mut Store,
-    apps: &'a mut [Box<dyn App>],
-}
-
-impl Source for Everyone<'_> {
-    fn digest(&mut self, unit: Unit) -> u64 {
-        let live = self.apps.iter_mut().map(|app| app.digest(unit));
-        live.fold(self.store.digest(unit), u64::wrapping_add)
-    }
-
-    fn put_next(&mut self, unit: Unit, cursor: Cursor, put: &mut dyn FnMut(&Update<'_>)) -> Step {
-        let step = match cursor.part.checked_sub(1).map(usize::from) {
-            None => self.store.put_next(unit, cursor, put),
-            Some(app) => match self.apps.get_mut(app) {
-                Some(app) => app.put_next(unit, cursor, put),
-                None => return Step::End,
-            },
-        };
-        match step {
-            Step::Next(next) => Step::Next(Cursor { part: cursor.part, at: next.at }),
-            Step::End => Step::Next(Cursor { part: cursor.part.saturating_add(1), at: 0 }),
-        }
     }
 }
 

@@ -184,8 +184,7 @@ impl Worker {
             }
             // The dead are not waited for.
             let is_here = |member: &MemberId| view.peers.get(member.index()).is_some_and(Option::is_some);
-            self.stopped_for =
-                self.stopped_for.iter().filter(is_here).fold(MemberSet::EMPTY, |set, id| set.union(MemberSet::of(id)));
+            self.stopped_for = self.stopped_for.iter().filter(is_here).collect();
             self.expected = UnitSet::EMPTY;
             if let Some(holders) = &view.holders {
                 self.path.note_holders(holders);

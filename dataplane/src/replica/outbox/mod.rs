@@ -268,12 +268,6 @@ impl Outbox {
         }
     }
 
-    /// Its backups have to confirm the unit anew: it was another's in between.
-    pub fn recheck(&mut self, unit: Unit) {
-        let live = self.units.get(unit.index()).map_or(MemberSet::EMPTY, |it| it.live);
-        live.iter().for_each(|member| self.forget(member, unit));
-    }
-
     /// The unit is not in sync with the member any more.
     fn forget(&mut self, member: MemberId, unit: Unit) {
         let (Some(targets), Some(peer)) = (self.units.get_mut(unit.index()), self.peers.get_mut(member.index())) else {

@@ -124,11 +124,6 @@ impl Store {
         }
     }
 
-    /// The digests' key.
-    pub const fn key(&self) -> DigestKey {
-        self.key
-    }
-
     /// The counters.
     pub const fn stats(&self) -> &StoreStats {
         &self.stats
@@ -317,12 +312,11 @@ impl Store {
                     self.tombs.retain(|tomb| *tomb != (update.unit, update.session));
                 }
                 let digest = SessionDigest::new(update.session, update.app);
-                let value = digest.value(self.key, std::iter::empty());
-                it.digest = it.digest.wrapping_add(value);
                 self.sessions += 1;
                 self.bytes += SESSION_BYTES;
                 let record = Record { app: update.app, ..Record::default() };
-                place.insert(Box::new(Held { record, digest, value, epoch, listed: false }))
+                // Counted into the unit's digest below, as every change is.
+                place.insert(Box::new(Held { record, digest, value: 0, epoch, listed: false }))
             }
             Entry::Vacant(_) if self.buried.contains(&(update.unit, update.session)) => {
                 self.stats.late += 1;
