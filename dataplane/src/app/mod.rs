@@ -139,7 +139,14 @@ impl UnitSet {
 
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = Unit> + '_ {
-        Unit::all().filter(|unit| self.contains(*unit))
+        self.0.iter().zip(0..).flat_map(|(word, at)| {
+            let mut bits = *word;
+            std::iter::from_fn(move || {
+                let bit = bits.trailing_zeros();
+                bits &= bits.wrapping_sub(1);
+                (bit < u64::BITS).then(|| Unit::from_low_bits(at * u64::BITS + bit))
+            })
+        })
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::counters::add;
 use super::ledger::session_key;
-use super::session::{Session, Written};
+use super::session::Session;
 use super::{CLIENT, Relay, proxy};
 use crate::app::{Outgoing, Outlet};
-use crate::tcp::{self, Config, Endpoint, Flow, Segment, State, Stream};
+use crate::tcp::{self, Config, Endpoint, Flow, Segment, Stream};
 use crate::unit::Unit;
 use crate::wire::proto;
 
@@ -97,25 +97,8 @@ impl Relay {
             base = streams[CLIENT].append(&mut self.pool, &header[..len]) as u64;
         }
         let key = session_key(&flow);
-        let counts_as_half_open = client.state() == State::SynReceived;
-        self.half_open += usize::from(counts_as_half_open);
-        add(&self.counters.of(relay).open, 1);
-        self.table.insert(Session {
-            life: 0,
-            key,
-            unit,
-            relay,
-            ends: [Some(client.with_bases(base, 0)), None],
-            streams,
-            backend: 0,
-            tries: 0,
-            connect_by_ns: None,
-            heard_ns: now_ns,
-            counts_as_half_open,
-            stuck: false,
-            due_ns: u64::MAX,
-            written: Written::new(key),
-        })
+        let ends = [Some(client.with_bases(base, 0)), None];
+        self.admit(Session::new(key, unit, relay, ends, streams, now_ns))
     }
 
     /// How an end of a relay's connections behaves.

@@ -192,7 +192,17 @@ impl Relay {
         }
     }
 
-    /// Takes a session out of everything here.
+    /// Takes a session up in everything here.
+    pub(super) fn admit(&mut self, session: Session) -> u32 {
+        self.half_open += usize::from(session.counts_as_half_open);
+        if session.ends[SERVER].is_some() {
+            self.backends[session.relay].opened(session.backend);
+        }
+        add(&self.counters.of(session.relay).open, 1);
+        self.table.insert(session)
+    }
+
+    /// Takes a session out of everything here: undoes [`Self::admit`], and what has come since.
     pub(super) fn release(&mut self, slot: u32) -> Option<Session> {
         let mut session = self.table.remove(slot)?;
         self.half_open -= usize::from(session.counts_as_half_open);

@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use super::session::Session;
 use super::{CLIENT, Relay, SERVER};
 use crate::app::Outlet;
+use crate::parse::address_number;
 use crate::replica::{Change, Position, SessionKey, Update};
 use crate::tcp::{Change as Moved, EssentialState, Flow, InitialState};
 
@@ -57,17 +58,13 @@ impl Ledger {
 
 /// A client's connection has one session at a time: its four numbers name it.
 pub(super) fn session_key(flow: &Flow) -> SessionKey {
-    let bits = |ip: std::net::IpAddr| match ip {
-        std::net::IpAddr::V4(ip) => u128::from(ip.to_bits()),
-        std::net::IpAddr::V6(ip) => ip.to_bits(),
-    };
     // Distinct for IPv4 by construction; for IPv6 the addresses are folded, by multiplication with odd constants.
     let ports = u128::from(flow.remote_port) << 16 | u128::from(flow.local_port);
     if flow.remote_ip.is_ipv4() {
-        return SessionKey(bits(flow.remote_ip) << 64 | bits(flow.local_ip) << 32 | ports);
+        return SessionKey(address_number(flow.remote_ip).1 << 64 | address_number(flow.local_ip).1 << 32 | ports);
     }
-    let mixed = bits(flow.remote_ip).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
-    let mixed = (mixed ^ bits(flow.local_ip)).wrapping_mul(0xda94_2042_e4dd_58b5_9e37_79b9_7f4a_7c15);
+    let mixed = address_number(flow.remote_ip).1.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+    let mixed = (mixed ^ address_number(flow.local_ip).1).wrapping_mul(0xda94_2042_e4dd_58b5_9e37_79b9_7f4a_7c15);
     SessionKey((mixed ^ ports).wrapping_mul(0x2545_f491_4f6c_dd1d_da94_2042_e4dd_58b5))
 }
 
@@ -81,7 +78,7 @@ impl Relay {
         let before = session.written.position;
         let mut last = before;
         let mut put = |change: Change<'_>| {
-            last = outbox.append(&Update { unit, session: key, app: APP, change, added: &[] });
+            last = outbox.append(&Update::new(unit, key, APP, change));
         };
         if !session.written.initial {
             session.written.initial = true;
@@ -114,8 +111,7 @@ impl Relay {
     /// The backups may forget the session.
     pub(super) fn erase(&mut self, outlet: &mut dyn Outlet, session: &Session) {
         if session.written.initial && outlet.owns(session.unit) {
-            let (unit, session) = (session.unit, session.key);
-            outlet.outbox().append(&Update { unit, session, app: APP, change: Change::Remove, added: &[] });
+            outlet.outbox().append(&Update::new(session.unit, session.key, APP, Change::Remove));
         }
     }
 }

@@ -10,7 +10,7 @@ use super::session::{Session, Written};
 use super::{CLIENT, Relay, SERVER};
 use crate::app::Outlet;
 use crate::replica::{Change, Cursor, Record, SessionKey, Step, Update};
-use crate::tcp::{Endpoint, EssentialState, InitialState, Saved, State, Stream};
+use crate::tcp::{Endpoint, EssentialState, InitialState, Saved, Stream};
 use crate::unit::Unit;
 
 /// Units that wake up in one round, for no packet's sake.
@@ -62,19 +62,12 @@ impl Relay {
     }
 
     fn restore(&mut self, outlet: &mut dyn Outlet, unit: Unit, key: SessionKey, record: &Record) {
-        let now_ns = outlet.now_ns();
-        let Some(mut session) = self.rebuild(outlet, unit, key, record) else {
+        let Some(session) = self.rebuild(outlet, unit, key, record) else {
             add(&self.counters.of(usize::MAX).not_restored, 1);
             return;
         };
-        session.heard_ns = now_ns;
-        add(&self.counters.of(session.relay).open, 1);
         add(&self.counters.of(session.relay).restored, 1);
-        self.half_open += usize::from(session.counts_as_half_open);
-        if session.ends[SERVER].is_some() {
-            self.backends[session.relay].opened(session.backend);
-        }
-        let slot = self.table.insert(session);
+        let slot = self.admit(session);
         self.settle(outlet, slot);
     }
 
@@ -116,26 +109,14 @@ impl Relay {
         written.initial = true;
         written.essential = *essential;
         written.digest = record.digest(self.digest_key, key);
-        let counts_as_half_open = ends[CLIENT].as_ref().is_some_and(|end| end.state() == State::SynReceived);
         let now_ns = outlet.now_ns();
-        let connecting =
-            ends[SERVER].as_ref().is_some_and(|end| matches!(end.state(), State::SynSent | State::SynReceived));
-        Some(Session {
-            life: 0,
-            key,
-            unit,
-            relay,
-            ends,
-            streams,
-            backend: backend.min(self.specs[relay].backends.len().saturating_sub(1)),
-            tries: usize::from(essential[3]),
-            connect_by_ns: connecting.then(|| now_ns.saturating_add(self.specs[relay].connect_ns)),
-            heard_ns: now_ns,
-            counts_as_half_open,
-            stuck: false,
-            due_ns: u64::MAX,
-            written,
-        })
+        let spec = &self.specs[relay];
+        let mut session = Session::new(key, unit, relay, ends, streams, now_ns);
+        session.backend = backend.min(spec.backends.len().saturating_sub(1));
+        session.tries = usize::from(essential[3]);
+        session.connect_by_ns = session.is_connecting().then(|| now_ns.saturating_add(spec.connect_ns));
+        session.written = written;
+        Some(session)
     }
 
     fn rebuild_ends(
@@ -189,7 +170,7 @@ impl Relay {
 fn put(session: &Session, pool: &crate::tcp::ChunkPool, tell: &mut dyn FnMut(&Update<'_>)) {
     let Some(initial) = initial_record(session).filter(|_| session.written.initial) else { return };
     let (unit, key) = (session.unit, session.key);
-    let mut tell = |change| tell(&Update { unit, session: key, app: APP, change, added: &[] });
+    let mut tell = |change| tell(&Update::new(unit, key, APP, change));
     tell(Change::Reset);
     tell(Change::Initial { version: VERSION, bytes: &initial });
     tell(Change::Essential { version: VERSION, bytes: &session.written.essential });

@@ -71,6 +71,35 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// As it is at first: nothing tried, nothing written.
+    pub(super) fn new(
+        key: SessionKey,
+        unit: Unit,
+        relay: usize,
+        ends: [Option<Endpoint>; 2],
+        streams: [Stream; 2],
+        now_ns: u64,
+    ) -> Self {
+        let mut session = Self {
+            life: 0,
+            key,
+            unit,
+            relay,
+            ends,
+            streams,
+            backend: 0,
+            tries: 0,
+            connect_by_ns: None,
+            heard_ns: now_ns,
+            counts_as_half_open: false,
+            stuck: false,
+            due_ns: u64::MAX,
+            written: Written::new(key),
+        };
+        session.counts_as_half_open = session.is_half_open();
+        session
+    }
+
     /// An end, the stream that it appends to, and the one that it sends.
     pub(super) fn split(&mut self, end: usize) -> Option<(&mut Endpoint, &mut Stream, &mut Stream)> {
         let [up, down] = &mut self.streams;

@@ -168,7 +168,7 @@ impl Endpoint {
         if nxt == una || !segment.is_empty() || window_changed && !sacks {
             return;
         }
-        if self.calc.recovery.duplicate(una, nxt, nxt, self.calc.mss) {
+        if self.calc.recovery.duplicate(una, nxt, self.calc.mss) {
             self.calc.congestion.lost(clamp(nxt - una));
             self.calc.timed = None;
         }
@@ -199,6 +199,7 @@ impl Endpoint {
     }
 }
 
-fn clamp(bytes: Pos) -> u32 {
+/// As congestion control counts.
+pub(super) fn clamp(bytes: Pos) -> u32 {
     bytes.clamp(0, Pos::from(u32::MAX)) as u32
 }

@@ -50,11 +50,6 @@ impl Endpoint {
         &self.initial.flow
     }
 
-    /// Our initial sequence number.
-    pub fn iss(&self) -> Seq {
-        self.initial.iss
-    }
-
     /// Whether the connection is over and nothing is left to be sent: forget it.
     pub fn is_done(&self) -> bool {
         self.essential.state == State::Closed && self.calc.reset.is_none()

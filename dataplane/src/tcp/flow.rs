@@ -1,5 +1,6 @@
 //! The two ends of a connection, as one member sees them.
 
+use crate::parse::address_number;
 use crate::wire::checksum::Sum;
 use crate::wire::proto;
 use std::net::IpAddr;
@@ -36,12 +37,8 @@ impl Flow {
 
     /// The flow in words, for keyed hashes.
     pub(super) fn words(&self) -> [u64; 5] {
-        let bits = |ip: IpAddr| match ip {
-            IpAddr::V4(ip) => u128::from(ip.to_bits()),
-            IpAddr::V6(ip) => ip.to_bits(),
-        };
-        let (local, remote) = (bits(self.local_ip), bits(self.remote_ip));
-        let family = u64::from(matches!(self.local_ip, IpAddr::V6(_)));
+        let (local, remote) = (address_number(self.local_ip).1, address_number(self.remote_ip).1);
+        let family = u64::from(self.local_ip.is_ipv6());
         let ports = u64::from(self.local_port) << 16 | u64::from(self.remote_port) | family << 32;
         [local as u64, (local >> 64) as u64, remote as u64, (remote >> 64) as u64, ports]
     }

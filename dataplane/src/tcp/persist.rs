@@ -17,6 +17,7 @@ use super::seq::{Pos, Seq};
 use super::state::{Essential, Event, Initial, State};
 use super::stream::Stream;
 use super::timers::Timer;
+use crate::parse::address_number;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The version of the records written here.
@@ -178,18 +179,14 @@ impl InitialState {
     pub fn encode(&self) -> [u8; Self::ENCODED_LEN] {
         let mut bytes = [0; Self::ENCODED_LEN];
         let mut writer = Writer { buffer: &mut bytes, at: 0 };
-        let bits = |ip: IpAddr| match ip {
-            IpAddr::V4(ip) => u128::from(ip.to_bits()),
-            IpAddr::V6(ip) => ip.to_bits(),
-        };
         let mark = |set: bool, flag: u8| if set { flag } else { 0 };
         let flags = mark(self.flow.local_ip.is_ipv6(), flag::V6)
             | mark(self.window_scaling, flag::WINDOW_SCALING)
             | mark(self.timestamps, flag::TIMESTAMPS)
             | mark(self.sack, flag::SACK);
         writer.put([RECORD_VERSION, flags]);
-        writer.put(bits(self.flow.local_ip).to_be_bytes());
-        writer.put(bits(self.flow.remote_ip).to_be_bytes());
+        writer.put(address_number(self.flow.local_ip).1.to_be_bytes());
+        writer.put(address_number(self.flow.remote_ip).1.to_be_bytes());
         writer.put(self.flow.local_port.to_be_bytes());
         writer.put(self.flow.remote_port.to_be_bytes());
         writer.put(self.iss.0.to_be_bytes());

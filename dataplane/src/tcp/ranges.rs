@@ -94,6 +94,7 @@ impl<const N: usize> Ranges<N> {
     }
 
     /// All of the set.
+    #[cfg(test)]
     pub(super) fn total(&self) -> Pos {
         self.as_slice().iter().map(|(start, end)| end - start).sum()
     }

@@ -45,10 +45,10 @@ impl Recovery {
     }
 
     /// An ACK for nothing new. True: a loss has come to light, recovery begins.
-    pub(super) fn duplicate(&mut self, una: Pos, nxt: Pos, max: Pos, mss: u16) -> bool {
+    pub(super) fn duplicate(&mut self, una: Pos, nxt: Pos, mss: u16) -> bool {
         self.dup_acks = self.dup_acks.saturating_add(1);
         self.dup_bytes = (self.dup_bytes + Pos::from(mss)).min(nxt - una);
-        self.begins(una, max, mss)
+        self.begins(una, nxt, mss)
     }
 
     /// New data was acknowledged: from `old` to `una`. True: a loss has come to light.
@@ -149,10 +149,8 @@ impl Recovery {
         *self = Self { point: max, ..Self::new() };
     }
 
-    /// The peer reports ranges that it holds; false if nothing in them is news.
-    pub(super) fn report(&mut self, left: Pos, right: Pos) -> bool {
-        let before = self.sacked.total();
+    /// The peer reports a range that it holds.
+    pub(super) fn report(&mut self, left: Pos, right: Pos) {
         self.sacked.insert(left, right);
-        self.sacked.total() > before
     }
 }

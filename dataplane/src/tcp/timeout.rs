@@ -1,8 +1,8 @@
 //! What each timer does when it goes off.
 
+use super::acknowledge::clamp;
 use super::endpoint::Endpoint;
 use super::outcome::Outcome;
-use super::seq::Pos;
 use super::state::{Event, State};
 use super::timers::Timer;
 
@@ -35,7 +35,7 @@ impl Endpoint {
     /// RFC 6298 rules 5.4 to 5.6, RFC 5681 section 3.1: everything again from the first hole on, one segment at first.
     fn retransmit(&mut self) {
         let una = self.essential.snd_una;
-        let flight = (self.calc.snd_nxt - una).clamp(0, Pos::from(u32::MAX)) as u32;
+        let flight = clamp(self.calc.snd_nxt - una);
         if flight == 0 {
             return;
         }

@@ -26,7 +26,7 @@ use crate::parse::{Summary, summarise, summarise_trusted};
 use crate::port::{Delivery, PortIndex};
 use crate::replica::{Outbox, Position, Store};
 use crate::steer::{MarkerPart, Sink, View};
-use crate::unit::{MemberId, UNITS, Unit};
+use crate::unit::{MemberId, Unit};
 use crate::wire::{EtherType, MacAddr};
 
 /// What a worker knows of a port.
@@ -86,22 +86,21 @@ pub(super) struct Path {
 
 /// Watches for the first packet of units that were just taken over.
 pub(super) struct Fresh {
-    units: [u64; UNITS / 64],
+    units: UnitSet,
     pub(super) any: bool,
 }
 
 impl Fresh {
-    pub(super) const NONE: Self = Self { units: [0; UNITS / 64], any: false };
+    pub(super) const NONE: Self = Self { units: UnitSet::EMPTY, any: false };
 
     pub(super) fn add(&mut self, unit: Unit) {
-        self.units[unit.index() / 64] |= 1 << (unit.index() % 64);
+        self.units.insert(unit);
         self.any = true;
     }
 
     fn take(&mut self, unit: Unit) -> bool {
-        let (word, bit) = (&mut self.units[unit.index() / 64], 1 << (unit.index() % 64));
-        let was = *word & bit != 0;
-        *word &= !bit;
+        let was = self.units.contains(unit);
+        self.units.remove(unit);
         was
     }
 }
@@ -170,7 +169,7 @@ impl Path {
         if self.fresh.take(unit) {
             let now_ns = self.now_ns;
             let first = self.shared.first_packet_ns.compare_exchange(0, now_ns, Relaxed, Relaxed);
-            self.fresh.any = first.is_err() && self.fresh.units.iter().any(|w| *w != 0);
+            self.fresh.any = first.is_err() && !self.fresh.units.is_empty();
         }
     }
 
