@@ -154,7 +154,8 @@ pub fn mbufs(ports: &[Port], workers: usize, limits: &Limits) -> u32 {
     let workers = u32::try_from(workers).unwrap_or(u32::MAX);
     let per_worker = WORKER_CACHE
         .saturating_add(limits.hold_packets_max)
-        .saturating_add(limits.neighbour_pending_max)
+        // Others' packets, and as many of the member's own.
+        .saturating_add(limits.neighbour_pending_max.saturating_mul(2))
         .saturating_add(limits.reassembly_max.saturating_mul(FRAGMENTS_MAX));
     mbufs_of_rings(ports, workers).saturating_add(workers.saturating_mul(per_worker))
 }

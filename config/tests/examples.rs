@@ -102,6 +102,6 @@ fn the_lab_example_means_what_it_says() {
     assert_eq!(config.cluster.timing.self_lease(3).as_micros(), 68_750);
     assert_eq!(config.workers.count(), 1);
     assert_eq!(config.routes[0].port, 0);
-    // Two ports of one worker: 2 × (1024 + 1024) descriptors; 512 + 4096 + 1024 + 512 × 8 in the worker.
-    assert_eq!(config.limits.mbufs, 4096 + 9728);
+    // Two ports of one worker: 2 × (1024 + 1024) descriptors; 512 + 4096 + 2 × 1024 + 512 × 8 in the worker.
+    assert_eq!(config.limits.mbufs, 4096 + 10752);
 }

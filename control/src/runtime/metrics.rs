@@ -44,6 +44,11 @@ pub(super) const FAMILIES: &[(&str, &str, &str)] = &[
     ("phalanx_worker_busy_ratio", "gauge", "Share of a worker's time that packets took, over the last second."),
     ("phalanx_worker_received_packets_total", "counter", "Packets that a worker received from ports."),
     ("phalanx_worker_copied_packets_total", "counter", "Copies made of packets that two members need."),
+    (
+        "phalanx_worker_recalled_packets_total",
+        "counter",
+        "Packets to a dead member's sessions that were kept here and processed after all.",
+    ),
     ("phalanx_worker_reassembled_packets_total", "counter", "Packets put together from fragments."),
     (
         "phalanx_worker_fragmented_packets_total",
@@ -275,6 +280,7 @@ fn workers(page: &mut Page, sources: &Sources<'_>) {
     each("phalanx_worker_busy_ratio", &|index, _| sources.busy.get(index).copied().unwrap_or(0.0));
     each("phalanx_worker_received_packets_total", &|_, worker| worker.received.get() as f64);
     each("phalanx_worker_copied_packets_total", &|_, worker| worker.copied.get() as f64);
+    each("phalanx_worker_recalled_packets_total", &|_, worker| worker.recalled.get() as f64);
     each("phalanx_worker_reassembled_packets_total", &|_, worker| worker.reassembled.get() as f64);
     each("phalanx_worker_fragmented_packets_total", &|_, worker| worker.fragmented.get() as f64);
     each("phalanx_worker_forwarded_packets_total", &|_, worker| worker.forwarded.get() as f64);

@@ -110,11 +110,14 @@ pub(super) fn dataplane(config: &Config, me: MemberId, secrets: &Secrets, epoch_
             hold_own_ns: hold_ns / 3,
             ..defaults
         },
+        // Twice, for n adapts.
+        recent_ns: 2 * span(config.cluster.timing.reassignment(config.cluster.timing.losses_min)).0,
         neighbours: neighbour::Limits {
             entries_max: limits.neighbours_max as usize,
             // So that all packets that wait are never more than the limit, each queue being full.
             incomplete_max: (limits.neighbour_pending_max / limits.neighbour_queue_max.max(1)).max(1) as usize,
             queue_max: limits.neighbour_queue_max as usize,
+            own_max: limits.neighbour_pending_max as usize,
             ..neighbour::Limits::default()
         },
         reassembly_max: limits.reassembly_max,

@@ -35,6 +35,12 @@ pub trait App: Source + Send {
     /// Whether a packet to a cluster address is for this app. Asked of each such packet: cheap.
     fn claims(&self, summary: &Summary) -> bool;
 
+    /// Whether a packet that comes a second time, at another member even, does no harm: then what a dead owner's peers sent into
+    /// its death is processed by its heir, and not lost. Not for an app whose answers can be counted.
+    fn bears_repeats(&self) -> bool {
+        false
+    }
+
     /// Takes in a packet that it claims, of a unit of ours. `payload`: what the IP packet carries.
     ///
     /// # Errors

@@ -346,6 +346,7 @@ fn config(plan: &Plan) -> DataplaneConfig {
         large_tables: false,
         routes_max: 64,
         steering: steer::Limits::default(),
+        recent_ns: 0,
         neighbours: neighbour::Limits::default(),
         reassembly_max: 64,
         probation: ProbationTimes { quiet_ns: u64::MAX, probation_ns: 0 },

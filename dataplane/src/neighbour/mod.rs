@@ -18,12 +18,14 @@
 mod index;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use crate::parse::{Family, address_number};
 use crate::wire::MacAddr;
 use index::Index;
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use waiting::{Pool, Queue};
 
 /// A neighbour: an address on the link of one port.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -59,8 +61,11 @@ pub struct Limits {
     pub entries_max: usize,
     /// Of these, asked for and not yet known: a scan of a subnet fills no more.
     pub incomplete_max: usize,
-    /// Packets that wait for one neighbour.
+    /// Packets of others that wait for one neighbour.
     pub queue_max: usize,
+    /// Packets of this member's own making that find room though others have filled theirs. They are not bounded for each
+    /// neighbour: who takes over a thousand sessions with one server has a packet for each.
+    pub own_max: usize,
     /// Time between two requests.
     pub request_interval_ns: u64,
     /// Requests before a neighbour counts as unreachable.
@@ -75,6 +80,7 @@ impl Default for Limits {
             entries_max: 4096,
             incomplete_max: 1024,
             queue_max: 16,
+            own_max: 1024,
             request_interval_ns: 1_000_000_000,
             tries_max: 3,
             reachable_ns: 30_000_000_000,
@@ -108,6 +114,15 @@ pub enum Action<P> {
         /// Who does not answer.
         hop: NextHop,
     },
+}
+
+/// Whose packet wants to wait.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Sender {
+    /// Somebody whose packets are routed.
+    Host,
+    /// This member itself.
+    Own,
 }
 
 /// Why a packet cannot wait.
@@ -157,14 +172,14 @@ enum State {
     Probe { tries: u8 },
 }
 
-struct Entry<P> {
+struct Entry {
     hop: NextHop,
     mac: MacAddr,
     state: State,
     /// Distinguishes this use of the slot from earlier ones, whose timers may still be in the list.
     serial: u32,
     used_ns: u64,
-    waiting: VecDeque<P>,
+    waiting: Queue,
 }
 
 struct Timer {
@@ -181,13 +196,14 @@ const POLL_MAX: usize = 64;
 /// One worker's neighbours; `P` is the packet type.
 pub struct Table<P> {
     limits: Limits,
-    entries: Vec<Entry<P>>,
+    entries: Vec<Entry>,
     free: Vec<u32>,
     index: Index,
     /// In order of time: every timer is armed for the same interval ahead.
     timers: VecDeque<Timer>,
-    /// Empty queues, allocated once; as many as there may be incomplete entries.
-    queues: Vec<VecDeque<P>>,
+    /// Packets that wait, and how many entries they may wait for.
+    waiting: Pool<P>,
+    incomplete: usize,
     serial: u32,
     hand: usize,
 }
@@ -203,7 +219,7 @@ impl<P> Table<P> {
             state: State::Free,
             serial: 0,
             used_ns: 0,
-            waiting: VecDeque::new(),
+            waiting: Queue::EMPTY,
         };
         Self {
             limits,
@@ -211,7 +227,8 @@ impl<P> Table<P> {
             free: (0..limits.entries_max as u32).rev().collect(),
             index: Index::new(limits.entries_max, seed),
             timers: VecDeque::with_capacity(limits.entries_max * 2),
-            queues: (0..limits.incomplete_max).map(|_| VecDeque::with_capacity(limits.queue_max)).collect(),
+            waiting: Pool::new(limits.incomplete_max * limits.queue_max + limits.own_max),
+            incomplete: 0,
             serial: 0,
             hand: 0,
         }
@@ -229,7 +246,7 @@ impl<P> Table<P> {
 
     /// How many packets wait.
     pub fn waiting(&self) -> usize {
-        self.entries.iter().map(|entry| entry.waiting.len()).sum()
+        self.waiting.len()
     }
 
     fn find(&self, hop: NextHop) -> Option<usize> {
@@ -268,6 +285,7 @@ impl<P> Table<P> {
         &mut self,
         hop: NextHop,
         packet: P,
+        sender: Sender,
         now_ns: u64,
         sink: &mut impl FnMut(Action<P>),
     ) -> Result<(), (P, Refusal)> {
@@ -284,26 +302,26 @@ impl<P> Table<P> {
         let Some(entry) = self.entries.get_mut(slot) else { return Err((packet, Refusal::TableFull)) };
         if !matches!(entry.state, State::Incomplete { .. }) {
             sink(Action::Deliver { packet, hop, mac: entry.mac });
-        } else if entry.waiting.len() >= self.limits.queue_max {
-            return Err((packet, Refusal::QueueFull));
-        } else {
-            entry.waiting.push_back(packet);
+            return Ok(());
         }
-        Ok(())
+        if sender == Sender::Host && entry.waiting.len() >= self.limits.queue_max {
+            return Err((packet, Refusal::QueueFull));
+        }
+        self.waiting.push(&mut entry.waiting, packet).map_err(|packet| (packet, Refusal::QueueFull))
     }
 
     fn start_asking(&mut self, hop: NextHop, now_ns: u64) -> Option<usize> {
-        if self.queues.is_empty() || self.timers.len() >= self.entries.len() * 2 {
+        if self.incomplete >= self.limits.incomplete_max || self.timers.len() >= self.entries.len() * 2 {
             return None;
         }
         if self.free.is_empty() {
             self.evict();
         }
         let slot = self.insert(hop, now_ns)?;
-        let queue = self.queues.pop();
+        self.incomplete += 1;
         let entry = self.entries.get_mut(slot)?;
         entry.state = State::Incomplete { tries: 1 };
-        entry.waiting = queue.unwrap_or_default();
+        entry.waiting = Queue::EMPTY;
         self.arm(slot, now_ns);
         Some(slot)
     }
@@ -344,9 +362,10 @@ impl<P> Table<P> {
             _ => State::Stale,
         };
         if learned == Learned::New {
-            let mut waiting = std::mem::take(&mut entry.waiting);
-            waiting.drain(..).for_each(|packet| sink(Action::Deliver { packet, hop, mac }));
-            self.queues.push(waiting);
+            while let Some(packet) = self.waiting.pop(&mut entry.waiting) {
+                sink(Action::Deliver { packet, hop, mac });
+            }
+            self.incomplete -= 1;
         }
         learned
     }
@@ -455,12 +474,11 @@ impl<P> Table<P> {
         let Some(entry) = self.entries.get_mut(slot) else { return };
         let hop = entry.hop;
         let was_incomplete = matches!(entry.state, State::Incomplete { .. });
-        let mut waiting = std::mem::take(&mut entry.waiting);
         entry.state = State::Free;
-        waiting.drain(..).for_each(|packet| sink(Action::Unreachable { packet, hop }));
-        if was_incomplete {
-            self.queues.push(waiting);
+        while let Some(packet) = self.waiting.pop(&mut entry.waiting) {
+            sink(Action::Unreachable { packet, hop });
         }
+        self.incomplete -= usize::from(was_incomplete);
         let entries = &self.entries;
         self.index.remove(hop, slot, |slot| entries.get(slot).map(|entry| entry.hop));
         self.free.push(slot as u32);

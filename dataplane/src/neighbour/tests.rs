@@ -29,7 +29,7 @@ fn request(n: u32, unicast_to: Option<MacAddr>) -> Action<u32> {
 
 fn known(n: u32, now_ns: u64) -> Table<u32> {
     let mut table = table(Limits::default());
-    table.enqueue(hop(n), 0, now_ns, &mut |_| {}).unwrap();
+    table.enqueue(hop(n), 0, Sender::Host, now_ns, &mut |_| {}).unwrap();
     table.handle_learned(hop(n), MAC, Evidence::Reply, now_ns, &mut |_| {});
     table
 }
@@ -38,22 +38,22 @@ fn known(n: u32, now_ns: u64) -> Table<u32> {
 fn packets_wait_for_the_answer_in_order() {
     let mut table = table(Limits::default());
     assert_eq!(table.resolve(hop(1), 0, &mut |_| {}), None);
-    let (result, actions) = during(|mut sink| table.enqueue(hop(1), 10, 0, &mut sink));
+    let (result, actions) = during(|mut sink| table.enqueue(hop(1), 10, Sender::Host, 0, &mut sink));
     assert_eq!((result, actions), (Ok(()), vec![request(1, None)]));
-    let (_, actions) = during(|mut sink| table.enqueue(hop(1), 11, 1, &mut sink));
+    let (_, actions) = during(|mut sink| table.enqueue(hop(1), 11, Sender::Host, 1, &mut sink));
     assert_eq!(actions, vec![]);
     let (learned, actions) = during(|mut sink| table.handle_learned(hop(1), MAC, Evidence::Reply, 2, &mut sink));
     let deliver = |packet| Action::Deliver { packet, hop: hop(1), mac: MAC };
     assert_eq!((learned, actions), (Learned::New, vec![deliver(10), deliver(11)]));
     assert_eq!(table.resolve(hop(1), 3, &mut |_| {}), Some(MAC));
-    let (_, actions) = during(|mut sink| table.enqueue(hop(1), 12, 4, &mut sink));
+    let (_, actions) = during(|mut sink| table.enqueue(hop(1), 12, Sender::Host, 4, &mut sink));
     assert_eq!(actions, vec![deliver(12)]);
 }
 
 #[test]
 fn three_requests_then_unreachable() {
     let mut table = table(Limits::default());
-    table.enqueue(hop(1), 10, 0, &mut |_| {}).unwrap();
+    table.enqueue(hop(1), 10, Sender::Host, 0, &mut |_| {}).unwrap();
     for try_number in 1..=2 {
         let due = try_number * SECOND;
         assert_eq!(table.poll_timeout(), Some(due));
@@ -108,20 +108,25 @@ fn strangers_are_not_believed() {
 
 #[test]
 fn a_scan_fills_only_its_share() {
-    let limits = Limits { entries_max: 8, incomplete_max: 2, queue_max: 2, ..Limits::default() };
+    let limits = Limits { entries_max: 8, incomplete_max: 2, queue_max: 2, own_max: 2, ..Limits::default() };
     let mut table = table(limits);
     assert_eq!(table.handle_learned(hop(100), MAC, Evidence::RequestForUs, 0, &mut |_| {}), Learned::New);
     for n in 0..2 {
-        table.enqueue(hop(n), n, 0, &mut |_| {}).unwrap();
+        table.enqueue(hop(n), n, Sender::Host, 0, &mut |_| {}).unwrap();
     }
-    assert_eq!(table.enqueue(hop(2), 7, 0, &mut |_| {}), Err((7, Refusal::TableFull)));
-    table.enqueue(hop(1), 8, 0, &mut |_| {}).unwrap();
-    assert_eq!(table.enqueue(hop(1), 9, 0, &mut |_| {}), Err((9, Refusal::QueueFull)));
-    assert_eq!((table.len(), table.waiting()), (3, 3));
+    assert_eq!(table.enqueue(hop(2), 7, Sender::Host, 0, &mut |_| {}), Err((7, Refusal::TableFull)));
+    table.enqueue(hop(1), 8, Sender::Host, 0, &mut |_| {}).unwrap();
+    assert_eq!(table.enqueue(hop(1), 9, Sender::Host, 0, &mut |_| {}), Err((9, Refusal::QueueFull)));
+    // The member's own packets find room yet, for whichever of them, but not for ever.
+    table.enqueue(hop(1), 10, Sender::Own, 0, &mut |_| {}).unwrap();
+    table.enqueue(hop(1), 11, Sender::Own, 0, &mut |_| {}).unwrap();
+    assert_eq!(table.enqueue(hop(0), 12, Sender::Host, 0, &mut |_| {}), Ok(()));
+    assert_eq!(table.enqueue(hop(1), 13, Sender::Own, 0, &mut |_| {}), Err((13, Refusal::QueueFull)));
+    assert_eq!((table.len(), table.waiting()), (3, 6));
     // A port that goes down gives everything back.
     let (_, actions) = during(|mut sink| table.forget_port(0, &mut sink));
-    assert_eq!((actions.len(), table.len(), table.waiting()), (3, 0, 0));
-    table.enqueue(hop(2), 7, 0, &mut |_| {}).unwrap();
+    assert_eq!((actions.len(), table.len(), table.waiting()), (6, 0, 0));
+    table.enqueue(hop(2), 7, Sender::Host, 0, &mut |_| {}).unwrap();
 }
 
 #[test]
@@ -136,7 +141,7 @@ fn the_longest_idle_gives_way() {
     for n in [0, 1, 3] {
         assert!(table.resolve(hop(n), 20, &mut |_| {}).is_some());
     }
-    table.enqueue(hop(5), 1, 21, &mut |_| {}).unwrap();
+    table.enqueue(hop(5), 1, Sender::Host, 21, &mut |_| {}).unwrap();
     assert_eq!(table.len(), 4);
     assert_eq!(table.resolve(hop(2), 22, &mut |_| {}), None);
     assert!(table.resolve(hop(3), 22, &mut |_| {}).is_some());
@@ -160,7 +165,7 @@ proptest! {
             match what {
                 0 | 1 => {
                     given += 1;
-                    if table.enqueue(hop(n), n, now, &mut count).is_err() {
+                    if table.enqueue(hop(n), n, Sender::Host, now, &mut count).is_err() {
                         back += 1;
                     }
                 }
@@ -181,7 +186,7 @@ proptest! {
             prop_assert!(table.len() <= 12 && table.timers.len() <= 24);
             prop_assert_eq!(given, back + table.waiting());
             let incomplete = table.entries.iter().filter(|e| matches!(e.state, State::Incomplete { .. })).count();
-            prop_assert_eq!(incomplete + table.queues.len(), 5);
+            prop_assert_eq!(incomplete, table.incomplete);
         }
     }
 }

@@ -137,6 +137,11 @@ impl App for Relay {
             && (summary.dst_port >= OPENED_PORTS_MIN || self.relay_at(&flow_of(summary)).is_some())
     }
 
+    /// TCP knows what it has.
+    fn bears_repeats(&self) -> bool {
+        true
+    }
+
     fn handle_packet(
         &mut self,
         outlet: &mut dyn Outlet,

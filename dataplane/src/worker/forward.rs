@@ -13,7 +13,7 @@ use super::routes::{Adjacency, Cache, Hop};
 use super::transmit::Kind;
 use crate::drop_reason::DropReason;
 use crate::icmp_error::{self, Complaint};
-use crate::neighbour::Action;
+use crate::neighbour::{Action, Sender};
 use crate::parse::{Family, Summary, flag, summarise};
 use crate::port::PortIndex;
 use crate::wire::ethernet::{EtherType, HEADER_LEN, Repr, TAGGED_HEADER_LEN};
@@ -283,7 +283,9 @@ impl Path {
             }
             None => {
                 let actions = &mut self.actions;
-                let waits = self.neighbours.enqueue(neighbour, mbuf, self.now_ns, &mut |action| actions.push(action));
+                let sender = if kind == Kind::Originated { Sender::Own } else { Sender::Host };
+                let waits =
+                    self.neighbours.enqueue(neighbour, mbuf, sender, self.now_ns, &mut |action| actions.push(action));
                 match waits {
                     Ok(()) if kind == Kind::Forwarded => self.counters.waiting.add(1),
                     Ok(()) => {}

@@ -6,6 +6,7 @@
 //! | `fast`, `receive` | a burst's first look; one packet's careful look |
 //! | `path`, `forward`, `ask`, `cluster` | acting on packets: deliver, route, answer, the members' own frames |
 //! | `outlet` | what the apps may do, and when they are called |
+//! | `recent` | other members' packets, kept until it is clear that their owner has not died on them |
 //! | `routes`, `addresses`, `transmit`, `fragment_ids` | tables, buffers and numbers of those |
 //! | `link`, `shared`, `replica_shared`, `counter`, `clock` | what other threads see and say |
 //! | `handover`, `lane`, `news` | rings between the workers of a member: packets to be processed, packets to be sent, what was learned of neighbours |
@@ -30,6 +31,7 @@ mod outlet;
 mod packet;
 mod path;
 mod receive;
+mod recent;
 mod replica_shared;
 mod routes;
 mod run;
@@ -110,6 +112,9 @@ impl Worker {
 
     /// Adds a protocol handler, before the worker runs. Packets are offered to handlers in the order of adding.
     pub fn add_app(&mut self, app: Box<dyn App>) {
+        if app.bears_repeats() {
+            self.path.recent.reserve();
+        }
         self.path.apps.push(app);
     }
 

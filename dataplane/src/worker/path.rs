@@ -14,6 +14,7 @@ use super::fast::Gate;
 use super::fragment_ids::FragmentIds;
 use super::news::NewsRings;
 use super::packet::Packet;
+use super::recent::Recent;
 use super::routes::{Cache, Routes};
 use super::shared::{Shared, WorkerShared};
 use super::transmit::{Kind, Transmitter};
@@ -25,7 +26,7 @@ use crate::neighbour::{Action, Table};
 use crate::parse::{Summary, summarise, summarise_trusted};
 use crate::port::{Delivery, PortIndex};
 use crate::replica::{Outbox, Position, Store};
-use crate::steer::{MarkerPart, Sink, View};
+use crate::steer::{Holders, MarkerPart, Sink, View};
 use crate::unit::{MemberId, Unit};
 use crate::wire::{EtherType, MacAddr};
 
@@ -70,6 +71,10 @@ pub(super) struct Path {
     pub(super) committed: Position,
     /// What this member holds of sessions of which it is not, or not yet, the owner.
     pub(super) store: Store,
+    /// The table as the last view told it.
+    pub(super) holders: Option<Arc<Holders>>,
+    /// Packets to sessions that are other members'.
+    pub(super) recent: Recent,
     /// Units that were ours by the last table.
     pub(super) replicated: UnitSet,
     /// The units that this worker serves, as the apps know.
@@ -138,6 +143,7 @@ impl Path {
         let macs = view.peers.iter().flatten().flatten();
         self.member_filter = macs.fold(0, |filter, mac| filter | member_bit(*mac));
         self.peers.clone_from(&view.peers);
+        self.holders.clone_from(&view.holders);
     }
 
     pub(super) fn drop_packet(&mut self, mbuf: Mbuf, reason: DropReason) {

@@ -139,6 +139,10 @@ impl Worker {
         let source = self.path.member_at(from, port).map_or(Source::Direct, Source::Member);
         let worker = handover::worker_of(unit, self.workers);
         if worker == self.index {
+            let code = self.steering.codes()[unit.index()];
+            if to_cluster && source == Source::Direct && (code == code::DROP || code & code::RELAY != 0) {
+                self.path.remember_packet(unit, summary, port, mbuf.data());
+            }
             self.steer(unit, source, summary, Packet { mbuf, port });
         } else {
             self.handover.give(worker, Packet { mbuf, port }, &self.path.counters);

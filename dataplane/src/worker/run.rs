@@ -172,7 +172,9 @@ impl Worker {
     }
 
     fn obey(&mut self, order: &Order) {
+        let mut orphans = UnitSet::EMPTY;
         if let Order::View(view) = order {
+            orphans = self.path.orphans(view);
             self.note_fresh(view);
             let before = self.path.owned;
             self.path.note_units(view);
@@ -193,6 +195,9 @@ impl Worker {
             self.path.set_view(view);
         }
         self.steering.obey(self.path.now_ns, self.path.lease_ok, order, &mut self.path);
+        if !orphans.is_empty() {
+            self.recall(&orphans);
+        }
         self.path.counters.view_version.set(self.steering.version());
     }
 

@@ -13,6 +13,7 @@ use super::fragment_ids::FragmentIds;
 use super::handover::Handover;
 use super::news::NewsRings;
 use super::path::{Fresh, Path, PortPath};
+use super::recent::Recent;
 use super::routes::{Cache, RouteError, Routes};
 use super::transmit::Transmitter;
 use super::{Addresses, Clock, Look, ProbationTimes, Receive, Shared, Wake, Worker, WorkerHandle, WorkerLink, link};
@@ -77,6 +78,8 @@ pub struct DataplaneConfig {
     pub routes_max: u32,
     /// Bounds of holding.
     pub steering: steer::Limits,
+    /// How long a packet to another member's session is kept in case that its owner is dead: longer than it takes to notice.
+    pub recent_ns: u64,
     /// Bounds of neighbours.
     pub neighbours: neighbour::Limits,
     /// Datagrams under reassembly at most, per worker.
@@ -299,7 +302,7 @@ impl Parts<'_> {
             cache: Cache::default(),
             neighbours: neighbour::Table::new(config.neighbours, config.seed ^ self.index as u64),
             news: NewsRings::default(),
-            actions: Vec::with_capacity(1024),
+            actions: Vec::with_capacity(config.neighbours.queue_max + config.neighbours.own_max + 64),
             reassembler: Reassembler::create(self.eal, &reassembly)?,
             fragment_ids: FragmentIds::default(),
             errors: TokenBucket::new(ERRORS_PER_S, ERRORS_BURST, 0),
@@ -307,6 +310,8 @@ impl Parts<'_> {
             outbox: Outbox::new(OutboxLimits::default()),
             committed: Position(0),
             store: Store::new(DigestKey::new(config.replica_key), StoreLimits::default()),
+            holders: None,
+            recent: Recent::new(config.steering.held_max, config.recent_ns),
             replicated: UnitSet::EMPTY,
             owned: UnitSet::EMPTY,
             answers: false,

@@ -59,6 +59,8 @@ pub struct WorkerShared {
     pub received: Counter,
     /// Copies made of packets that two members need.
     pub copied: Counter,
+    /// Copies among those of packets that a member's death had left unprocessed.
+    pub recalled: Counter,
     /// Packets put together from fragments: each counts as received anew, its fragments, until then waiting, as
     /// delivered.
     pub reassembled: Counter,

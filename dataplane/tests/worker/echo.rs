@@ -39,13 +39,18 @@ struct Session {
 }
 
 #[derive(Default)]
-struct Echo {
+pub(crate) struct Echo {
     /// By unit, then asker: what goes with a unit is found at once.
     sessions: BTreeMap<(Unit, IpAddr, u16), Session>,
     seen: Arc<Seen>,
+    bears_repeats: bool,
 }
 
 impl Echo {
+    pub(crate) fn bearing_repeats() -> Self {
+        Self { bears_repeats: true, ..Self::default() }
+    }
+
     fn say(outlet: &mut dyn Outlet, session: &Session, data: &[u8]) {
         let packet = Outgoing { source: session.here, destination: session.asker, proto: proto::UDP };
         outlet.send(packet, &mut |room| {
@@ -76,6 +81,10 @@ impl App for Echo {
 
     fn claims(&self, summary: &Summary) -> bool {
         summary.proto == proto::UDP && summary.dst_port == PORT
+    }
+
+    fn bears_repeats(&self) -> bool {
+        self.bears_repeats
     }
 
     fn handle_packet(
@@ -119,9 +128,22 @@ impl App for Echo {
     }
 }
 
-fn echoes(frames: &[Vec<u8>]) -> Vec<&[u8]> {
+pub(crate) fn echoes(frames: &[Vec<u8>]) -> Vec<&[u8]> {
     let answers = frames.iter().filter(|frame| summarise(frame, None).is_ok_and(|s| s.src_port == PORT));
     answers.map(|frame| &summary(frame).l4(frame)[udp::HEADER_LEN..]).collect()
+}
+
+/// An asker becomes known as a neighbour.
+pub(crate) fn introduce(stage: &mut Stage, asker: &str) {
+    stage.data.workers[0].introduce(OUTSIDE as u8, asker.parse().expect("an address"), CLIENT);
+}
+
+/// A datagram to a port of the cluster's.
+pub(crate) fn question(stage: &Stage, asker: &str, address: &str, port: u16, data: &[u8]) -> Vec<u8> {
+    let mut ip = Ip::udp(stage.mac(OUTSIDE), CLIENT, udp::HEADER_LEN + data.len());
+    ip.payload[2..4].copy_from_slice(&port.to_be_bytes());
+    ip.payload[udp::HEADER_LEN..].copy_from_slice(data);
+    ip.frame(asker, address)
 }
 
 /// Packets to the app are answered by it, its timer fires, and it learns that its units went.
@@ -129,18 +151,13 @@ pub(crate) fn scene(eal: &Eal) {
     for address in ["10.2.0.10", "fd00:2::10"] {
         let mut stage = Stage::new(eal, Delivery::Forward, 1500);
         let seen = Arc::new(Seen::default());
-        stage.data.workers[0].add_app(Box::new(Echo { sessions: BTreeMap::new(), seen: seen.clone() }));
+        stage.data.workers[0].add_app(Box::new(Echo { seen: seen.clone(), ..Echo::default() }));
         stage.set_all(Mode::Mine, true);
         let asker = if address.contains(':') { "fd00:2::64" } else { "10.2.0.100" };
-        stage.data.workers[0].introduce(OUTSIDE as u8, asker.parse().expect("an address"), CLIENT);
-        let ask = |stage: &Stage, port: u16, data: &[u8]| {
-            let mut ip = Ip::udp(stage.mac(OUTSIDE), CLIENT, udp::HEADER_LEN + data.len());
-            ip.payload[2..4].copy_from_slice(&port.to_be_bytes());
-            ip.payload[udp::HEADER_LEN..].copy_from_slice(data);
-            ip.frame(asker, address)
-        };
-        let question = ask(&stage, PORT, b"anybody?");
-        let [outside, inside] = stage.exchange(OUTSIDE, &[question]);
+        introduce(&mut stage, asker);
+        let ask = |stage: &Stage, port: u16, data: &[u8]| question(stage, asker, address, port, data);
+        let asked = ask(&stage, PORT, b"anybody?");
+        let [outside, inside] = stage.exchange(OUTSIDE, &[asked]);
         assert_eq!(echoes(&outside), [b"anybody?"]);
         assert!(inside.is_empty());
         let mut reminded = Vec::new();

@@ -5,6 +5,7 @@
 mod echo;
 mod frames;
 mod ports;
+mod recall;
 mod scenes;
 mod stage;
 mod workers;

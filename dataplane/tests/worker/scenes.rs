@@ -33,6 +33,8 @@ pub(crate) const ALL: &[(&str, Scene)] = &[
     ("an MTU that the driver does not know", crate::ports::long_frames),
     ("three ports", crate::ports::three_ports),
     ("an app", crate::echo::scene),
+    ("an owner that died", crate::recall::scene),
+    ("an owner that died, and answers that count", crate::recall::not_asked_for),
     ("two workers, a queue each", crate::workers::two_workers),
     ("two workers, one queue", crate::workers::one_queue_for_two),
 ];

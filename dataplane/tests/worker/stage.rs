@@ -120,6 +120,7 @@ impl Stage {
             large_tables: false,
             routes_max: 64,
             steering: steer::Limits { hold_ns: LONG_NS, hold_own_ns: LONG_NS, ..steer::Limits::default() },
+            recent_ns: LONG_NS,
             neighbours: neighbour::Limits {
                 request_interval_ns: LONG_NS,
                 reachable_ns: LONG_NS,

@@ -1,7 +1,7 @@
 //! The neighbour table under a script of packets, answers and time: bounded, and every packet that waits comes out
 //! once.
 
-use phalanx_dataplane::neighbour::{Action, Evidence, Limits, NextHop, Table};
+use phalanx_dataplane::neighbour::{Action, Evidence, Limits, NextHop, Sender, Table};
 use phalanx_dataplane::wire::MacAddr;
 
 use super::cursor::Cursor;
@@ -10,6 +10,7 @@ const LIMITS: Limits = Limits {
     entries_max: 12,
     incomplete_max: 6,
     queue_max: 3,
+    own_max: 2,
     request_interval_ns: 1_000,
     tries_max: 3,
     reachable_ns: 20_000,
@@ -50,7 +51,7 @@ pub(super) fn target(data: &[u8]) {
         steps += 1;
         step(&mut script, &mut table, &mut books, &mut now_ns);
         assert!(table.len() <= LIMITS.entries_max);
-        assert!(table.waiting() <= LIMITS.incomplete_max * LIMITS.queue_max);
+        assert!(table.waiting() <= LIMITS.incomplete_max * LIMITS.queue_max + LIMITS.own_max);
         assert_eq!(books.out.iter().filter(|out| !**out).count(), table.waiting());
     }
     // A step asks at most once, but for time, which may be up for every neighbour.
@@ -72,7 +73,9 @@ fn step(script: &mut Cursor<'_>, table: &mut Table<usize>, books: &mut Books, no
                     books.came_out(packet);
                 }
                 None => {
-                    if let Err((packet, _)) = table.enqueue(hop, packet, now, &mut |action| books.take(action)) {
+                    let sender = if operation & 7 == 2 { Sender::Own } else { Sender::Host };
+                    let waits = table.enqueue(hop, packet, sender, now, &mut |action| books.take(action));
+                    if let Err((packet, _)) = waits {
                         books.came_out(packet);
                     }
                 }
