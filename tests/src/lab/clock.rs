@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::{Outcome, failure};
 
 /// Now, for measuring.
@@ -13,6 +15,12 @@ pub fn now() -> Instant {
 /// Now, as captures stamp their frames: microseconds of the wall clock.
 pub fn wall_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// Now, as the traffic generator stamps its pieces: microseconds of CLOCK_MONOTONIC, the same in all processes.
+pub fn machine_us() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1000).unwrap_or(0)
 }
 
 /// Lets so much time pass: a fault lasts as long as the plan says.

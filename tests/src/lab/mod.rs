@@ -10,6 +10,9 @@
 //! | `member` | one member's socket: status, metrics |
 //! | `health` | whether the running members are one whole cluster |
 //! | `traffic` | the traffic generator and its report |
+//! | `foreign` | other people's programs, `curl`, `nc`, `ssh`, that hold connections through the cluster for as long as it takes |
+//! | `course` | which member is killed, or leaves, next |
+//! | `delays` | what the streams' pieces say about each death: who had to wait, and for how long |
 //! | `capture`, `pcap` | what a host saw: answers to a request, and who sent them |
 //! | `scenario` | one fault under traffic, measured from the cut to the healing |
 //! | `chaos` | the soak: seeded faults, then the search for leaks |
@@ -19,6 +22,9 @@
 pub mod capture;
 pub mod chaos;
 pub mod clock;
+pub mod course;
+pub mod delays;
+pub mod foreign;
 pub mod health;
 pub mod member;
 pub mod pcap;

@@ -32,6 +32,11 @@ impl Running {
         writeln!(input, "{line}").and_then(|()| input.flush()).map_err(problem)
     }
 
+    /// It gets nothing more to read.
+    pub fn end_input(&mut self) {
+        self.input = None;
+    }
+
     /// Waits for the next line that it prints.
     pub fn line(&mut self) -> Outcome<String> {
         let Some(output) = &mut self.output else { return Err(failure(format!("{} says nothing", self.what))) };
@@ -68,6 +73,16 @@ impl Running {
             Err(error) => Err(failure(format!("{what}: {error}"))),
         })?;
         Ok(())
+    }
+
+    /// Waits until it has ended by itself, and well.
+    pub fn succeed(&mut self, limit: Duration) -> Outcome<()> {
+        self.wait(limit)?;
+        match self.child.wait() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(failure(format!("{}: {status}", self.what))),
+            Err(error) => Err(failure(format!("{}: {error}", self.what))),
+        }
     }
 
     /// Ends all of its processes the way Ctrl-C does.

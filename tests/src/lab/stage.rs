@@ -12,7 +12,7 @@ use phalanx_control::status::Status;
 use serde_json::Value;
 
 use super::member::Member;
-use super::process::Running;
+use super::process::{self, Running};
 use super::{Outcome, clock, failure, health};
 
 /// Labs of these suites are named so, with the PID of the test process: those of a dead one are cleared away.
@@ -192,9 +192,41 @@ impl Lab {
         Ok(())
     }
 
+    /// kill -9 in an instant, without a tool in between; the moment, as the machine counts.
+    pub fn kill_at(&mut self, id: u8, pid: u32) -> Outcome<u64> {
+        self.awake.remove(&id);
+        let at_us = clock::machine_us();
+        process::signal(pid, "KILL")?;
+        Ok(at_us)
+    }
+
     /// A member has ended by itself, as it should.
     pub fn forget(&mut self, id: u8) {
         self.awake.remove(&id);
+    }
+
+    /// A member counts again.
+    pub fn remember(&mut self, id: u8) {
+        self.awake.insert(id);
+    }
+
+    /// `phalanx drain`; returns when the member has left and ended by itself.
+    pub fn drain(&mut self, id: u8) -> Outcome<()> {
+        let done = Command::new(phalanx())
+            .args(["drain", "--timeout", "20", "--socket"])
+            .arg(self.member(id).socket())
+            .output();
+        let done = done.map_err(failure)?;
+        if !done.status.success() {
+            return Err(failure(format!("phalanx drain m{id}: {}", String::from_utf8_lossy(&done.stderr).trim())));
+        }
+        self.awake.remove(&id);
+        let limit = Duration::from_secs(15);
+        let ended = clock::until(limit, Duration::from_millis(100), || match self.process(id)?["process"].as_str() {
+            Some("exited") => Ok(()),
+            other => Err(failure(format!("m{id} was drained and is {other:?}"))),
+        });
+        ended.map(drop)
     }
 
     /// Which members run and are not paused.
@@ -211,6 +243,11 @@ impl Lab {
     pub fn total(&self, beginning: &str) -> Outcome<f64> {
         let samples = self.awake.iter().map(|&id| self.member(id).samples(beginning));
         Ok(samples.collect::<Outcome<Vec<_>>>()?.into_iter().flatten().sum())
+    }
+
+    /// The metrics of all members that are awake, one after the other.
+    pub fn metrics_of_all(&self) -> Outcome<String> {
+        self.awake.iter().map(|&id| self.member(id).metrics()).collect()
     }
 
     /// The master's number, if those that are awake are one whole cluster.

@@ -12,20 +12,37 @@ use super::{Lab, Outcome, failure, stage};
 /// How long the report may take after sending has stopped.
 const REPORT: Duration = Duration::from_secs(15);
 
+/// The generator's real-time priority: below the members', above everything else, so that it measures them and not itself.
+const PRIORITY: [&str; 3] = ["chrt", "--fifo", "5"];
+
 /// The answering side; ends with this value.
-pub struct Server(Running);
+pub struct Server {
+    running: Running,
+    report: PathBuf,
+}
 
 impl Server {
     /// Answers in a host; returns when it does, for who connects earlier is refused.
     pub fn start(lab: &Lab, host: &str) -> Outcome<Self> {
-        let mut running = lab.start_in(host, &[&binary(), "server"])?;
+        let report = lab.dir().join(format!("traffic-{host}.json"));
+        let (program, file) = (binary(), report.display().to_string());
+        let words = [PRIORITY.as_slice(), &[&program, "server", "--report", &file]].concat();
+        let mut running = lab.start_in(host, &words)?;
         running.expect("listening")?;
-        Ok(Self(running))
+        Ok(Self { running, report })
     }
 
     /// Whether it still runs.
     pub fn alive(&mut self) -> bool {
-        self.0.alive()
+        self.running.alive()
+    }
+
+    /// Ends it; what arrived of the streams, and those that went wrong.
+    pub fn finish(mut self) -> Outcome<Value> {
+        self.running.say("stop")?;
+        self.running.succeed(REPORT)?;
+        let text = std::fs::read_to_string(&self.report).map_err(failure)?;
+        serde_json::from_str(&text).map_err(failure)
     }
 }
 
@@ -79,7 +96,7 @@ impl Traffic {
             words.extend([option.to_owned(), rate.to_string()]);
         }
         words.extend(["--seconds".to_owned(), "36000".into(), "--report".into(), report.display().to_string()]);
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let words: Vec<&str> = PRIORITY.into_iter().chain(words.iter().map(String::as_str)).collect();
         let mut running = lab.start_in(&load.host, &words)?;
         running.expect("ready")?;
         Ok(Self { running, report })
@@ -155,6 +172,7 @@ impl Report {
     }
 }
 
-fn binary() -> String {
+/// The generator.
+pub fn binary() -> String {
     stage::target_dir().join("release/traffic").display().to_string()
 }

@@ -5,17 +5,23 @@
 //! TCP download, and many long connections both ways. Every byte is checked, every repetition counted. Whoever plans the faults writes `mark NAME` to
 //! standard input as each happens; the report then says how long each probe was without an answer around it.
 //!
+//! `traffic source`, `sink` and `web` are the two ends of streams that other programs carry: `curl`, `nc`, `ssh`.
+//!
 //! One thread does it all: the machine's processors belong to the members.
 
+mod arrivals;
 mod clock;
 mod download;
 mod flow;
 mod pattern;
+mod piece;
 mod probe;
 mod report;
 mod server;
 mod short;
 mod streams;
+mod tally;
+mod web;
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
@@ -52,9 +58,23 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Answer: TCP 7801 (short connections), 7802 (download), 7804 (streams), UDP 7803 (echo).
-    Server,
+    Server(ServerArgs),
     /// Send, check, and write a report.
     Run(RunArgs),
+    /// Write a stream to standard output.
+    Source(tally::SourceArgs),
+    /// Check a stream on standard input.
+    Sink(tally::SinkArgs),
+    /// Serve such streams by HTTP.
+    Web(web::WebArgs),
+}
+
+/// How to answer.
+#[derive(Args, Clone)]
+pub(crate) struct ServerArgs {
+    /// At the line `stop` on standard input, what arrived of the streams is written here, and that is the end.
+    #[arg(long)]
+    report: Option<PathBuf>,
 }
 
 /// What to send.
@@ -126,8 +146,11 @@ fn main() -> ExitCode {
     };
     let local = LocalSet::new();
     let outcome = match cli.command {
-        Command::Server => local.block_on(&runtime, server::serve()),
+        Command::Server(args) => local.block_on(&runtime, server::serve(args.report)),
         Command::Run(args) => local.block_on(&runtime, run(args)),
+        Command::Source(args) => local.block_on(&runtime, tally::source(&args)),
+        Command::Sink(args) => tally::sink(&args),
+        Command::Web(args) => local.block_on(&runtime, web::serve(args)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -160,7 +183,7 @@ async fn run(args: RunArgs) -> std::io::Result<()> {
         tasks.push(tokio::task::spawn_local(download::run(shared.clone())));
     }
     if shared.args.streams > 0 {
-        shared.record.borrow_mut().streams.progress_us = vec![Vec::new(); shared.args.streams];
+        shared.record.borrow_mut().streams.heard = vec![false; shared.args.streams];
         tasks.push(tokio::task::spawn_local(streams::run(shared.clone())));
     }
     obey(&shared).await;
@@ -207,7 +230,7 @@ async fn obey(shared: &Shared) {
 }
 
 /// Standard input, line by line; its end is no event.
-fn stdin_lines() -> mpsc::Receiver<String> {
+pub(crate) fn stdin_lines() -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel(16);
     std::thread::spawn(move || {
         for line in std::io::stdin().lines().map_while(Result::ok) {

@@ -46,7 +46,7 @@ impl Pattern {
 }
 
 /// The finaliser of splitmix64: every bit of the input moves every bit of the output.
-fn mix(value: u64) -> u64 {
+pub(crate) fn mix(value: u64) -> u64 {
     let a = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let b = (a ^ (a >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     b ^ (b >> 31)

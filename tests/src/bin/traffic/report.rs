@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use crate::RunArgs;
+use crate::arrivals::Arrivals;
 use crate::flow::{Flow, blackout_us, gaps};
 
 /// Gaps of probes longer than this are listed.
@@ -51,10 +52,10 @@ pub(crate) struct Download {
 /// Long connections, both ways.
 #[derive(Default)]
 pub(crate) struct Streams {
-    /// Bytes that came back, all right.
-    pub(crate) bytes: u64,
-    /// By connection: when something came back.
-    pub(crate) progress_us: Vec<Vec<u64>>,
+    /// Of the server's pieces.
+    pub(crate) arrivals: Arrivals,
+    /// By connection: whether anything has come.
+    pub(crate) heard: Vec<bool>,
     /// When connections failed, and why.
     pub(crate) failures: Vec<(u64, String)>,
 }
@@ -96,7 +97,7 @@ impl Record {
             && (args.udp_per_s <= 0.0 || self.udp.received() > 0)
             && (args.connections_per_s <= 0.0 || !self.short.succeeded_us.is_empty())
             && (args.download_kbytes_per_s == 0 || self.download.bytes > 0)
-            && self.streams.progress_us.iter().all(|progress| !progress.is_empty())
+            && self.streams.heard.iter().all(|&heard| heard)
     }
 
     fn duplicates(&self) -> u64 {
@@ -129,11 +130,8 @@ impl Record {
         by_probe.insert("tcp".into(), json!(ms(blackout(&self.short.succeeded_us))));
         by_probe.insert("download".into(), json!(ms(blackout(&self.download.progress_us))));
         let worst = self.pings.iter().map(|(_, flow)| blackout(flow.answered_us())).max().unwrap_or(0);
-        let mut streams: Vec<u64> = self.streams.progress_us.iter().map(|progress| blackout(progress)).collect();
-        streams.sort_unstable();
         json!({
             "t_ms": ms(event.at_us), "what": event.what, "blackout_ms": ms(worst), "blackout_ms_by_probe": by_probe,
-            "streams_ms": streams.into_iter().map(ms).collect::<Vec<_>>(),
         })
     }
 
@@ -168,10 +166,11 @@ impl Record {
                 "gaps": self.gaps_json(&self.download.progress_us),
             },
             "streams": {
-                "count": self.streams.progress_us.len(), "bytes": self.streams.bytes,
+                "count": self.streams.heard.len(), "bytes": self.streams.arrivals.bytes(),
                 "failed": self.streams.failures.len(),
                 "failures": self.streams.failures.iter().take(20).map(|(at, why)| json!({"t_ms": ms(*at), "why": why}))
                     .collect::<Vec<_>>(),
+                "arrivals": self.streams.arrivals.to_json(),
             },
             "duplicates": self.duplicates(),
             "events": (0..self.events.len()).map(|index| self.event_json(index)).collect::<Vec<_>>(),
@@ -187,7 +186,7 @@ fn ms(us: u64) -> f64 {
 /// Writes the report; gives the one-line summary.
 pub(crate) fn write(record: &Record, args: &RunArgs) -> io::Result<String> {
     let value = record.to_json();
-    fs::write(&args.report, format!("{value:#}\n"))?;
+    fs::write(&args.report, format!("{value}\n"))?;
     Ok(format!(
         "tcp {} of {} failed; download {} bytes, {}; {} duplicates",
         value["tcp"]["failed"],

@@ -1,27 +1,35 @@
 //! The inside server: short connections, downloads, UDP echo, on all addresses of both families.
 
+use std::cell::RefCell;
 use std::io::Result;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
+
+use serde_json::json;
 
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use crate::pattern::Pattern;
-use crate::{DOWNLOAD_PORT, ECHO_PORT, SHORT_PORT, STREAM_PORT, download, streams};
+use crate::streams::{self, Served};
+use crate::{DOWNLOAD_PORT, ECHO_PORT, SHORT_PORT, STREAM_PORT, download, stdin_lines};
 
 /// A client that asks for more gets this much.
 const RESPONSE_BYTES_MAX: usize = 64 * 1024;
 /// Nobody holds a connection for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Serves for ever.
-pub(crate) async fn serve() -> Result<()> {
+/// Serves until told to report; without a report, for ever.
+pub(crate) async fn serve(report: Option<PathBuf>) -> Result<()> {
     let short = TcpListener::from_std(bind(SHORT_PORT, Type::STREAM)?.into())?;
     let long = TcpListener::from_std(bind(DOWNLOAD_PORT, Type::STREAM)?.into())?;
     let long_lived = TcpListener::from_std(bind(STREAM_PORT, Type::STREAM)?.into())?;
     let echo = UdpSocket::from_std(bind(ECHO_PORT, Type::DGRAM)?.into())?;
+    let served = Rc::new(RefCell::new(Served::default()));
+    let mut lines = stdin_lines();
     println!("listening");
     let mut buffer = [0; 2048];
     loop {
@@ -33,7 +41,12 @@ pub(crate) async fn serve() -> Result<()> {
                 tokio::task::spawn_local(download::serve(stream));
             },
             accepted = long_lived.accept() => if let Ok((stream, _)) = accepted {
-                tokio::task::spawn_local(streams::serve(stream));
+                tokio::task::spawn_local(streams::serve(stream, served.clone()));
+            },
+            Some(line) = lines.recv() => if let Some(report) = report.as_ref().filter(|_| line.trim() == "stop") {
+                let served = served.borrow();
+                let value = json!({"arrivals": served.arrivals.to_json(), "failures": served.failures});
+                return std::fs::write(report, format!("{value}\n"));
             },
             received = echo.recv_from(&mut buffer) => if let Ok((length, from)) = received {
                 // A full send queue loses the echo, as a network would.
@@ -44,7 +57,7 @@ pub(crate) async fn serve() -> Result<()> {
 }
 
 /// A socket for both families.
-fn bind(port: u16, kind: Type) -> Result<Socket> {
+pub(crate) fn bind(port: u16, kind: Type) -> Result<Socket> {
     let socket = Socket::new(Domain::IPV6, kind, None)?;
     socket.set_only_v6(false)?;
     socket.set_reuse_address(true)?;

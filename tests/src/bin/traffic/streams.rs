@@ -1,15 +1,21 @@
-//! Many long connections at once, both ways: each sends a piece of its own stream several times a second and checks the
-//! echo byte by byte. A reset, a wrong, missing or repeated byte, or a piece that does not come back within the patience is
-//! that connection's failure.
+//! Many long connections at once, both ways: each end sends a piece of its own several times a second, stamped with the time,
+//! and checks every byte of the other's. A reset, a wrong, missing or repeated byte, or an end that does not come within the
+//! patience is that connection's failure. How late each piece was is noted at the end that receives it.
 
+use std::cell::RefCell;
 use std::io::{Error, ErrorKind, Result};
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{MissedTickBehavior, timeout};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
-use crate::pattern::Pattern;
+use crate::arrivals::Arrivals;
+use crate::clock::machine_us;
+use crate::piece::{self, Direction, HEAD_BYTES, Head, PIECE_BYTES_MAX, Place};
 use crate::{STREAM_PORT, Shared, short};
 
 /// From one piece to the next.
@@ -18,15 +24,13 @@ const INTERVAL: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Connections are opened at this distance, so that they do not all speak at the same moment.
 const STAGGER: Duration = Duration::from_micros(500);
-const BLOCK_BYTES: usize = 16 * 1024;
-const SEED: u64 = 0x57_2EA5;
 
 /// Opens all connections, and keeps them going until told to stop.
 pub(crate) async fn run(shared: Shared) {
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..shared.args.streams {
         tasks.spawn_local(one(shared.clone(), number));
-        tokio::time::sleep(STAGGER).await;
+        sleep(STAGGER).await;
     }
     while tasks.join_next().await.is_some() {}
 }
@@ -41,65 +45,129 @@ async fn one(shared: Shared, number: usize) {
 async fn exchange(shared: &Shared, number: usize) -> Result<()> {
     let sources = &shared.args.sources;
     let source = sources.get(number % sources.len().max(1)).copied();
-    let stream = timeout(PATIENCE, short::connect(source, shared.server(STREAM_PORT))).await??;
-    let (mut reader, mut writer) = stream.into_split();
-    let seed = SEED + number as u64;
-    let send = async {
-        let mut pattern = Pattern::new(seed);
-        let mut piece = vec![0; shared.args.stream_piece_bytes];
-        let mut tick = tokio::time::interval(INTERVAL);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = shared.stopped() => break,
-                _ = tick.tick() => {
-                    pattern.fill(&mut piece);
-                    writer.write_all(&piece).await?;
-                }
-            }
+    let connection = timeout(PATIENCE, short::connect(source, shared.server(STREAM_PORT))).await??;
+    let (reader, writer) = connection.into_split();
+    let stream = number as u32;
+    // The fractions of multiples of the golden ratio: never two alike, and evenly spread however many there are.
+    let phase = INTERVAL.mul_f64((number as f64 * 0.618_034).fract());
+    let length = shared.args.stream_piece_bytes.clamp(HEAD_BYTES, PIECE_BYTES_MAX);
+    let send = send(writer, Place::new(stream, Direction::Up), length, phase, shared.stopped());
+    let receive = receive(reader, Place::new(stream, Direction::Down), None, |head, arrived_us| {
+        let streams = &mut shared.record.borrow_mut().streams;
+        streams.arrivals.add(stream, head.sent_us, arrived_us, head.length);
+        if let Some(heard) = streams.heard.get_mut(number) {
+            *heard = true;
         }
-        writer.shutdown().await?;
-        Ok::<u64, Error>(pattern.position())
-    };
-    let receive = async {
-        let mut pattern = Pattern::new(seed);
-        let mut block = vec![0; BLOCK_BYTES];
-        loop {
-            let length = reader.read(&mut block).await?;
-            if length == 0 {
-                return Ok(pattern.position());
-            }
-            let wrong = |place| Error::new(ErrorKind::InvalidData, format!("byte {place} is wrong"));
-            pattern.check(&block[..length]).map_err(wrong)?;
-            let now_us = shared.clock.now_us();
-            let streams = &mut shared.record.borrow_mut().streams;
-            streams.bytes += length as u64;
-            if let Some(progress) = streams.progress_us.get_mut(number) {
-                progress.push(now_us);
-            }
-        }
-    };
+    });
     // After the stop the rest must come within the patience.
     let ended = async {
         shared.stopped().await;
-        tokio::time::sleep(PATIENCE).await;
+        sleep(PATIENCE).await;
     };
     tokio::select! {
-        both = async { tokio::try_join!(send, receive) } => {
-            let (sent, received): (u64, u64) = both?;
-            if sent != received {
-                return Err(Error::new(ErrorKind::UnexpectedEof, format!("{received} of {sent} bytes came back")));
-            }
-            Ok(())
-        }
-        () = ended => Err(Error::new(ErrorKind::TimedOut, "the rest did not come back")),
+        both = async { tokio::try_join!(send, receive) } => both.map(drop),
+        () = ended => Err(Error::new(ErrorKind::TimedOut, "the rest did not come")),
     }
 }
 
-/// The server's side: what comes goes back.
-pub(crate) async fn serve(stream: TcpStream) -> Result<()> {
-    stream.set_nodelay(true)?;
-    let (mut reader, mut writer) = stream.into_split();
-    tokio::io::copy(&mut reader, &mut writer).await?;
-    writer.shutdown().await
+/// Sends pieces until told to stop, the first after the time `phase`; the last one says that it is the last.
+async fn send(
+    mut writer: OwnedWriteHalf,
+    mut place: Place,
+    length: usize,
+    phase: Duration,
+    stopped: impl Future<Output = ()>,
+) -> Result<()> {
+    let mut piece = vec![0; length];
+    let mut tick = interval_at(Instant::now() + phase, INTERVAL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tokio::pin!(stopped);
+    loop {
+        let last = tokio::select! {
+            () = &mut stopped => true,
+            _ = tick.tick() => false,
+        };
+        place.write(machine_us(), last, &mut piece);
+        writer.write_all(&piece).await?;
+        if last {
+            return writer.shutdown().await;
+        }
+    }
+}
+
+/// Reads pieces, from `first` on if its head has been read already, up to the last one and the end of the connection.
+async fn receive(
+    mut reader: OwnedReadHalf,
+    mut place: Place,
+    mut first: Option<[u8; HEAD_BYTES]>,
+    mut arrived: impl FnMut(Head, u64),
+) -> Result<()> {
+    let wrong = |problem: String| Error::new(ErrorKind::InvalidData, problem);
+    let mut rest = vec![0; PIECE_BYTES_MAX];
+    loop {
+        let bytes = match first.take() {
+            Some(bytes) => bytes,
+            None => read_head(&mut reader).await?,
+        };
+        let head = place.read_head(&bytes).map_err(wrong)?;
+        let rest = &mut rest[..head.length - HEAD_BYTES];
+        reader.read_exact(rest).await?;
+        arrived(head, machine_us());
+        place.read_rest(rest).map_err(wrong)?;
+        if head.last {
+            return match reader.read(&mut [0]).await? {
+                0 => Ok(()),
+                _ => Err(wrong("something came after the last piece".into())),
+            };
+        }
+    }
+}
+
+async fn read_head(reader: &mut OwnedReadHalf) -> Result<[u8; HEAD_BYTES]> {
+    let mut bytes = [0; HEAD_BYTES];
+    reader.read_exact(&mut bytes).await?;
+    Ok(bytes)
+}
+
+/// What the server has seen of all streams.
+#[derive(Default)]
+pub(crate) struct Served {
+    /// Of the pieces from clients.
+    pub(crate) arrivals: Arrivals,
+    /// Streams that did not end as they should.
+    pub(crate) failures: Vec<String>,
+}
+
+/// The server's side of one stream: its own pieces lie halfway between the client's, and end with its last one.
+pub(crate) async fn serve(connection: TcpStream, served: Rc<RefCell<Served>>) {
+    let mut stream = None;
+    if let Err(problem) = answer(connection, &served, &mut stream).await {
+        // Who connects and says nothing was no stream: a relay looks whether we are there.
+        if let Some(stream) = stream {
+            served.borrow_mut().failures.push(format!("stream {stream}: {problem}"));
+        }
+    }
+}
+
+async fn answer(connection: TcpStream, served: &RefCell<Served>, stream: &mut Option<u32>) -> Result<()> {
+    connection.set_nodelay(true)?;
+    let (mut reader, writer) = connection.into_split();
+    let first = read_head(&mut reader).await?;
+    let head = piece::parse(&first).ok_or_else(|| Error::new(ErrorKind::InvalidData, "this is no stream"))?;
+    *stream = Some(head.stream);
+    let (stop, mut stopping) = watch::channel(false);
+    let stopped = async move {
+        let _ = stopping.wait_for(|&stop| stop).await;
+    };
+    let send = send(writer, Place::new(head.stream, Direction::Down), head.length, INTERVAL / 2, stopped);
+    let receive = async {
+        let place = Place::new(head.stream, Direction::Up);
+        let received = receive(reader, place, Some(first), |piece, arrived_us| {
+            served.borrow_mut().arrivals.add(piece.stream, piece.sent_us, arrived_us, piece.length);
+        });
+        received.await?;
+        let _ = stop.send(true);
+        Ok(())
+    };
+    tokio::try_join!(send, receive).map(drop)
 }
