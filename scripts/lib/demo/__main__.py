@@ -50,6 +50,10 @@ def play(arguments, number):
     tell(f"TCP: {report['tcp_connections']} connections, {report['tcp_failed']} failed; download: "
          f"{report['download_bytes'] / 1e6:.0f} MB, {'every byte right' if report['download_intact'] else 'BROKEN'}; "
          f"answers given twice: {report['duplicates']}")
+    relayed = report["relay_download"]
+    tell(f"curl through the relay: {relayed['bytes'] / 1e6:.1f} MB, its owner {relayed['owner']} killed in the midst: "
+         f"{'the checksum is the source' + chr(39) + 's' if relayed['intact'] else 'BROKEN'}; "
+         f"it stood still for {relayed['standstill_ms']:g} ms")
     return report
 
 

@@ -1,12 +1,18 @@
-"""One run: a cluster comes up, carries traffic, loses an owner, loses its master, gets both back, is drained of one."""
+"""One run: a cluster comes up, carries traffic, loses an owner, loses its master, gets both back, is drained of one.
+
+The owner that it loses is that of a download by `curl` through a relay, which goes on to the end of the run.
+"""
 
 import os
+import tempfile
 import time
 from types import SimpleNamespace
 
 from lab import cli, members, product
 from lab.state import Lab, LabError, await_true
+from lab.topology import CLUSTER_HOST, FIRST_HOST, SIDES
 
+from .download import Download, relay_config
 from .traffic import Traffic
 
 MEMBERS = 3
@@ -29,6 +35,9 @@ class Story:
         self.facts = None
         self.traffic = None
         self.flows = []
+        #: The download through the relay, and what became of it.
+        self.download = None
+        self.relayed = {}
         #: Packets that each member processed as an owner, over all its lives.
         self.carried = {number: 0 for number in range(1, MEMBERS + 1)}
         #: What a death may cost by configuration: this is what blackouts are judged by.
@@ -40,26 +49,32 @@ class Story:
 
     def play(self, logs):
         """All of it; the traffic generator's report. Members' logs are left in the directory `logs`."""
-        stage = SimpleNamespace(members=MEMBERS, mode=self.mode, quorum="none", period_ms=PERIOD_MS,
-                                losses_min=LOSSES_MIN, config=None, no_start=False, timeout=30)
         began = time.monotonic()
-        # The holder's standard input stays open in this process: the lab ends when the demo does, however it does.
-        holder = cli.bring_up(self.lab, stage)
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
+            config.write(relay_config(self.family, self.address("outside", CLUSTER_HOST), self.address("inside", FIRST_HOST)))
+            config.flush()
+            stage = SimpleNamespace(members=MEMBERS, mode=self.mode, quorum="none", period_ms=PERIOD_MS,
+                                    losses_min=LOSSES_MIN, config=config.name, no_start=False, timeout=30)
+            # The holder's standard input stays open in this process: the lab ends when the demo does, however it does.
+            holder = cli.bring_up(self.lab, stage)
         try:
             self.facts = self.lab.load()
             self.tell(f"{MEMBERS} members are one cluster ({self.mode}, IPv{self.family}), "
                       f"{time.monotonic() - began:.1f} s after the first began; the master is {self.name(self.master())}")
             self.start_traffic()
+            self.start_download()
+            time.sleep(CALM_SECONDS)
             self.show_shares()
             self.kill_an_owner()
             self.kill_the_master()
             self.drain_one()
             self.healthy = self.settled(10)
             self.count_packets()
+            self.relayed.update(self.download.finish())
             return self.traffic.finish()
         finally:
-            if self.traffic:
-                self.traffic.kill()
+            for processes in filter(None, (self.download, self.traffic)):
+                processes.kill()
             cli.save_files(self.lab, logs)
             self.lab.destroy()
             holder.wait()
@@ -82,7 +97,13 @@ class Story:
         self.traffic.await_ready()
         self.tell(f"traffic flows: pings from {len(self.flows)} addresses, 100/s each; UDP 100/s; "
                   f"TCP 200 connections/s from {len(sources)} addresses; a download")
-        time.sleep(CALM_SECONDS)
+
+    def start_download(self):
+        """`curl`, through a relay, on a connection that is not the master's."""
+        others = [number for number in self.carried if number != self.master()]
+        self.download = Download(self.lab, self.address("outside", FIRST_HOST), self.address("outside", CLUSTER_HOST),
+                                 self.owner_of_connection, others)
+        self.tell(f"curl downloads through the relay; the connection is {self.name(self.download.owner())}'s")
 
     def show_shares(self):
         """Who does how much."""
@@ -91,9 +112,15 @@ class Story:
                       f"{'  (master)' if report['role'] == 'master' else ''}")
 
     def kill_an_owner(self):
-        """kill -9 to a member that owns a ping flow and is not the master."""
-        victim = self.owner_of_a_flow()
-        self.kill(victim, "owner_killed", "an owner")
+        """kill -9 to the member that the download's connection ends on."""
+        victim = self.download.owner()
+        before = self.download.bytes()
+        killed = self.kill(victim, "owner_killed", "the owner of curl's download")
+        heir, after = self.download.owner(), self.download.bytes()
+        self.relayed = {"owner": self.name(victim), "heir": self.name(heir) if heir else None, "bytes_at_kill": before,
+                        "bytes_after": after, "standstill_ms": self.download.standstill_ms(killed)}
+        self.tell(f"    the download goes on: it is {self.relayed['heir']}'s now, went from {before / 1e6:.1f} to "
+                  f"{after / 1e6:.1f} MB, and stood still for {self.relayed['standstill_ms']:g} ms")
         self.bring_back(victim, "owner_back")
 
     def kill_the_master(self):
@@ -118,14 +145,16 @@ class Story:
     # -- their parts ----------------------------------------------------------------------------------------------------
 
     def kill(self, victim, event, role):
-        """Kills a member under traffic, and lets the others show that they do."""
+        """Kills a member under traffic, and lets the others show that they do; when that was."""
         self.count_packets(only=victim)
         self.adaptive_n = max([self.adaptive_n, *(round(r["detection_ms"] / PERIOD_MS) for r in self.reports().values())])
         self.traffic.mark(event)
+        killed = time.monotonic()
         members.kill(self.lab, self.name(victim))
         time.sleep(CALM_SECONDS)
         self.require_settled(f"after the death of {self.name(victim)}")
         self.tell(f"{self.name(victim)}, {role}, was killed (kill -9); the other two carry on")
+        return killed
 
     def bring_back(self, victim, event):
         """Starts a member again, and waits until it has work."""
@@ -166,6 +195,16 @@ class Story:
         asked = min(self.reports())
         config = self.lab.path(self.name(asked), "config.toml")
         return product.unit(self.facts["binary"], config, self.socket(asked), source, target)[1]
+
+    def owner_of_connection(self, source, source_port, cluster, port):
+        """Who owns the unit of a connection to a relay, by the word of the first member that answers."""
+        asked = min(self.reports())
+        return product.connection_unit(self.facts["binary"], self.lab.path(self.name(asked), "config.toml"),
+                                       self.socket(asked), (source, source_port), (cluster, port))[1]
+
+    def address(self, side, host):
+        """A host's address on a side, in the run's family."""
+        return f"{SIDES[side][0 if self.family == 4 else 1]}{host}"
 
     def master(self):
         """The master's number."""

@@ -19,7 +19,7 @@ def run_report(story, traffic):
         "tcp_connections": traffic["tcp"]["attempted"], "tcp_failed": traffic["tcp"]["failed"],
         "tcp_failures": traffic["tcp"]["failures"][:20],
         "download_bytes": traffic["download"]["bytes"], "download_intact": traffic["download"]["intact"],
-        "download_why": traffic["download"]["why"],
+        "download_why": traffic["download"]["why"], "relay_download": story.relayed,
         "blackout_ms": blackouts, "blackout_ms_by_probe": by_probe, "duplicates": traffic["duplicates"],
         "detection_ms": story.detection_ms, "adaptive_n": story.adaptive_n, "healthy": bool(story.healthy),
         "packets": {story.name(number): packets for number, packets in story.carried.items()},
@@ -38,6 +38,7 @@ def problems(report):
         found.append(f"{report['tcp_failed']} of {report['tcp_connections']} TCP connections failed (the first: {first})")
     if not report["download_intact"]:
         found.append(f"the download is not intact: {report['download_why']}")
+    found += relay_problems(report["relay_download"], report["detection_ms"] + WORST_MS)
     if report["duplicates"]:
         found.append(f"{report['duplicates']} probes were answered more than once")
     idle = [name for name, packets in report["packets"].items() if packets == 0]
@@ -55,6 +56,20 @@ def problems(report):
     return found
 
 
+def relay_problems(relayed, limit):
+    """What must not be of a download whose owner was killed."""
+    found = []
+    if not relayed.get("intact"):
+        found.append(f"the download through the relay is not intact: {relayed}")
+    if relayed.get("heir") in (None, relayed.get("owner")):
+        found.append(f"nobody took over the download through the relay from {relayed.get('owner')}")
+    if relayed.get("bytes_after", 0) <= relayed.get("bytes_at_kill", 0):
+        found.append("the download through the relay did not go on after its owner's death")
+    if relayed.get("standstill_ms", 0) > limit:
+        found.append(f"the download through the relay stood still for {relayed['standstill_ms']:g} ms, more than {limit:g} ms")
+    return found
+
+
 def whole_report(runs):
     """The report: of a single run that run's, of several their sums and worst, with each run in `runs`."""
     report = dict(runs[-1])
@@ -65,6 +80,7 @@ def whole_report(runs):
         report[field] = sum(run[field] for run in runs)
     report["download_intact"] = all(run["download_intact"] for run in runs)
     report["healthy"] = all(run["healthy"] for run in runs)
+    report["relay_download"] = max((run["relay_download"] for run in runs), key=lambda one: one.get("standstill_ms", 0))
     report["adaptive_n"] = max(run["adaptive_n"] for run in runs)
     report["problems"] = [f"run {number}: {problem}" for number, run in enumerate(runs, 1) for problem in run["problems"]]
     report["blackout_median_ms"] = {}

@@ -98,6 +98,14 @@ def unit(binary, config, path, source, destination):
     return answer["unit"], answer.get("owner")
 
 
+def connection_unit(binary, config, path, source, destination):
+    """The unit of a TCP connection to a cluster address, and its owner's number; ends are (address, port)."""
+    ends = [f"[{address}]:{port}" if ":" in address else f"{address}:{port}" for address, port in (source, destination)]
+    answer = json.loads(call([binary, "unit", "--json", "--config", config, "--socket", path, "tcp", *ends],
+                             "phalanx unit"))
+    return answer["unit"], answer.get("owner")
+
+
 def disagreement(number, expected, report):
     """Why a member's status is not that of a healthy cluster of `expected` members, or None."""
     if report is None:
