@@ -1,5 +1,6 @@
 //! See ARCHITECTURE.md.
 
+mod bench;
 pub mod cli;
 pub mod cluster;
 pub mod codec;

@@ -1,4 +1,4 @@
-//! `phalanx bench`: how fast one worker is, in the manner of testpmd.
+//! `phalanx bench discard|classify|forward|master-forward`: how fast one worker is, in the manner of testpmd.
 //!
 //! The packet path runs on the calling thread, pinned to one core, between a source that never runs dry and a sink that
 //! takes everything. `scripts/bench` runs this in turns with `dpdk-testpmd` on the same source, packets and core.
@@ -15,7 +15,7 @@ use phalanx_dataplane::bench::{Bench, BenchError, Figures, Plan, Work, flows};
 use phalanx_dataplane::filter::Scheme;
 use serde::Serialize;
 
-use super::{FAILED, WRONG_USAGE, failed};
+use super::super::{FAILED, WRONG_USAGE, failed};
 
 const EXAMPLES: &str = "\
 EXAMPLES
@@ -26,30 +26,6 @@ EXAMPLES
 /// 2 MiB pages that the benchmark's memory takes; without so many free ones it runs on ordinary memory.
 const HUGEPAGES: u64 = 128;
 
-/// What is measured.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum WorkArgument {
-    /// Receive and drop packets that others own: the cluster's overhead.
-    Discard,
-    /// Receive, find the unit, drop.
-    Classify,
-    /// Route packets that this member owns.
-    Forward,
-    /// Pass packets on to their owners, as the master does.
-    MasterForward,
-}
-
-impl From<WorkArgument> for Work {
-    fn from(work: WorkArgument) -> Self {
-        match work {
-            WorkArgument::Discard => Self::Discard,
-            WorkArgument::Classify => Self::Classify,
-            WorkArgument::Forward => Self::Forward,
-            WorkArgument::MasterForward => Self::MasterForward,
-        }
-    }
-}
-
 /// How units are found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum SchemeArgument {
@@ -57,12 +33,10 @@ enum SchemeArgument {
     Steered,
 }
 
-/// Measure the packet path of one worker.
+/// Where packets come from, and for how long.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct BenchCommand {
-    /// What to measure.
-    work: WorkArgument,
+pub(super) struct PacketsCommand {
     /// The device to receive from: net_pcap, net_null, or any other DPDK device string.
     #[arg(long, default_value = "net_pcap", value_name = "PMD")]
     pmd: String,
@@ -122,7 +96,7 @@ impl Drop for Packets {
     }
 }
 
-pub(super) fn run(command: &BenchCommand) -> ExitCode {
+pub(super) fn run(work: Work, command: &PacketsCommand) -> ExitCode {
     let packets = match packets(command) {
         Ok(packets) => packets,
         Err(what) => return failed(WRONG_USAGE, what),
@@ -130,13 +104,13 @@ pub(super) fn run(command: &BenchCommand) -> ExitCode {
     if command.seconds == 0 {
         return ExitCode::SUCCESS;
     }
-    match measure(command, &packets) {
-        Ok(figures) => show(command, packets.size, &figures),
+    match measure(work, command, &packets) {
+        Ok(figures) => show(work, command, packets.size, &figures),
         Err(error) => failed(FAILED, error),
     }
 }
 
-fn packets(command: &BenchCommand) -> Result<Packets, String> {
+fn packets(command: &PacketsCommand) -> Result<Packets, String> {
     if let Some(file) = &command.pcap {
         let bytes = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
         let (address, size) = flows::first_of_pcap(&bytes)
@@ -161,7 +135,7 @@ fn write(file: &Path, temporary: bool, bytes: &[u8]) -> std::io::Result<()> {
     options.open(file)?.write_all(bytes)
 }
 
-fn measure(command: &BenchCommand, packets: &Packets) -> Result<Figures, BenchError> {
+fn measure(work: Work, command: &PacketsCommand, packets: &Packets) -> Result<Figures, BenchError> {
     let memory: &[&str] = if free_hugepages() >= HUGEPAGES {
         &["--in-memory", "-m", "256"]
     } else {
@@ -172,14 +146,14 @@ fn measure(command: &BenchCommand, packets: &Packets) -> Result<Figures, BenchEr
     let common = ["--no-pci", "--no-telemetry", "--log-level=3", lcores.as_str()];
     let eal = Eal::init(memory.iter().chain(&common))?;
     Affinity::of_cpu(command.cores)?.apply()?;
-    let mut bench = Bench::open(&eal, &plan(command, packets))?;
+    let mut bench = Bench::open(&eal, &plan(work, command, packets))?;
     bench.run(command.seconds, &mut |second, figures| {
         let size = packets.size;
         eprintln!("{second:>4} s  {:8.2} Mpps  {:8.2} Gbit/s", figures.mpps(), figures.gbps(size));
     })
 }
 
-fn plan(command: &BenchCommand, packets: &Packets) -> Plan {
+fn plan(work: Work, command: &PacketsCommand, packets: &Packets) -> Plan {
     let (source, sink) = match command.pmd.as_str() {
         "net_pcap" => (format!("net_pcap0,rx_pcap={},infinite_rx=1", packets.file.display()), "net_null0,no-rx=1"),
         "net_null" => (format!("net_null0,size={}", packets.size), "net_null1,no-rx=1"),
@@ -187,7 +161,7 @@ fn plan(command: &BenchCommand, packets: &Packets) -> Plan {
     };
     let is_null = source.starts_with("net_null");
     Plan {
-        work: command.work.into(),
+        work,
         source,
         sink: sink.to_owned(),
         address: packets.address,
@@ -204,9 +178,9 @@ fn free_hugepages() -> u64 {
     text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
-fn show(command: &BenchCommand, size: u16, figures: &Figures) -> ExitCode {
+fn show(work: Work, command: &PacketsCommand, size: u16, figures: &Figures) -> ExitCode {
     let report = Report {
-        bench: Work::from(command.work).name(),
+        bench: work.name(),
         pmd: &command.pmd,
         size,
         mpps: figures.mpps(),

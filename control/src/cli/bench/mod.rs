@@ -1,0 +1,47 @@
+//! `phalanx bench`: how fast a part of the product is on this machine.
+
+mod packets;
+mod relay;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use phalanx_dataplane::bench::Work;
+
+const EXAMPLES: &str = "\
+EXAMPLES
+  phalanx bench forward --pmd net_pcap --size 64
+  phalanx bench discard --size 512 --save flows.pcap --seconds 0    only make the packets
+  phalanx bench relay                                               the relay with and without backups, and a takeover";
+
+/// Measure one worker: its packet path, or its relay.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct BenchCommand {
+    #[command(subcommand)]
+    work: WorkCommand,
+}
+
+#[derive(Subcommand, Debug)]
+enum WorkCommand {
+    /// Receive and drop packets that others own: the cluster's overhead.
+    Discard(packets::PacketsCommand),
+    /// Receive, find the unit, drop.
+    Classify(packets::PacketsCommand),
+    /// Route packets that this member owns.
+    Forward(packets::PacketsCommand),
+    /// Pass packets on to their owners, as the master does.
+    MasterForward(packets::PacketsCommand),
+    /// Relay TCP connections, with and without backups that hold them; take sessions over.
+    Relay(relay::RelayCommand),
+}
+
+pub(super) fn run(command: &BenchCommand) -> ExitCode {
+    match &command.work {
+        WorkCommand::Discard(command) => packets::run(Work::Discard, command),
+        WorkCommand::Classify(command) => packets::run(Work::Classify, command),
+        WorkCommand::Forward(command) => packets::run(Work::Forward, command),
+        WorkCommand::MasterForward(command) => packets::run(Work::MasterForward, command),
+        WorkCommand::Relay(command) => relay::run(command),
+    }
+}
