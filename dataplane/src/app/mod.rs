@@ -136,6 +136,11 @@ impl UnitSet {
         self.0.iter().all(|word| *word == 0)
     }
 
+    /// The first of them.
+    pub fn first(&self) -> Option<Unit> {
+        self.iter().next()
+    }
+
     /// Those that are not in the other.
     pub fn without(&self, other: &Self) -> Self {
         let mut left = *self;

@@ -39,7 +39,7 @@ impl Relay {
     /// A connection to the back end that nobody has, from a port of the session's unit.
     pub(super) fn free_flow(
         &self,
-        outlet: &dyn Outlet,
+        outlet: &mut dyn Outlet,
         relay: usize,
         backend: usize,
         unit: crate::unit::Unit,
@@ -55,7 +55,10 @@ impl Relay {
         };
         // Not always the same first: its last connection may still be remembered over there.
         let first = (now_ns >> 10) as u16 % PORTS_PER_UNIT;
-        (0..PORTS_PER_UNIT).map(|number| flow((first + number) % PORTS_PER_UNIT)).find(|f| self.table.find(f).is_none())
+        let asleep = self.sleepers_ports(outlet, unit, &flow(0));
+        let numbers = (0..PORTS_PER_UNIT).map(|number| (first + number) % PORTS_PER_UNIT);
+        let mut free = numbers.filter(|number| asleep >> number & 1 == 0).map(flow);
+        free.find(|flow| self.table.find(flow).is_none())
     }
 
     /// The present attempt has failed.

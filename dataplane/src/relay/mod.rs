@@ -18,10 +18,11 @@
 //! end is chosen so that its answers belong to the same unit.
 //!
 //! Files: `session` (one), `table` (all, by flow and by slot), `deadlines`, `accept` (from a SYN to a session), `connect`
-//! (to a back end), `restore` (to and from the store), `drive` (what follows from each event), `ledger` (records and commits), `backends`, `health`, `proxy` (PROXY
-//! protocol), `spec`, `counters`.
+//! (to a back end), `asleep` (those in the store, until somebody asks for them), `restore` (to and from a record), `drive` (what
+//! follows from each event), `ledger` (records and commits), `backends`, `health`, `proxy` (PROXY protocol), `spec`, `counters`.
 
 mod accept;
+mod asleep;
 mod backends;
 mod connect;
 mod counters;
@@ -39,6 +40,7 @@ pub use counters::{RelayCounters, RelayStats};
 pub use health::Health;
 pub use spec::{RelayConfig, RelaySpec};
 
+use self::asleep::Asleep;
 use self::backends::Backends;
 use self::deadlines::Deadlines;
 use self::health::Checks;
@@ -73,8 +75,8 @@ pub struct Relay {
     isn: IsnSource,
     cookies: CookieJar,
     digest_key: DigestKey,
-    /// Units of ours whose sessions are still in the store.
-    asleep: UnitSet,
+    /// Whose sessions are still in the store.
+    asleep: Asleep,
     /// Connections that have not been opened yet.
     half_open: usize,
     half_open_max: usize,
@@ -91,7 +93,7 @@ impl Relay {
             ledger: Ledger::default(),
             checks: Checks::new(&config.relays),
             digest_key: DigestKey::new(config.replica_key),
-            asleep: UnitSet::EMPTY,
+            asleep: Asleep::NONE,
             isn: IsnSource::new(config.key),
             cookies: CookieJar::new(config.key),
             half_open: 0,
@@ -154,7 +156,7 @@ impl App for Relay {
             SegmentError::Header(_) => DropReason::Malformed,
             SegmentError::Checksum => DropReason::TcpChecksum,
         })?;
-        self.wake(outlet, unit);
+        self.wake_for(outlet, unit, &flow);
         match self.table.find(&flow) {
             Some((slot, CLIENT)) if self.gives_way(slot, &segment) => {
                 self.forget(outlet, slot);
@@ -171,7 +173,7 @@ impl App for Relay {
         for unit in lost.iter() {
             self.put_to_sleep(outlet, unit);
         }
-        gained.iter().for_each(|unit| self.asleep.insert(unit));
+        gained.iter().for_each(|unit| self.asleep.add(unit));
     }
 
     fn poll_timeout(&self) -> Option<u64> {

@@ -1,8 +1,4 @@
-//! Sessions that go to sleep in the store, and wake up from it.
-//!
-//! A unit that leaves puts its sessions into this member's own store, as a backup would have them; a unit that comes finds
-//! them there, written by whoever owned it before. They wake up together, at the unit's first packet or a moment later, so
-//! that a takeover itself costs the same however many sessions there are; those with something on their way are first.
+//! From a session to a record in the store, and back: what a backup has of a session is enough to carry it on.
 
 use super::counters::add;
 use super::ledger::{APP, ESSENTIAL_LEN, VERSION, initial_record};
@@ -10,58 +6,16 @@ use super::session::{Session, Written};
 use super::{CLIENT, Relay, SERVER};
 use crate::app::Outlet;
 use crate::replica::{Change, Cursor, Record, SessionKey, Step, Update};
-use crate::tcp::{Endpoint, EssentialState, InitialState, Saved, Stream};
+use crate::tcp::{Endpoint, EssentialState, Flow, InitialState, Saved, Stream};
 use crate::unit::Unit;
 
-/// Units that wake up in one round, for no packet's sake.
-const UNITS_A_ROUND: usize = 4;
 /// How old a record counts as: our clock goes on from far beyond whatever its owner may have shown to a peer since it wrote
 /// the record. Peers only ask that it does not go back (RFC 7323 section 5.3).
 const AGE_NS: u64 = 3600 * 1_000_000_000;
 
 impl Relay {
-    /// A unit has left us: what backups have of its sessions is what we keep of them.
-    pub(super) fn put_to_sleep(&mut self, outlet: &mut dyn Outlet, unit: Unit) {
-        self.asleep.remove(unit);
-        while let Some(slot) = self.table.next_of(unit, 0) {
-            if let Some(session) = self.table.get(slot) {
-                let store = outlet.store();
-                put(session, &self.pool, &mut |update| {
-                    // What it has no room for is lost here, and counted there.
-                    let _ = store.keep(update);
-                });
-            }
-            self.release(slot);
-        }
-    }
-
-    /// Wakes a unit up, if it sleeps.
-    pub(super) fn wake(&mut self, outlet: &mut dyn Outlet, unit: Unit) {
-        if !self.asleep.contains(unit) {
-            return;
-        }
-        self.asleep.remove(unit);
-        let mut next = SessionKey::default();
-        while let Some(key) = outlet.store().next_session(unit, next).map(|(key, _)| key) {
-            if let Some(record) = outlet.store().take(unit, key) {
-                self.restore(outlet, unit, key, &record);
-            }
-            let Some(after) = key.0.checked_add(1) else { break };
-            next = SessionKey(after);
-        }
-    }
-
-    /// Wakes a few units up, those with something on its way first.
-    pub(super) fn wake_some(&mut self, outlet: &mut dyn Outlet) {
-        for _ in 0..UNITS_A_ROUND {
-            let asleep = self.asleep;
-            let busy = asleep.iter().find(|unit| outlet.store().next_busy(*unit).is_some());
-            let Some(unit) = busy.or_else(|| asleep.iter().next()) else { return };
-            self.wake(outlet, unit);
-        }
-    }
-
-    fn restore(&mut self, outlet: &mut dyn Outlet, unit: Unit, key: SessionKey, record: &Record) {
+    /// Carries on the session of a record.
+    pub(super) fn restore(&mut self, outlet: &mut dyn Outlet, unit: Unit, key: SessionKey, record: &Record) {
         let Some(session) = self.rebuild(outlet, unit, key, record) else {
             add(&self.counters.of(usize::MAX).not_restored, 1);
             return;
@@ -166,8 +120,17 @@ impl Relay {
     }
 }
 
+/// The connection to the back end in a record; none, if it has none.
+pub(super) fn flow_inside(record: &Record) -> Option<Flow> {
+    let essential: &[u8; ESSENTIAL_LEN] = record.essential.as_ref()?.bytes.first_chunk()?;
+    if essential[2] == 0 {
+        return None;
+    }
+    InitialState::decode(&essential[4 + 2 * EssentialState::ENCODED_LEN..]).ok().map(|initial| initial.flow)
+}
+
 /// Tells a session as it was written.
-fn put(session: &Session, pool: &crate::tcp::ChunkPool, tell: &mut dyn FnMut(&Update<'_>)) {
+pub(super) fn put(session: &Session, pool: &crate::tcp::ChunkPool, tell: &mut dyn FnMut(&Update<'_>)) {
     let Some(initial) = initial_record(session).filter(|_| session.written.initial) else { return };
     let (unit, key) = (session.unit, session.key);
     let mut tell = |change| tell(&Update::new(unit, key, APP, change));

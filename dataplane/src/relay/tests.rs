@@ -504,6 +504,17 @@ impl World {
         self.worker.owned = all;
         self.relay.handle_units(&mut self.worker, &all, &UnitSet::EMPTY);
     }
+
+    /// Whether the connection of a peer's is awake.
+    fn knows(&self, peer: &Flow) -> bool {
+        let ours = Flow {
+            local_ip: peer.remote_ip,
+            local_port: peer.remote_port,
+            remote_ip: peer.local_ip,
+            remote_port: peer.local_port,
+        };
+        self.relay.table.find(&ours).is_some()
+    }
 }
 
 #[test]
@@ -634,4 +645,71 @@ fn live_and_sleeping_sessions_have_the_same_digest() {
     world.relay.handle_units(&mut world.worker, &UnitSet::EMPTY, &all);
     assert_eq!(world.worker.store.digest(unit), live);
     assert_eq!(world.relay.digest_of(unit), 0);
+}
+
+/// A takeover wakes nobody up; a packet does so for its own session, from either side, and the rest follows by itself.
+#[test]
+fn a_packet_wakes_its_own_session_and_the_rest_comes_a_few_at_a_time() {
+    const SESSIONS: u16 = 40;
+    let backend = |host: u8| SocketAddr::from(([10, 10, 0, host], 80));
+    let mut world = World::new(RelaySpec { backends: vec![backend(10), backend(11)], ..spec() }, 100);
+    let mut clients = Vec::new();
+    for port in 0..SESSIONS {
+        world.connect_from(40_000 + port);
+        world.run();
+        clients.extend(world.client.take());
+    }
+    world.take_over();
+    assert_eq!((world.relay.table.len(), world.worker.store.session_count()), (0, SESSIONS.into()));
+    // A client speaks, then a server whose client is another one.
+    world.client = clients.pop();
+    world.client().say(b"hello");
+    let now_ns = world.worker.now_ns;
+    let (said, flow) = (world.client().speak(now_ns), *world.client().endpoint.flow());
+    world.give(flow.local_ip, flow.remote_ip, &said[0]);
+    assert_eq!(world.relay.table.len(), 1);
+    assert!(world.knows(&flow));
+    world.servers[3].say(b"hello");
+    let (said, flow) = (world.servers[3].speak(now_ns), *world.servers[3].endpoint.flow());
+    world.give(flow.local_ip, flow.remote_ip, &said[0]);
+    assert_eq!(world.relay.table.len(), 2);
+    assert!(world.knows(&flow));
+    world.worker.sent.clear();
+    // A new connection's port to its back end is no sleeper's: each has 32 of the unit, 40 of all 64 are taken.
+    for port in 0..20 {
+        world.connect_from(42_000 + port);
+        world.run();
+        assert_eq!(world.client().endpoint.state(), State::Established);
+    }
+    assert_eq!(world.worker.store.session_count(), usize::from(SESSIONS) - 2, "nobody else has woken up");
+    let mut rounds = 0;
+    while world.worker.store.session_count() > 0 {
+        let before = world.worker.store.session_count();
+        world.relay.handle_timeout(&mut world.worker);
+        assert!(before - world.worker.store.session_count() <= 16, "a round's packets wait for as long");
+        rounds += 1;
+    }
+    assert_eq!((rounds, world.relay.table.len()), (3, usize::from(SESSIONS) + 20));
+    assert_eq!(world.count("restored"), SESSIONS.into());
+    assert_eq!(world.count("resets_sent"), 0);
+}
+
+/// What belongs to nobody wakes a unit up as a whole, once.
+#[test]
+fn a_stray_segment_is_refused_though_sessions_sleep() {
+    let mut world = World::new(spec(), 10);
+    for port in 0..5 {
+        world.connect_from(40_000 + port);
+        world.run();
+    }
+    let mut stray = *world.servers[0].endpoint.flow();
+    world.take_over();
+    stray.local_port = 81;
+    let mut stranger = Peer::new(Endpoint::connect(&Config::default(), stray, crate::tcp::Seq(5), world.worker.now_ns));
+    let said = stranger.speak(world.worker.now_ns);
+    world.give(stray.local_ip, stray.remote_ip, &said[0]);
+    assert_eq!((world.relay.table.len(), world.worker.store.session_count()), (5, 0));
+    let (packet, bytes) = world.worker.sent.pop_back().expect("an answer");
+    let answer = Segment::parse(&bytes, packet.source, packet.destination).expect("a sound segment");
+    assert!(answer.rst() && answer.destination_port == stray.local_port);
 }
