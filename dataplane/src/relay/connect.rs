@@ -28,6 +28,7 @@ impl Relay {
         if let Some(session) = self.table.get_mut(slot) {
             session.ends[SERVER] = Some(endpoint);
             session.backend = backend;
+            session.is_at_back_end = true;
             session.tries += 1;
             session.connect_by_ns = Some(connect_by_ns);
             self.table.link(flow, slot, SERVER);
@@ -72,14 +73,24 @@ impl Relay {
 
     /// Forgets the end towards the back end.
     fn disconnect(&mut self, slot: u32) {
-        let Some(session) = self.table.get_mut(slot) else { return };
-        let (relay, backend) = (session.relay, session.backend);
-        session.connect_by_ns = None;
-        let flow = session.flow(SERVER);
-        session.ends[SERVER] = None;
-        if let Some(flow) = flow {
-            self.table.unlink(&flow);
-            self.backends[relay].closed(backend);
+        self.leave_back_end(slot);
+        if let Some(session) = self.table.get_mut(slot) {
+            session.connect_by_ns = None;
+            session.ends[SERVER] = None;
         }
+    }
+
+    /// The connection to the back end is over: its port is free again, however long the client's goes on, or waits in
+    /// TIME-WAIT. A unit has few of them.
+    pub(super) fn leave_back_end(&mut self, slot: u32) {
+        let Some(session) = self.table.get_mut(slot) else { return };
+        if !std::mem::take(&mut session.is_at_back_end) {
+            return;
+        }
+        let (relay, backend) = (session.relay, session.backend);
+        if let Some(flow) = session.flow(SERVER) {
+            self.table.unlink(&flow);
+        }
+        self.backends[relay].closed(backend);
     }
 }

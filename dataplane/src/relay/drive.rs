@@ -7,7 +7,7 @@ use super::ledger::Entry;
 use super::session::Session;
 use super::{CLIENT, Relay, SERVER};
 use crate::app::Outlet;
-use crate::tcp::{Endpoint, Outcome, Segment};
+use crate::tcp::{Endpoint, Outcome, Segment, State};
 
 /// Segments that one event lets go at most; the rest goes a moment later, so that other sessions are not kept waiting.
 const SEGMENTS_MAX: usize = 64;
@@ -165,8 +165,12 @@ impl Relay {
                 session.stuck |= stuck;
             }
         }
-        if self.table.get(slot).is_some_and(|session| session.is_over()) {
+        let Some(session) = self.table.get(slot) else { return };
+        if session.is_over() {
             return self.forget(outlet, slot);
+        }
+        if session.is_at_back_end && session.state(SERVER) == Some(State::Closed) {
+            self.leave_back_end(slot);
         }
         self.schedule(slot, now_ns);
     }
@@ -193,9 +197,10 @@ impl Relay {
     }
 
     /// Takes a session up in everything here.
-    pub(super) fn admit(&mut self, session: Session) -> u32 {
+    pub(super) fn admit(&mut self, mut session: Session) -> u32 {
         self.half_open += usize::from(session.counts_as_half_open);
-        if session.ends[SERVER].is_some() {
+        session.is_at_back_end = session.state(SERVER).is_some_and(|state| state != State::Closed);
+        if session.is_at_back_end {
             self.backends[session.relay].opened(session.backend);
         }
         add(&self.counters.of(session.relay).open, 1);
@@ -204,11 +209,9 @@ impl Relay {
 
     /// Takes a session out of everything here: undoes [`Self::admit`], and what has come since.
     pub(super) fn release(&mut self, slot: u32) -> Option<Session> {
+        self.leave_back_end(slot);
         let mut session = self.table.remove(slot)?;
         self.half_open -= usize::from(session.counts_as_half_open);
-        if session.ends[SERVER].is_some() {
-            self.backends[session.relay].closed(session.backend);
-        }
         session.streams.iter_mut().for_each(|stream| stream.free(&mut self.pool));
         add(&self.counters.of(session.relay).open, u64::MAX);
         Some(session)

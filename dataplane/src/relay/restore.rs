@@ -6,7 +6,7 @@ use super::session::{Session, Written};
 use super::{CLIENT, Relay, SERVER};
 use crate::app::Outlet;
 use crate::replica::{Change, Cursor, Record, SessionKey, Step, Update};
-use crate::tcp::{Endpoint, EssentialState, Flow, InitialState, Saved, Stream};
+use crate::tcp::{Endpoint, EssentialState, Flow, InitialState, Saved, State, Stream};
 use crate::unit::Unit;
 
 /// How old a record counts as: our clock goes on from far beyond whatever its owner may have shown to a peer since it wrote
@@ -120,13 +120,15 @@ impl Relay {
     }
 }
 
-/// The connection to the back end in a record; none, if it has none.
+/// The connection to the back end in a record; none, if it has none that is not over.
 pub(super) fn flow_inside(record: &Record) -> Option<Flow> {
     let essential: &[u8; ESSENTIAL_LEN] = record.essential.as_ref()?.bytes.first_chunk()?;
-    if essential[2] == 0 {
+    const E: usize = EssentialState::ENCODED_LEN;
+    let state = EssentialState::decode(&essential[4 + E..4 + 2 * E]).ok().map(|essential| essential.state);
+    if essential[2] == 0 || state.is_none_or(|state| state == State::Closed) {
         return None;
     }
-    InitialState::decode(&essential[4 + 2 * EssentialState::ENCODED_LEN..]).ok().map(|initial| initial.flow)
+    InitialState::decode(&essential[4 + 2 * E..]).ok().map(|initial| initial.flow)
 }
 
 /// Tells a session as it was written.

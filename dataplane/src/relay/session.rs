@@ -53,6 +53,8 @@ pub(super) struct Session {
     pub(super) ends: [Option<Endpoint>; 2],
     /// By the end that appends to it.
     pub(super) streams: [Stream; 2],
+    /// Its connection to the back end holds a port, and counts there.
+    pub(super) is_at_back_end: bool,
     /// Which of the relay's back ends.
     pub(super) backend: usize,
     /// Attempts to reach one.
@@ -87,6 +89,7 @@ impl Session {
             relay,
             ends,
             streams,
+            is_at_back_end: false,
             backend: 0,
             tries: 0,
             connect_by_ns: None,

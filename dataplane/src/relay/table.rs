@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 
 use siphasher::sip::SipHasher13;
 
+use super::SERVER;
 use super::session::Session;
 use crate::tcp::Flow;
 use crate::unit::Unit;
@@ -65,7 +66,9 @@ impl Table {
             self.slots.len() as u32 - 1
         });
         for end in 0..session.ends.len() {
-            if let Some(flow) = session.flow(end) {
+            // The port of a connection to a back end that is over may be another session's.
+            let is_free = end == SERVER && !session.is_at_back_end;
+            if let Some(flow) = session.flow(end).filter(|_| !is_free) {
                 self.flows.insert(flow, (slot, end as u8));
             }
         }
@@ -92,7 +95,9 @@ impl Table {
         self.free.push(slot);
         self.units.remove(&(session.unit, slot));
         for end in 0..session.ends.len() {
-            if let Some(flow) = session.flow(end) {
+            if let Some(flow) = session.flow(end)
+                && self.find(&flow) == Some((slot, end))
+            {
                 self.flows.remove(&flow);
             }
         }

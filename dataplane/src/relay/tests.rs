@@ -103,6 +103,10 @@ impl Peer {
         said
     }
 
+    fn is_over(&self) -> bool {
+        self.endpoint.is_done() || self.endpoint.state() == State::TimeWait
+    }
+
     fn is_reset(&self) -> bool {
         self.outcomes.iter().any(|outcome| outcome.reset())
     }
@@ -310,6 +314,31 @@ fn a_client_may_use_its_port_again_at_once() {
         assert_eq!(world.relay.table.len(), 1);
         world.pass(1);
     }
+}
+
+/// A unit has 32 ports for each back end, and a client's TIME-WAIT lasts half a minute: a port is not kept for as long.
+#[test]
+fn a_connection_in_time_wait_keeps_no_port_towards_its_back_end() {
+    let mut world = World::new(RelaySpec { connections_max: 1000, ..spec() }, 10);
+    for port in 0..200 {
+        world.connect_from(41_000 + port);
+        world.run();
+        assert_eq!(world.client().endpoint.state(), State::Established, "connection {port}");
+        world.servers.last_mut().expect("a server").end();
+        world.pass(2);
+        world.client().end();
+        world.pass(2);
+        world.servers.retain(|server| !server.is_over());
+    }
+    assert_eq!((world.relay.table.len(), world.servers.len()), (200, 0));
+    assert_eq!(world.count("resets_sent"), 0);
+    // Nor after a takeover.
+    world.take_over();
+    world.pass(1);
+    assert_eq!(world.relay.table.len(), 200);
+    world.connect_from(42_000);
+    world.run();
+    assert_eq!(world.client().endpoint.state(), State::Established);
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod flow;
 mod pattern;
 mod piece;
 mod probe;
+mod rate;
 mod report;
 mod server;
 mod short;
@@ -67,6 +68,8 @@ enum Command {
     Sink(tally::SinkArgs),
     /// Serve such streams by HTTP.
     Web(web::WebArgs),
+    /// Open as many short connections as there can be, and print how many that were.
+    Rate(rate::RateArgs),
 }
 
 /// How to answer.
@@ -151,6 +154,7 @@ fn main() -> ExitCode {
         Command::Source(args) => local.block_on(&runtime, tally::source(&args)),
         Command::Sink(args) => tally::sink(&args),
         Command::Web(args) => local.block_on(&runtime, web::serve(args)),
+        Command::Rate(args) => local.block_on(&runtime, rate::run(args)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,7 +1,7 @@
 //! Short TCP connections: connect, 16-byte request, patterned response, the server closes. Anything else is a failure:
 //! a reset, a wrong byte, a missing end, or more than five seconds in all.
 
-use std::io::{Error, ErrorKind, Result};
+use std::io::{self, Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -41,10 +41,7 @@ async fn one(shared: Shared, number: u64) {
     shared.record.borrow_mut().short.attempted += 1;
     let sources = &shared.args.sources;
     let source = usize::try_from(number).ok().and_then(|n| sources.get(n % sources.len().max(1))).copied();
-    let outcome = match timeout(PATIENCE, exchange(source, shared.server(SHORT_PORT), number)).await {
-        Ok(outcome) => outcome.map_err(|problem| problem.to_string()),
-        Err(_) => Err(format!("not done within {} s", PATIENCE.as_secs())),
-    };
+    let outcome = attempt(source, shared.server(SHORT_PORT), number).await;
     let now_us = shared.clock.now_us();
     let short = &mut shared.record.borrow_mut().short;
     match outcome {
@@ -59,8 +56,16 @@ async fn one(shared: Shared, number: u64) {
     }
 }
 
+/// One connection: whether it did all that it should, in time.
+pub(crate) async fn attempt(source: Option<IpAddr>, server: SocketAddr, number: u64) -> Result<(), String> {
+    match timeout(PATIENCE, exchange(source, server, number)).await {
+        Ok(outcome) => outcome.map_err(|problem| problem.to_string()),
+        Err(_) => Err(format!("not done within {} s", PATIENCE.as_secs())),
+    }
+}
+
 /// A connection from a given own address.
-pub(crate) async fn connect(source: Option<IpAddr>, server: SocketAddr) -> Result<TcpStream> {
+pub(crate) async fn connect(source: Option<IpAddr>, server: SocketAddr) -> io::Result<TcpStream> {
     let socket = if server.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(source) = source {
         socket.bind(SocketAddr::new(source, 0))?;
@@ -70,7 +75,7 @@ pub(crate) async fn connect(source: Option<IpAddr>, server: SocketAddr) -> Resul
     Ok(stream)
 }
 
-async fn exchange(source: Option<IpAddr>, server: SocketAddr, number: u64) -> Result<()> {
+async fn exchange(source: Option<IpAddr>, server: SocketAddr, number: u64) -> io::Result<()> {
     let mut stream = connect(source, server).await?;
     let mut request = [0; 16];
     request[..8].copy_from_slice(&number.to_be_bytes());
