@@ -5,7 +5,7 @@
 //! | `run` | the loop: poll, obey, timers, send, sleep |
 //! | `fast`, `receive` | a burst's first look; one packet's careful look |
 //! | `path`, `forward`, `ask`, `cluster` | acting on packets: deliver, route, answer, the members' own frames |
-//! | `outlet` | what the apps may do, and when they are called |
+//! | `outlet`, `holdings` | what the apps may do, and when they are called; whose sessions are held |
 //! | `recent` | other members' packets, kept until it is clear that their owner has not died on them |
 //! | `routes`, `addresses`, `transmit`, `fragment_ids` | tables, buffers and numbers of those |
 //! | `link`, `shared`, `replica_shared`, `counter`, `clock` | what other threads see and say |
@@ -24,6 +24,7 @@ mod fast;
 mod forward;
 mod fragment_ids;
 mod handover;
+mod holdings;
 mod lane;
 mod link;
 mod news;
@@ -44,6 +45,7 @@ pub use clock::Clock;
 pub use counter::{Counter, Histogram};
 pub use fast::{BURST, Gate, Look};
 pub use handover::worker_of;
+pub use holdings::Holdings;
 pub use link::{CLUSTER_FRAME_LEN_MAX, ClusterFrame, Stuck, Wake, WorkerHandle, WorkerLink, WorkerOrder, link};
 pub use packet::{Packet, digest};
 pub use replica_shared::ReplicaShared;
@@ -56,11 +58,11 @@ use std::net::IpAddr;
 use dpdk::RxQueue;
 use dpdk::wait::WaitSet;
 
-use crate::app::{App, UnitSet};
+use crate::app::App;
 use crate::filter::Filter;
 use crate::icmp_error::TokenBucket;
 use crate::port::PortIndex;
-use crate::replica::{MemberSet, Position, Snapshots, WorkerPort};
+use crate::replica::{Snapshots, WorkerPort};
 use crate::steer::Steering;
 use crate::unit::MemberId;
 use crate::wire::MacAddr;
@@ -85,11 +87,6 @@ pub struct Worker {
     /// The way to the other members' stores, if sessions are replicated.
     replica: Option<WorkerPort>,
     snapshots: Snapshots,
-    /// Where the log ended when units were last taken from us, and who is to hold them.
-    stopped_at: Position,
-    stopped_for: MemberSet,
-    /// Units that are on their way to us.
-    expected: UnitSet,
     wait: WaitSet,
     /// Whether the wait set hears of packets on every queue; if not, sleeps are short.
     hears_all: bool,

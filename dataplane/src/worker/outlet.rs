@@ -5,14 +5,13 @@
 
 use std::net::IpAddr;
 
-use super::handover::worker_of;
 use super::path::Path;
 use crate::app::{App, Outgoing, Outlet, UnitSet};
 use crate::drop_reason::DropReason;
 use crate::parse::{Family, Summary, address_number};
-use crate::replica::{MemberSet, Outbox, Snapshots, Sources, Store};
-use crate::steer::{Holders, Mode, View};
-use crate::unit::{MemberId, Unit};
+use crate::replica::{Outbox, Snapshots, Sources, Store};
+use crate::steer::View;
+use crate::unit::Unit;
 use crate::wire::{ipv4, ipv6};
 
 /// The longest IP packet that an app sends, whatever the link takes: it must fit a buffer.
@@ -25,10 +24,8 @@ impl Path {
     /// Offers a packet to the cluster to the apps. False: none claims it.
     pub(super) fn offer(&mut self, unit: Unit, summary: &Summary, frame: &[u8]) -> Result<bool, DropReason> {
         let Some(at) = self.apps.iter().position(|app| app.claims(summary)) else { return Ok(false) };
-        if !self.owned.contains(unit) {
-            // What was kept for a unit that comes to us is released just before the view that says so.
+        if self.holdings.take_up(unit) {
             let gained: UnitSet = std::iter::once(unit).collect();
-            self.owned.insert(unit);
             self.each_app(|app, path| app.handle_units(path, &gained, &UnitSet::EMPTY));
         }
         let mut apps = std::mem::take(&mut self.apps);
@@ -37,78 +34,35 @@ impl Path {
         done.map(|()| true)
     }
 
-    /// Tells the apps which units have come and gone with a view that is about to be obeyed.
-    pub(super) fn note_units(&mut self, view: &View) {
-        if self.apps.is_empty() {
-            return;
+    /// Tells the apps which units come and go with a view that is about to be obeyed, then takes over who holds what.
+    pub(super) fn note_view(&mut self, view: &View) {
+        let (mut gained, mut lost) = (UnitSet::EMPTY, UnitSet::EMPTY);
+        if !self.apps.is_empty() {
+            (gained, lost) = self.holdings.note_units(view);
         }
-        let (me, worker, workers) = (self.me, self.worker, self.shared.workers.len());
-        let served = |unit: Unit| workers == 1 || worker_of(unit, workers) == worker;
-        let ours = Unit::all().zip(&view.modes).filter(|(unit, mode)| is_ours(**mode, me) && served(*unit));
-        let next: UnitSet = ours.map(|(unit, _)| unit).collect();
-        let (gained, lost) = (next.without(&self.owned), self.owned.without(&next));
-        self.owned = next;
         if !gained.is_empty() || !lost.is_empty() {
             self.each_app(|app, path| app.handle_units(path, &gained, &lost));
         }
-    }
-
-    /// Takes over from a table who holds what. A unit that is ours by the table has its backups though it may rest at the
-    /// moment; one that is not has none of ours.
-    pub(super) fn note_holders(&mut self, holders: &Holders) {
-        let (me, worker, workers) = (self.me, self.worker, self.shared.workers.len());
-        let mut ours = UnitSet::EMPTY;
-        for (unit, owner) in Unit::all().zip(&holders.owners) {
-            if workers > 1 && worker_of(unit, workers) != worker {
-                continue;
-            }
-            self.store.set_owner(unit, *owner, holders.version);
-            if *owner == Some(me) {
-                ours.insert(unit);
-            } else if self.replicated.contains(unit) {
-                self.outbox.set_backups(unit, MemberSet::EMPTY);
-            }
+        self.holdings.obey(view, &lost);
+        if view.holders.is_some() {
+            self.publish_replica();
         }
-        self.store.set_version(holders.version);
-        self.outbox.set_version(holders.version);
-        for unit in ours.iter() {
-            self.outbox.set_backups(unit, holders.backups[unit.index()]);
-        }
-        self.replicated = ours;
-        self.publish_replica();
-    }
-
-    /// The units that a view has on their way to this member. (A master under a shared address holds others' packets, too: there
-    /// nothing tells the two apart, but a master is not new.)
-    pub(super) fn expected(&self, view: &View) -> UnitSet {
-        let (me, worker, workers) = (self.me, self.worker, self.shared.workers.len());
-        let comes = |mode: Mode| match mode {
-            Mode::Hold => !view.answers,
-            Mode::RelayBoth { to, .. } => to == me,
-            _ => false,
-        };
-        let served = |unit: Unit| workers == 1 || worker_of(unit, workers) == worker;
-        let units = Unit::all().zip(&view.modes).filter(|(unit, mode)| comes(**mode) && served(*unit));
-        units.map(|(unit, _)| unit).collect()
     }
 
     /// Tells backups what they lack, a little at a time. Says whether there was anything.
     pub(super) fn pump_snapshots(&mut self, snapshots: &mut Snapshots) -> bool {
-        let mut all = Sources { store: &mut self.store, live: &mut self.apps };
-        snapshots.pump(&mut self.outbox, &mut all, SNAPSHOT_STEPS)
+        let mut all = Sources { store: &mut self.holdings.store, live: &mut self.apps };
+        snapshots.pump(&mut self.holdings.outbox, &mut all, SNAPSHOT_STEPS)
     }
 
     /// Lets others see how replication stands.
     pub(super) fn publish_replica(&mut self) {
-        let lacks = |(unit, backups): (Unit, MemberSet)| {
-            backups.iter().filter(|member| !self.outbox.is_synced(*member, unit)).count() as u64
-        };
-        let lacking = self.replicated.iter().map(|unit| lacks((unit, self.outbox.backups(unit)))).sum();
         let shared = &self.counters.replica;
-        shared.publish(&self.outbox.stats(), self.store.stats());
-        shared.lacking.set(lacking);
-        shared.sessions.set(self.store.session_count() as u64);
-        shared.bytes.set(self.store.bytes() as u64);
+        let store = &self.holdings.store;
+        shared.publish(&self.holdings.outbox.stats(), store.stats());
+        shared.lacking.set(self.holdings.lacking());
+        shared.sessions.set(store.session_count() as u64);
+        shared.bytes.set(store.bytes() as u64);
     }
 
     /// Lets the apps do what is due.
@@ -126,8 +80,7 @@ impl Path {
 
     /// Tells the apps if the backups hold more than before.
     pub(super) fn poll_commits(&mut self) {
-        let committed = self.outbox.committed();
-        if std::mem::replace(&mut self.committed, committed) != committed {
+        if self.holdings.has_new_commits() {
             self.each_app(|app, path| app.handle_commit(path));
         }
     }
@@ -144,22 +97,13 @@ impl Path {
     }
 }
 
-/// Whether the member serves a unit in this mode.
-pub(super) fn is_ours(mode: Mode, me: MemberId) -> bool {
-    match mode {
-        Mode::Mine | Mode::MineLogged | Mode::HoldOwn => true,
-        Mode::RelayBoth { from, .. } => from == me,
-        Mode::Drop | Mode::Hold | Mode::Relay(_) | Mode::Unassigned | Mode::Quarantined => false,
-    }
-}
-
 impl Outlet for Path {
     fn now_ns(&self) -> u64 {
         self.now_ns
     }
 
     fn owns(&self, unit: Unit) -> bool {
-        self.owned.contains(unit)
+        self.holdings.owns(unit)
     }
 
     fn source_towards(&self, destination: IpAddr) -> Option<IpAddr> {
@@ -176,11 +120,11 @@ impl Outlet for Path {
     }
 
     fn outbox(&mut self) -> &mut Outbox {
-        &mut self.outbox
+        &mut self.holdings.outbox
     }
 
     fn store(&mut self) -> &mut Store {
-        &mut self.store
+        &mut self.holdings.store
     }
 
     fn cluster_clock_s(&self) -> u64 {

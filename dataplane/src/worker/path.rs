@@ -12,6 +12,7 @@ use dpdk::{Burst, Mbuf, Mempool};
 use super::addresses::{Addresses, Owner};
 use super::fast::Gate;
 use super::fragment_ids::FragmentIds;
+use super::holdings::Holdings;
 use super::news::NewsRings;
 use super::packet::Packet;
 use super::recent::Recent;
@@ -25,7 +26,6 @@ use crate::local::{self, Origin};
 use crate::neighbour::{Action, Table};
 use crate::parse::{Summary, summarise, summarise_trusted};
 use crate::port::{Delivery, PortIndex};
-use crate::replica::{Outbox, Position, Store};
 use crate::steer::{Holders, MarkerPart, Sink, View};
 use crate::unit::{MemberId, Unit};
 use crate::wire::{EtherType, MacAddr};
@@ -66,19 +66,12 @@ pub(super) struct Path {
     pub(super) fragment_ids: FragmentIds,
     pub(super) errors: TokenBucket,
     pub(super) apps: Vec<Box<dyn App>>,
-    /// What the backups are to hold of the apps' sessions, and up to where they do.
-    pub(super) outbox: Outbox,
-    pub(super) committed: Position,
-    /// What this member holds of sessions of which it is not, or not yet, the owner.
-    pub(super) store: Store,
+    /// What is held of the apps' sessions, and of others'.
+    pub(super) holdings: Holdings,
     /// The table as the last view told it.
     pub(super) holders: Option<Arc<Holders>>,
     /// Packets to sessions that are other members'.
     pub(super) recent: Recent,
-    /// Units that were ours by the last table.
-    pub(super) replicated: UnitSet,
-    /// The units that this worker serves, as the apps know.
-    pub(super) owned: UnitSet,
     pub(super) answers: bool,
     pub(super) peers: Vec<Option<Vec<[u8; 6]>>>,
     /// Units that became ours with the last views and have not had a packet yet.

@@ -12,14 +12,14 @@ use std::time::Duration;
 use dpdk::{Burst, Eal};
 
 use super::fast::BURST;
-use super::outlet::is_ours;
+use super::holdings::is_ours;
 use super::{Idle, Worker, WorkerOrder};
 use crate::app::UnitSet;
 use crate::drop_reason::DropReason;
 use crate::port::PortIndex;
-use crate::replica::{MemberSet, WorkerPort};
+use crate::replica::WorkerPort;
 use crate::steer::{Order, View};
-use crate::unit::{MemberId, Unit};
+use crate::unit::Unit;
 
 /// Rounds without a packet before an idle worker sleeps.
 const EMPTY_ROUNDS: u32 = 8;
@@ -91,7 +91,7 @@ impl Worker {
     /// Takes in what other members tell of sessions, and what they have of ours.
     fn poll_replica(&mut self) -> usize {
         let Some(port) = &mut self.replica else { return 0 };
-        let heard = port.poll(&mut self.path.store, &mut self.path.outbox);
+        let heard = port.poll(&mut self.path.holdings.store, &mut self.path.holdings.outbox);
         self.path.poll_commits();
         usize::from(heard)
     }
@@ -100,7 +100,7 @@ impl Worker {
     fn flush_replica(&mut self) {
         let Some(port) = &self.replica else { return };
         self.path.pump_snapshots(&mut self.snapshots);
-        port.flush(&mut self.path.outbox);
+        port.flush(&mut self.path.holdings.outbox);
     }
 
     /// Takes over what workers without a transmit queue want sent.
@@ -176,22 +176,7 @@ impl Worker {
         if let Order::View(view) = order {
             orphans = self.path.orphans(view);
             self.note_fresh(view);
-            let before = self.path.owned;
-            self.path.note_units(view);
-            let lost = before.without(&self.path.owned);
-            if !lost.is_empty() {
-                self.stopped_at = self.path.outbox.head();
-                let holders = lost.iter().map(|unit| self.path.outbox.backups(unit));
-                self.stopped_for = holders.fold(self.stopped_for, MemberSet::union);
-            }
-            // The dead are not waited for.
-            let is_here = |member: &MemberId| view.peers.get(member.index()).is_some_and(Option::is_some);
-            self.stopped_for = self.stopped_for.iter().filter(is_here).collect();
-            self.expected = UnitSet::EMPTY;
-            if let Some(holders) = &view.holders {
-                self.path.note_holders(holders);
-                self.expected = self.path.expected(view);
-            }
+            self.path.note_view(view);
             self.path.set_view(view);
         }
         self.steering.obey(self.path.now_ns, self.path.lease_ok, order, &mut self.path);
@@ -239,18 +224,9 @@ impl Worker {
         }
     }
 
-    /// Whether orders count as obeyed. Who takes over what we stop doing must first hold all that we did; and before we say that we
-    /// are ready for a unit we must hold all that its owner did.
+    /// Whether what was ordered counts as obeyed.
     fn is_settled(&mut self) -> bool {
-        if self.replica.is_none() {
-            return true;
-        }
-        let (outbox, stopped_at) = (&self.path.outbox, self.stopped_at);
-        if self.stopped_for.iter().all(|member| outbox.has_reached(member, stopped_at)) {
-            self.stopped_for = MemberSet::EMPTY;
-        }
-        self.stopped_for == MemberSet::EMPTY
-            && (self.expected.is_empty() || self.expected.iter().all(|unit| self.path.store.is_synced(unit)))
+        self.replica.is_none() || self.path.holdings.is_settled()
     }
 
     fn watch_links(&mut self) {

@@ -11,20 +11,20 @@ use dpdk::{Eal, Mempool, Port};
 use super::fast::Gate;
 use super::fragment_ids::FragmentIds;
 use super::handover::Handover;
+use super::holdings::Holdings;
 use super::news::NewsRings;
 use super::path::{Fresh, Path, PortPath};
 use super::recent::Recent;
 use super::routes::{Cache, RouteError, Routes};
 use super::transmit::Transmitter;
 use super::{Addresses, Clock, Look, ProbationTimes, Receive, Shared, Wake, Worker, WorkerHandle, WorkerLink, link};
-use crate::app::UnitSet;
 use crate::filter::{Filter, Scheme};
 use crate::icmp_error::TokenBucket;
 use crate::local::Origin;
 use crate::neighbour;
 use crate::port::{Delivery, OpenError, OpenPort, PortIndex, PortSpec, RouteSpec, open};
 use crate::relay::{Relay, RelayConfig};
-use crate::replica::{DigestKey, MemberSet, Outbox, OutboxLimits, Position, Snapshots, Store, StoreLimits};
+use crate::replica::{DigestKey, Outbox, OutboxLimits, Snapshots, Store, StoreLimits};
 use crate::steer::{self, Steering};
 use crate::unit::MemberId;
 use crate::wire::{MacAddr, VlanId};
@@ -249,9 +249,6 @@ impl Parts<'_> {
             idle: config.idle,
             replica: None,
             snapshots: Snapshots::new(),
-            stopped_at: Position(0),
-            stopped_for: MemberSet::EMPTY,
-            expected: UnitSet::EMPTY,
             wait,
             hears_all,
             epoch_ns: 0,
@@ -307,13 +304,15 @@ impl Parts<'_> {
             fragment_ids: FragmentIds::default(),
             errors: TokenBucket::new(ERRORS_PER_S, ERRORS_BURST, 0),
             apps: Vec::new(),
-            outbox: Outbox::new(OutboxLimits::default()),
-            committed: Position(0),
-            store: Store::new(DigestKey::new(config.replica_key), StoreLimits::default()),
+            holdings: Holdings::new(
+                config.me,
+                self.index,
+                self.shared.workers.len(),
+                Outbox::new(OutboxLimits::default()),
+                Store::new(DigestKey::new(config.replica_key), StoreLimits::default()),
+            ),
             holders: None,
             recent: Recent::new(config.steering.held_max, config.recent_ns),
-            replicated: UnitSet::EMPTY,
-            owned: UnitSet::EMPTY,
             answers: false,
             peers: Vec::new(),
             fresh: Fresh::NONE,
