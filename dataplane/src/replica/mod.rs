@@ -22,10 +22,12 @@
 //! All of this is pure: no clock, no socket, no thread; `port` has the rings by which a worker meets the transport.
 //!
 //! Files: `record` (updates as bytes), `digest` (what "the same state" means), `segment` (a piece of the log), `outbox`,
-//! `peer` (one backup of an outbox), `snapshot`, `store`, `session` (one session in a store), `port`, `limits`.
+//! `peer` (one backup of an outbox), `snapshot`, `store`, `session` (one session in a store), `lease` (counters that move with
+//! every packet), `port`, `limits`.
 
 mod counters;
 mod digest;
+mod lease;
 mod limits;
 mod members;
 mod outbox;
@@ -40,6 +42,7 @@ mod store;
 mod tests;
 
 pub use digest::{DigestKey, SessionDigest, StreamShape};
+pub use lease::{Extent, Lease, LeaseError, LeaseRecord, LeaseStats};
 pub use limits::{BATCHES_OF_STREAM_MAX, OutboxLimits, STATE_BYTES_MAX, STREAMS_MAX, StoreLimits, UPDATE_BYTES_MAX};
 pub use members::MemberSet;
 pub use outbox::{Outbox, OutboxEvent, OutboxStats, Ship};

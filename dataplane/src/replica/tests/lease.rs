@@ -1,0 +1,173 @@
+//! Numbers under a lease: never twice, never backwards, whoever dies when.
+
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::super::*;
+
+const EXTENT: Extent = Extent { length: 10, refill: 3 };
+
+/// Writes what is due, at this position.
+fn refill(lease: &mut Lease, at: u64, stats: &mut LeaseStats) -> bool {
+    let due = lease.due();
+    if let Some(record) = due {
+        lease.written(record, Position(at), stats);
+    }
+    due.is_some()
+}
+
+#[test]
+fn nothing_is_free_before_a_limit_is_committed_and_nothing_beyond_it() {
+    let (mut lease, mut stats) = (Lease::new(EXTENT, 0, 0), LeaseStats::default());
+    assert_eq!(lease.take(&mut stats), None);
+    assert!(refill(&mut lease, 1, &mut stats));
+    assert_eq!((lease.take(&mut stats), lease.left()), (None, 0), "it is written, but not committed");
+    lease.commit(Position(0), 5);
+    assert_eq!(lease.left(), 0);
+    lease.commit(Position(1), 7);
+    assert_eq!((lease.left(), lease.age_ns(10)), (10, 3));
+    let taken: Vec<_> = std::iter::from_fn(|| lease.take(&mut stats)).collect();
+    assert_eq!(taken, (0..10).collect::<Vec<_>>());
+    assert_eq!(stats, LeaseStats { used: 10, refills: 1, exhausted: 3, skipped: 0 });
+}
+
+#[test]
+fn the_next_limit_is_asked_for_ahead_of_need_and_once() {
+    let (mut lease, mut stats) = (Lease::new(EXTENT, 0, 0), LeaseStats::default());
+    refill(&mut lease, 1, &mut stats);
+    lease.commit(Position(1), 0);
+    let mut asked = Vec::new();
+    for number in 0..60 {
+        assert_eq!(lease.take(&mut stats), Some(number), "it never waits");
+        if refill(&mut lease, number + 2, &mut stats) {
+            asked.push(number);
+        }
+        // A commit takes three numbers' time.
+        lease.commit(Position(number.saturating_sub(1)), 0);
+    }
+    assert_eq!(asked, [6, 16, 26, 36, 46, 56]);
+    assert_eq!((stats.used, stats.exhausted), (60, 0));
+}
+
+#[test]
+fn a_new_owner_begins_at_the_limit() {
+    let (mut lease, mut stats) = (Lease::new(EXTENT, 0, 0), LeaseStats::default());
+    refill(&mut lease, 1, &mut stats);
+    lease.commit(Position(1), 0);
+    assert_eq!(lease.take(&mut stats), Some(0));
+    let mut next = Lease::restore(EXTENT, LeaseRecord::decode(&lease.record().encode()).unwrap(), 0);
+    lease.give_up(&mut stats);
+    assert_eq!(stats.skipped, 9);
+    assert_eq!((next.next(), next.take(&mut stats)), (10, None));
+    refill(&mut next, 1, &mut stats);
+    next.commit(Position(1), 0);
+    assert_eq!(next.take(&mut stats), Some(10));
+}
+
+#[test]
+fn what_a_peer_chose_is_let_in_below_the_limit_only() {
+    let (mut lease, mut stats) = (Lease::new(EXTENT, 0, 0), LeaseStats::default());
+    refill(&mut lease, 1, &mut stats);
+    lease.commit(Position(1), 0);
+    assert!(lease.admit(8, &mut stats) && lease.admit(2, &mut stats), "late ones are for the window to judge");
+    assert!(!lease.admit(10, &mut stats));
+    assert_eq!((lease.next(), lease.left()), (9, 1));
+}
+
+#[test]
+fn a_counter_that_is_used_up_stops() {
+    let (mut lease, mut stats) = (Lease::new(EXTENT, u64::MAX - 2, 0), LeaseStats::default());
+    assert!(refill(&mut lease, 1, &mut stats));
+    lease.commit(Position(1), 0);
+    assert_eq!(std::iter::from_fn(|| lease.take(&mut stats)).collect::<Vec<_>>(), [u64::MAX - 2, u64::MAX - 1]);
+    assert_eq!(lease.due(), None);
+}
+
+/// What version 1 wrote. Never written anew; a new version adds a file.
+#[test]
+fn version_1_is_what_it_was() {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/lease-v1");
+    let record = LeaseRecord { limit: 0x0102_0304_0506_0708 };
+    if std::env::var_os("PHALANX_WRITE_GOLDEN").is_some() && !file.exists() {
+        std::fs::write(&file, record.encode()).unwrap();
+    }
+    let golden = std::fs::read(&file).unwrap();
+    assert_eq!(golden, record.encode());
+    assert_eq!(LeaseRecord::decode(&golden), Ok(record));
+    let mut newer = golden.clone();
+    newer.push(9);
+    assert_eq!(LeaseRecord::decode(&newer), Ok(record), "what a newer member appended is skipped");
+    for length in 0..golden.len() {
+        assert_eq!(LeaseRecord::decode(&golden[..length]), Err(LeaseError::Truncated), "{length}");
+    }
+    newer[0] = 2;
+    assert_eq!(LeaseRecord::decode(&newer), Err(LeaseError::Version(2)));
+}
+
+/// One step of an owner's life.
+#[derive(Clone, Debug)]
+enum Deed {
+    Take,
+    /// A peer's number, so far ahead.
+    Admit(u64),
+    Write,
+    /// The backups have so many more of the log's updates.
+    Commit(u64),
+    /// Another takes over, who has so many updates beyond those that were acknowledged.
+    TakeOver(u64),
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        6 => Just(Deed::Take),
+        1 => (0..30_u64).prop_map(Deed::Admit),
+        4 => Just(Deed::Write),
+        3 => (0..3_u64).prop_map(Deed::Commit),
+        1 => (0..4_u64).prop_map(Deed::TakeOver),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_number_comes_twice_or_backwards_however_owners_change(
+        deeds in proptest::collection::vec(deed(), 1..300), length in 1..20_u64, refill in 0..10_u64,
+    ) {
+        let extent = Extent { length, refill };
+        let (mut lease, mut stats) = (Lease::new(extent, 0, 0), LeaseStats::default());
+        // The log: what it says of the limit, and how much of it the backups have acknowledged.
+        let (mut log, mut acknowledged) = (vec![LeaseRecord::default()], 0_usize);
+        let mut last = None;
+        for deed in deeds {
+            match deed {
+                Deed::Take | Deed::Admit(_) => {
+                    let number = match deed {
+                        Deed::Admit(ahead) => Some(lease.next() + ahead).filter(|it| lease.admit(*it, &mut stats)),
+                        _ => lease.take(&mut stats),
+                    };
+                    if let Some(number) = number {
+                        prop_assert!(last.is_none_or(|last| number > last), "{number} after {last:?}");
+                        prop_assert!(number < log[acknowledged].limit, "{number} is beyond what backups hold");
+                        last = Some(number);
+                    }
+                }
+                Deed::Write => {
+                    if let Some(record) = lease.due() {
+                        log.push(record);
+                        lease.written(record, Position(log.len() as u64 - 1), &mut stats);
+                    }
+                }
+                Deed::Commit(more) => {
+                    acknowledged = (acknowledged + more as usize).min(log.len() - 1);
+                    lease.commit(Position(acknowledged as u64), 0);
+                }
+                Deed::TakeOver(more) => {
+                    let held = (acknowledged + more as usize).min(log.len() - 1);
+                    lease = Lease::restore(extent, log[held], 0);
+                    log.truncate(held + 1);
+                    acknowledged = held;
+                }
+            }
+        }
+    }
+}
