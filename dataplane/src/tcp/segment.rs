@@ -117,6 +117,12 @@ pub struct Repr {
 }
 
 impl Repr {
+    /// A RST: with this sequence number, and with an acknowledgement if there is one.
+    pub(super) fn reset(flow: Flow, seq: Seq, ack: Option<Seq>) -> Self {
+        let flags = if ack.is_some() { FLAG_RST | FLAG_ACK } else { FLAG_RST };
+        Self { flow, seq, ack: ack.unwrap_or_default(), flags, window: 0, options: Options::default() }
+    }
+
     /// Header and options, in bytes.
     pub fn header_len(&self) -> usize {
         HEADER_LEN + self.options.buffer_len()
@@ -163,11 +169,10 @@ pub fn refuse(flow: &Flow, segment: &Segment<'_>, buffer: &mut [u8]) -> Option<u
     if segment.rst() {
         return None;
     }
-    let (seq, ack, flags) = if segment.has_ack() {
-        (segment.ack, Seq(0), FLAG_RST)
+    let reset = if segment.has_ack() {
+        Repr::reset(*flow, segment.ack, None)
     } else {
-        (Seq(0), segment.seq.plus(segment.len()), FLAG_RST | FLAG_ACK)
+        Repr::reset(*flow, Seq(0), Some(segment.seq.plus(segment.len())))
     };
-    let repr = Repr { flow: *flow, seq, ack, flags, window: 0, options: Options::default() };
-    repr.emit([&[], &[]], buffer).ok()
+    reset.emit([&[], &[]], buffer).ok()
 }

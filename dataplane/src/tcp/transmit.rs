@@ -7,11 +7,11 @@ use super::endpoint::Endpoint;
 use super::options::{Options, Timestamps};
 use super::pool::ChunkPool;
 use super::segment::Repr;
-use super::seq::{Pos, Seq};
+use super::seq::Pos;
 use super::state::{Event, State};
 use super::stream::Stream;
 use super::timers::Timer;
-use crate::wire::tcp::{FLAG_ACK, FLAG_FIN, FLAG_PSH, FLAG_RST, FLAG_SYN, HEADER_LEN};
+use crate::wire::tcp::{FLAG_ACK, FLAG_FIN, FLAG_PSH, FLAG_SYN, HEADER_LEN};
 
 /// Why these bytes go out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,7 +65,7 @@ impl Endpoint {
         buffer: &mut [u8],
     ) -> Option<usize> {
         if let Some((seq, ack)) = self.calc.reset.take() {
-            return self.write_reset(seq, ack, buffer);
+            return Repr::reset(self.initial.flow, seq, ack).emit([&[], &[]], buffer).ok();
         }
         if self.essential.state == State::Closed || !self.is_confirmed() {
             return None;
@@ -73,23 +73,12 @@ impl Endpoint {
         if !self.essential.state.is_synchronized() {
             return self.transmit_syn(now_ns, rx, pool, buffer);
         }
-        if let Some(plan) = self.plan(now_ns, rx, tx, buffer.len()) {
-            return self.transmit_text(now_ns, plan, rx, tx, pool, buffer);
+        let options = self.options(now_ns);
+        let room = buffer.len().saturating_sub(HEADER_LEN + options.buffer_len());
+        if let Some(plan) = self.plan(now_ns, rx, tx, &options, room) {
+            return self.transmit_text(now_ns, plan, options, rx, tx, pool, buffer);
         }
-        self.transmit_ack(now_ns, rx, pool, buffer)
-    }
-
-    fn write_reset(&self, seq: Seq, ack: Option<Seq>, buffer: &mut [u8]) -> Option<usize> {
-        let flags = if ack.is_some() { FLAG_RST | FLAG_ACK } else { FLAG_RST };
-        let repr = Repr {
-            flow: self.initial.flow,
-            seq,
-            ack: ack.unwrap_or_default(),
-            flags,
-            window: 0,
-            options: Options::default(),
-        };
-        repr.emit([&[], &[]], buffer).ok()
+        self.transmit_ack(options, rx, pool, buffer)
     }
 
     fn transmit_syn(&mut self, now_ns: u64, rx: &Stream, pool: &ChunkPool, buffer: &mut [u8]) -> Option<usize> {
@@ -131,24 +120,24 @@ impl Endpoint {
         options
     }
 
-    fn text(&self, rx: &Stream, tx: &Stream, now_ns: u64, room: usize) -> Text {
-        let options = self.options(now_ns).buffer_len() as Pos;
+    /// `room`: for text, in the buffer.
+    fn text(&self, rx: &Stream, tx: &Stream, options: &Options, room: usize) -> Text {
         let timestamps = if self.initial.timestamps { super::options::TIMESTAMPS_LEN as Pos } else { 0 };
-        let in_buffer = room as Pos - HEADER_LEN as Pos - options;
+        let in_segment = Pos::from(self.calc.mss) + timestamps - options.buffer_len() as Pos;
         Text {
             end: self.initial.tx_pos(tx.committed()),
             // The peer's FIN is acknowledged with ours or before it, so that LAST-ACK means what it says.
             fin: tx.is_fin_committed() && self.ack_pos(rx) >= self.essential.rcv_nxt,
-            most: (Pos::from(self.calc.mss) + timestamps - options).min(in_buffer).max(0),
+            most: in_segment.clamp(0, room as Pos),
         }
     }
 
-    fn plan(&mut self, now_ns: u64, rx: &Stream, tx: &Stream, room: usize) -> Option<Plan> {
+    fn plan(&mut self, now_ns: u64, rx: &Stream, tx: &Stream, options: &Options, room: usize) -> Option<Plan> {
         let probe = std::mem::take(&mut self.calc.probe);
         if !self.essential.state.sends() {
             return None;
         }
-        let text = self.text(rx, tx, now_ns, room);
+        let text = self.text(rx, tx, options, room);
         let (una, mss) = (self.essential.snd_una, self.calc.mss);
         if self.calc.snd_nxt == una
             && now_ns.saturating_sub(self.calc.sent_ns) > self.calc.rtt.timeout_ns()
@@ -216,10 +205,12 @@ impl Endpoint {
         }
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn transmit_text(
         &mut self,
         now_ns: u64,
         plan: Plan,
+        options: Options,
         rx: &Stream,
         tx: &Stream,
         pool: &ChunkPool,
@@ -229,7 +220,6 @@ impl Endpoint {
         let last = plan.at + plan.len >= self.initial.tx_pos(tx.committed());
         let push = if plan.len > 0 && last { FLAG_PSH } else { 0 };
         let text = Some((tx, self.initial.tx_offset(plan.at), plan.len as usize));
-        let options = self.options(now_ns);
         let len = self.write(plan.at, FLAG_ACK | fin | push, options, text, rx, pool, buffer)?;
         let end = plan.at + plan.len + Pos::from(plan.fin);
         let again = plan.at < self.calc.snd_max;
@@ -263,17 +253,17 @@ impl Endpoint {
         Some(len)
     }
 
-    fn transmit_ack(&mut self, now_ns: u64, rx: &Stream, pool: &ChunkPool, buffer: &mut [u8]) -> Option<usize> {
+    fn transmit_ack(&mut self, options: Options, rx: &Stream, pool: &ChunkPool, buffer: &mut [u8]) -> Option<usize> {
         if std::mem::take(&mut self.calc.keepalive_probe) {
             let at = self.essential.snd_una - 1;
-            return self.write(at, FLAG_ACK, self.options(now_ns), None, rx, pool, buffer);
+            return self.write(at, FLAG_ACK, options, None, rx, pool, buffer);
         }
         let fresh = self.ack_pos(rx) > self.calc.last_ack_sent;
         let due = self.calc.ack_now || fresh && (self.calc.ack_due || rx.is_fin_committed());
         if !due && !self.owes_window(rx, pool) {
             return None;
         }
-        self.write(self.ack_seq_pos(), FLAG_ACK, self.options(now_ns), None, rx, pool, buffer)
+        self.write(self.ack_seq_pos(), FLAG_ACK, options, None, rx, pool, buffer)
     }
 
     /// Whether the peer should hear that there is more room (RFC 9293 section 3.8.6.2.2).
