@@ -84,6 +84,10 @@ pub const IDLE_TIMEOUT_RANGE: (Duration, Duration) = (Duration::from_secs(1), Du
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// From one SYN to a server near by, to a minute, after which no client waits any more.
 pub const CONNECT_TIMEOUT_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+/// Off, as RFC 9293 section 3.8.4 has it: probes cost, and end connections that a broken network only interrupts.
+pub const KEEPALIVE: Duration = Duration::ZERO;
+/// To a week, as [`IDLE_TIMEOUT_RANGE`]; 0 is off.
+pub const KEEPALIVE_RANGE: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(604_800));
 /// A back end that dies right after a check is out after 3 × 2 s + 1 s = 7 s; 64 back ends take 32 checks a second.
 pub const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
 /// A tenth of a second to an hour: 64 back ends take 640 checks a second at the most.

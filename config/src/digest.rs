@@ -64,6 +64,9 @@ impl Encoder {
         self.field("buffer_bytes", relay.buffer_bytes);
         self.field("idle_timeout_ns", relay.idle_timeout.as_nanos());
         self.field("connect_timeout_ns", relay.connect_timeout.as_nanos());
+        if let Some(keepalive) = relay.keepalive {
+            self.field("keepalive_ns", keepalive.as_nanos());
+        }
         self.field("proxy_protocol", relay.proxy_protocol);
         if let Some(health) = &relay.health {
             self.field("health_interval_ns", health.interval.as_nanos());

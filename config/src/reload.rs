@@ -137,6 +137,7 @@ fn relays(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'stati
         key("buffer_kbytes", c.buffer_bytes == d.buffer_bytes);
         key("idle_timeout_s", c.idle_timeout == d.idle_timeout);
         key("connect_timeout_ms", c.connect_timeout == d.connect_timeout);
+        key("keepalive_s", c.keepalive == d.keepalive);
         key("proxy_protocol", c.proxy_protocol == d.proxy_protocol);
         key("health_check", c.health.is_some() == d.health.is_some());
         if let (Some(c), Some(d)) = (c.health, d.health) {

@@ -233,6 +233,8 @@ pub struct Relay {
     pub idle_timeout: Duration,
     /// How long a back end may take to accept a connection.
     pub connect_timeout: Duration,
+    /// After how much silence a client or a back end is asked whether it is still there; none (`keepalive_s = 0`): never.
+    pub keepalive: Option<Duration>,
     /// Whether the back end is first told the client's address, in the header of PROXY protocol version 2.
     pub proxy_protocol: bool,
     /// How back ends are checked; none (`health_check = false`): all count as being there.

@@ -79,6 +79,7 @@ fn the_reference_names_each_constant() {
         format!("buffer_kbytes = {} ", defaults::BUFFER_KBYTES),
         format!("idle_timeout_s = {} ", defaults::IDLE_TIMEOUT.as_secs()),
         format!("connect_timeout_ms = {} ", defaults::CONNECT_TIMEOUT.as_millis()),
+        format!("keepalive_s = {} ", defaults::KEEPALIVE.as_secs()),
         format!("health_interval_ms = {} ", defaults::HEALTH_INTERVAL.as_millis()),
         format!("health_timeout_ms = {} ", defaults::HEALTH_TIMEOUT.as_millis()),
         format!("health_fall = {} ", defaults::HEALTH_FALL),

@@ -61,6 +61,7 @@ health_interval_ms = 800
 health_timeout_ms = 500
 health_fall = 5
 health_rise = 4
+keepalive_s = 45
 
 [limits]
 relay_buffer_mbytes = 65536
@@ -89,6 +90,7 @@ fn what_the_file_says_is_what_the_relay_is() {
         buffer_bytes: 32 * 1024,
         idle_timeout: Duration::from_secs(60),
         connect_timeout: Duration::from_secs(2),
+        keepalive: Some(Duration::from_secs(45)),
         proxy_protocol: true,
         health: Some(HealthCheck {
             interval: Duration::from_millis(800),
@@ -105,6 +107,7 @@ fn what_the_file_says_is_what_the_relay_is() {
         buffer_bytes: 64 * 1024,
         idle_timeout: defaults::IDLE_TIMEOUT,
         connect_timeout: defaults::CONNECT_TIMEOUT,
+        keepalive: None,
         proxy_protocol: false,
         health: Some(HealthCheck {
             interval: defaults::HEALTH_INTERVAL,
@@ -173,6 +176,8 @@ const RANGES: &[Mistake] = &[
     ("buffer_kbytes = 32", "buffer_kbytes = 3", 46, 17, Kind::OutOfRange, "from 4 to 1024"),
     ("buffer_kbytes = 32", "buffer_kbytes = 1025", 46, 17, Kind::OutOfRange, "from 4 to 1024"),
     ("idle_timeout_s = 60", "idle_timeout_s = 0", 47, 18, Kind::OutOfRange, "from 1 to 604800"),
+    ("keepalive_s = 45", "keepalive_s = 0.5", 55, 15, Kind::OutOfRange, "from 1 to 604800, or 0 for none"),
+    ("keepalive_s = 45", "keepalive_s = 604801", 55, 15, Kind::OutOfRange, "from 0 to 604800"),
     ("connect_timeout_ms = 2000", "connect_timeout_ms = 99", 48, 22, Kind::OutOfRange, "from 100 to 60000"),
     ("health_interval_ms = 800", "health_interval_ms = 0", 51, 22, Kind::OutOfRange, "from 100 to 3600000"),
     ("health_timeout_ms = 500", "health_timeout_ms = 9", 52, 21, Kind::OutOfRange, "from 10 to 60000"),

@@ -22,6 +22,7 @@ pub(super) struct Draft {
     buffer_kbytes: u32,
     idle_timeout: Duration,
     connect_timeout: Duration,
+    keepalive: Option<Duration>,
     proxy_protocol: bool,
     health: Option<HealthCheck>,
 }
@@ -38,6 +39,7 @@ impl Draft {
             buffer_bytes: self.buffer_kbytes << 10,
             idle_timeout: self.idle_timeout,
             connect_timeout: self.connect_timeout,
+            keepalive: self.keepalive,
             proxy_protocol: self.proxy_protocol,
             health: self.health,
         }
@@ -88,6 +90,7 @@ fn relay(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<Draft> {
     let connect_timeout = s.or(problems, "connect_timeout_ms", defaults::CONNECT_TIMEOUT, |r| {
         r.time(MILLISECOND, defaults::CONNECT_TIMEOUT_RANGE)
     });
+    let keepalive = s.or(problems, "keepalive_s", defaults::KEEPALIVE, keepalive);
     let proxy_protocol = s.or(problems, "proxy_protocol", false, |r| r.flag());
     let health = health(problems, &mut s);
     let section = s.span.clone();
@@ -103,9 +106,21 @@ fn relay(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<Draft> {
         buffer_kbytes: buffer_kbytes?.value,
         idle_timeout: idle_timeout?.value,
         connect_timeout: connect_timeout?.value,
+        keepalive: Some(keepalive?.value).filter(|keepalive| !keepalive.is_zero()),
         proxy_protocol: proxy_protocol?.value,
         health: health?,
     })
+}
+
+/// None at all, or at least a second.
+fn keepalive(r: &mut Reading<'_, '_, '_>) -> Option<Duration> {
+    let (off, most) = defaults::KEEPALIVE_RANGE;
+    let keepalive = r.time(SECOND, (off, most))?;
+    if keepalive == off || keepalive >= SECOND {
+        return Some(keepalive);
+    }
+    let fix = format!("use a number from 1 to {}, or 0 for none", most.as_secs());
+    r.wrong(Kind::OutOfRange, format!("{} is out of range", keepalive.as_secs_f64()), fix)
 }
 
 /// The `health_...` keys; the other ones are read, and must be sound, though `health_check` is false.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use phalanx_config::{Config, DeliveryMode, Idle, Quorum, Relay, Replicas, Role, Route, Scheme};
 use phalanx_dataplane::relay::{Health, RelayConfig, RelaySpec};
-use phalanx_dataplane::tcp::CHUNK_LEN;
+use phalanx_dataplane::tcp::{CHUNK_LEN, Keepalive};
 use phalanx_dataplane::unit::{MemberId, UNITS};
 use phalanx_dataplane::worker::{self, DataplaneConfig, ProbationTimes};
 use phalanx_dataplane::{filter, neighbour, port, steer};
@@ -142,6 +142,7 @@ fn relay(config: &Config, secrets: &Secrets) -> Option<RelayConfig> {
         buffer_bytes: relay.buffer_bytes,
         idle_ns: span(relay.idle_timeout).0,
         connect_ns: span(relay.connect_timeout).0,
+        keepalive: relay.keepalive.map(|idle| Keepalive::after(span(idle).0)),
         health: relay.health.map(|health| Health {
             interval_ns: span(health.interval).0,
             timeout_ns: span(health.timeout).0,

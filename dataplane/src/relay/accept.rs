@@ -107,6 +107,7 @@ impl Relay {
         let mtu = outlet.mtu_towards(flow.remote_ip).unwrap_or(flow.default_mss() + header);
         Config {
             mss: mtu.saturating_sub(header).max(64),
+            keepalive: self.specs[relay].keepalive,
             receive_limit_bytes: self.specs[relay].buffer_bytes,
             time_wait_ns: if end == CLIENT { TIME_WAIT_CLIENT_NS } else { TIME_WAIT_SERVER_NS },
             ..Config::default()

@@ -33,7 +33,7 @@ relay_counters! {
     resets_sent, "Segments of no connection that were answered by a RST.";
     resets_received, "Connections that a peer has reset.";
     timed_out, "Connections whose peer did not answer any more.";
-    idle_closed, "Connections that were ended since nothing was heard on them for too long.";
+    idle_closed, "Connections that were ended since no byte passed on them for too long.";
     segments_refused, "Segments that their connection did not accept: out of window, forged, too old.";
     bytes_up, "Bytes from clients that back ends have acknowledged.";
     bytes_down, "Bytes from back ends that clients have acknowledged.";

@@ -25,8 +25,10 @@ impl Relay {
         let outcome = endpoint.handle_segment(now_ns, segment, rx, tx, &mut self.pool);
         if outcome.refused().is_some() {
             add(&self.counters.of(relay).segments_refused, 1);
-        } else {
-            session.heard_ns = now_ns;
+        }
+        // Keepalives and their answers are no use of a connection.
+        if outcome.received() || outcome.acknowledged() || outcome.established() || outcome.fin_received() {
+            session.used_ns = now_ns;
         }
         let [up, down] = [CLIENT, SERVER].map(|of| session.streams[of].start() - before[of]);
         if end == CLIENT && outcome.established() {
@@ -46,7 +48,7 @@ impl Relay {
         session.stuck = false;
         let relay = session.relay;
         let idle_ns = self.specs[relay].idle_ns;
-        if now_ns.saturating_sub(session.heard_ns) >= idle_ns {
+        if now_ns.saturating_sub(session.used_ns) >= idle_ns {
             add(&self.counters.of(relay).idle_closed, 1);
             session.ends.iter_mut().flatten().for_each(Endpoint::abort);
         }
@@ -177,7 +179,7 @@ impl Relay {
 
     fn schedule(&mut self, slot: u32, now_ns: u64) {
         let Some(session) = self.table.get_mut(slot) else { return };
-        let idle = session.heard_ns.saturating_add(self.specs[session.relay].idle_ns);
+        let idle = session.used_ns.saturating_add(self.specs[session.relay].idle_ns);
         let ends = session.ends.iter().flatten().filter_map(|end| end.poll_timeout().map(|(at_ns, _)| at_ns));
         let retry = session.stuck.then(|| now_ns.saturating_add(RETRY_NS));
         let due = ends.chain(session.connect_by_ns).chain(retry).fold(idle, u64::min);

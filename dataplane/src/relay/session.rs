@@ -61,8 +61,8 @@ pub(super) struct Session {
     pub(super) tries: usize,
     /// When the present attempt is over.
     pub(super) connect_by_ns: Option<u64>,
-    /// When something was last heard.
-    pub(super) heard_ns: u64,
+    /// When a byte last came from one side, or reached the other.
+    pub(super) used_ns: u64,
     /// It is one of the connections in the making.
     pub(super) counts_as_half_open: bool,
     /// It could not send all it wanted: to be tried again soon.
@@ -93,7 +93,7 @@ impl Session {
             backend: 0,
             tries: 0,
             connect_by_ns: None,
-            heard_ns: now_ns,
+            used_ns: now_ns,
             counts_as_half_open: false,
             stuck: false,
             due_ns: u64::MAX,

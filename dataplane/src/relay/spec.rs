@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::health::Health;
+use crate::tcp::Keepalive;
 
 /// One relay.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,10 +18,12 @@ pub struct RelaySpec {
     pub connections_max: usize,
     /// Bytes on their way in one direction of a connection at most.
     pub buffer_bytes: u32,
-    /// A connection on which nothing was heard for so long is ended.
+    /// A connection on which no byte passed for so long is ended.
     pub idle_ns: u64,
     /// How long a back end may take to accept a connection.
     pub connect_ns: u64,
+    /// Whether a silent client or back end is asked if it is still there, and when.
+    pub keepalive: Option<Keepalive>,
     /// How the health of its back ends is checked, if it is.
     pub health: Option<Health>,
     /// Whether the back end is told who the client is (PROXY protocol, version 2).

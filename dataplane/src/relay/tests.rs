@@ -131,6 +131,7 @@ fn spec() -> RelaySpec {
         buffer_bytes: 16 << 10,
         idle_ns: 10_000 * MS,
         connect_ns: 500 * MS,
+        keepalive: None,
         health: None,
         proxy_protocol: false,
     }

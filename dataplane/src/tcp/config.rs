@@ -14,6 +14,20 @@ pub struct Keepalive {
     pub probes_max: u8,
 }
 
+impl Keepalive {
+    /// Probes after so much silence; a peer that answers none of nine, 75 s apart or less, is gone.
+    pub fn after(idle_ns: u64) -> Self {
+        Self { idle_ns, interval_ns: idle_ns.min(75 * S), probes_max: 9 }
+    }
+}
+
+impl Default for Keepalive {
+    /// Two hours (MUST-28).
+    fn default() -> Self {
+        Self::after(7200 * S)
+    }
+}
+
 /// Settings of an endpoint. The same for all endpoints of a relay's side; copied into each.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Config {

@@ -164,12 +164,13 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn rearm_keepalive(&mut self, now_ns: u64) {
-        self.calc.keepalive_probes = 0;
+    /// From here on the peer's silence is watched, if that is wanted.
+    pub(super) fn watch_silence(&mut self) {
         if let Some(keepalive) = self.config.keepalive
-            && matches!(self.essential.state, State::Established | State::CloseWait | State::FinWait2)
+            && self.essential.state.is_synchronized()
+            && self.essential.state != State::TimeWait
         {
-            self.calc.timers.set(Timer::Keepalive, now_ns.saturating_add(keepalive.idle_ns));
+            self.calc.timers.set(Timer::Keepalive, self.calc.heard_ns.saturating_add(keepalive.idle_ns));
         }
     }
 }

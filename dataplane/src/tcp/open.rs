@@ -45,7 +45,7 @@ impl Endpoint {
         endpoint.essential.right_edge = 1 + Pos::from(config.receive_limit_bytes.min(0xffff));
         endpoint.calc.max_window = endpoint.essential.snd_wnd;
         (endpoint.calc.snd_nxt, endpoint.calc.snd_max) = (1, 1);
-        endpoint.rearm_keepalive(now_ns);
+        endpoint.watch_silence();
         endpoint
     }
 
@@ -161,7 +161,7 @@ impl Endpoint {
         self.calc.timers.clear(Timer::Retransmit);
         self.calc.timers.clear(Timer::UserTimeout);
         self.step(Event::SynAcked);
-        self.rearm_keepalive(now_ns);
+        self.watch_silence();
         outcome.set_established();
     }
 }

@@ -328,7 +328,7 @@ impl Endpoint {
         if rx.fin().is_some() {
             endpoint.step(Event::FinReceived);
         }
-        endpoint.rearm_keepalive(now_ns);
+        endpoint.watch_silence();
         if endpoint.essential.state == State::TimeWait {
             endpoint.calc.timers.set(Timer::TimeWait, now_ns.saturating_add(config.time_wait_ns));
         }

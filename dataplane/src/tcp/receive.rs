@@ -69,7 +69,6 @@ impl Endpoint {
             return outcome.refuse(Refused::NoAck);
         }
         self.calc.heard_ns = now_ns;
-        self.rearm_keepalive(now_ns);
         self.note_timestamp(now_ns, &segment, seq);
         if self.handle_ack(now_ns, &segment, seq, tx, pool, outcome) && taken == Taken::Whole {
             self.handle_text(now_ns, &segment, seq, rx, pool, outcome);

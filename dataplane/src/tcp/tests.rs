@@ -3,6 +3,7 @@
 mod attack;
 mod cells;
 mod cookies;
+mod keepalive;
 mod must;
 mod pair;
 mod plan;

@@ -48,8 +48,17 @@ impl Endpoint {
         self.calc.timed = None;
     }
 
+    /// RFC 9293 section 3.8.4. The timer is not moved by each segment that comes: when it goes off, Figure 7's inactivity
+    /// time says whether the peer was silent.
     fn keepalive(&mut self, now_ns: u64, outcome: &mut Outcome) {
         let Some(keepalive) = self.config.keepalive else { return };
+        let waits = self.calc.snd_max > self.essential.snd_una;
+        if waits || self.idle_ns(now_ns) < keepalive.idle_ns {
+            // What is on its way is sent again until it is answered: no probe is needed then, nor allowed (MUST-26).
+            let since_ns = if waits { now_ns } else { self.calc.heard_ns };
+            self.calc.keepalive_probes = 0;
+            return self.calc.timers.set(Timer::Keepalive, since_ns.saturating_add(keepalive.idle_ns));
+        }
         if self.calc.keepalive_probes >= keepalive.probes_max {
             return self.give_up(outcome);
         }

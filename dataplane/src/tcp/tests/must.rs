@@ -158,33 +158,6 @@ fn must_23_a_syn_is_tried_for_three_minutes() {
 }
 
 #[test]
-fn must_24_to_29_keepalives_only_if_wanted_only_if_idle_and_lost_ones_do_not_count() {
-    let mut bench = Bench::established();
-    assert_eq!(bench.endpoint.poll_timeout(), None, "off");
-    let keepalive = Keepalive { idle_ns: 7_200_000 * MS, interval_ns: 75_000 * MS, probes_max: 3 };
-    let config = Config { keepalive: Some(keepalive), ..Bench::plain() };
-    bench = Bench::established_with(&config, Options::default());
-    bench.now_ns += 1000 * MS;
-    bench.hear(1, 1, FLAG_ACK, b"not idle");
-    bench.wait_for(Timer::DelayedAck);
-    bench.said();
-    bench.wait_for(Timer::Keepalive);
-    let probe = bench.said_one();
-    assert_eq!((probe.seq, probe.payload.len()), (0, 0), "an old number, so that it is answered");
-    bench.wait_for(Timer::Keepalive);
-    bench.said_one();
-    // One answer, and it begins anew.
-    bench.hear(9, 1, FLAG_ACK, &[]);
-    assert_eq!(bench.wait_for(Timer::Keepalive), keepalive.idle_ns);
-    for _ in 0..3 {
-        assert_eq!((bench.said_one().payload.len(), bench.endpoint.state()), (0, State::Established));
-        bench.wait_for(Timer::Keepalive);
-    }
-    assert_eq!(bench.endpoint.state(), State::Closed);
-    assert_eq!(bench.said_one().flags & FLAG_RST, FLAG_RST);
-}
-
-#[test]
 fn must_34_a_window_that_shrinks_is_borne() {
     let mut bench = Bench::established();
     bench.give(8000);
