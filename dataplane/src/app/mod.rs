@@ -12,11 +12,14 @@
 //! | which units are mine? | [`App::handle_units`] tells when that changes, [`Outlet::owns`] any time |
 //! | when am I called next? | [`App::poll_timeout`] |
 //! | what outlives this machine? | what went into [`Outlet::outbox`]; [`App::handle_commit`] tells that the backups hold it |
+//! | what does the network say of what I sent? | [`App::handle_returned`] |
 //! | how do I send? | [`Outlet::send`]; what this member may not send (no lease) is dropped on its way out |
 //! | who sends for me? | nobody: an app never waits, and never keeps a packet |
 //!
 //! A session belongs to exactly one unit for life. When its unit goes elsewhere, the app keeps of it what a backup would
 //! have; when the unit comes (back), it goes on from that.
+
+mod returned;
 
 use std::net::IpAddr;
 
@@ -24,6 +27,8 @@ use crate::drop_reason::DropReason;
 use crate::parse::Summary;
 use crate::replica::{Outbox, Source, Store};
 use crate::unit::{UNITS, Unit};
+
+pub use returned::{Returned, Trouble};
 
 /// A protocol handler's half in a worker.
 ///
@@ -52,6 +57,11 @@ pub trait App: Source + Send {
         summary: &Summary,
         payload: &[u8],
     ) -> Result<(), DropReason>;
+
+    /// The network has returned a packet of a unit of ours. False: it is of no session of this app's.
+    fn handle_returned(&mut self, _outlet: &mut dyn Outlet, _unit: Unit, _returned: &Returned<'_>) -> bool {
+        false
+    }
 
     /// Units came to this member, or left it. What backups (this member among them) hold of the sessions of those that came
     /// is in [`Outlet::store`]; the sessions of those that left are to be put there, as a backup would have them.

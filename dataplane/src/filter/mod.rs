@@ -7,7 +7,7 @@
 pub mod classic;
 pub mod flow;
 pub(crate) mod hash;
-mod quoted;
+pub(crate) mod quoted;
 pub mod steered;
 #[cfg(test)]
 mod tests;
@@ -59,7 +59,7 @@ impl Filter {
     #[inline]
     pub fn unit(&self, summary: &Summary, to_cluster: bool, payload: &[u8]) -> Unit {
         if matches!(summary.proto, proto::ICMP | proto::ICMPV6)
-            && let Some(quoted) = quoted::reversed(summary, payload)
+            && let Some((quoted, _)) = quoted::reversed(summary, payload)
         {
             return self.unit_of_quoted(&quoted, to_cluster);
         }
@@ -95,15 +95,15 @@ impl Filter {
         }
     }
 
-    /// A quoted packet's identifiers are the peer's, not ours, so only addresses and ports count. (An app that knows
-    /// its peers' identifiers hands such an error on to the session's unit itself.)
+    /// A quoted packet's identifiers (SPI, tunnel ID, ...) are the peer's, not ours: without its payload, only addresses and
+    /// ports count. The port of a connection that the cluster has opened is ours, and carries the unit.
     #[cold]
     fn unit_of_quoted(&self, quoted: &Summary, to_cluster: bool) -> Unit {
         match (self.scheme, to_cluster) {
             (Scheme::Classic, false) => classic::forwarded(quoted),
             (Scheme::Classic, true) => classic::to_cluster(quoted),
             (Scheme::Steered, false) => steered::symmetric(&self.key, quoted),
-            (Scheme::Steered, true) => steered::hashed(&self.key, quoted),
+            (Scheme::Steered, true) => steered::to_cluster(&self.key, quoted, &[]),
         }
     }
 }

@@ -89,7 +89,7 @@ pub(super) fn to_cluster(key: &Key, summary: &Summary, payload: &[u8]) -> Unit {
 
 /// The unit of a packet that carries no identifier of ours: 4-tuple if there are ports, else addresses.
 #[inline]
-pub(super) fn hashed(key: &Key, summary: &Summary) -> Unit {
+fn hashed(key: &Key, summary: &Summary) -> Unit {
     if !summary.has(flag::PORTS) {
         return symmetric(key, summary);
     }

@@ -282,6 +282,20 @@ fn icmp_errors_meet_the_flow_that_they_are_about() {
     }
 }
 
+/// The cluster has opened a connection from a port that carries its unit; a router on the way complains.
+#[test]
+fn icmp_errors_meet_the_connection_that_the_cluster_opened() {
+    for (router, server, cluster) in [("10.9.9.9", "10.1.0.5", "10.2.0.10"), ("fd00:9::9", "fd00:1::5", "fd00:2::10")] {
+        for number in [0, 1, 77, 1023] {
+            let unit = Unit::new(number).unwrap();
+            let port = steered::port_of(unit, 5).to_be_bytes();
+            let error = error_about(router, cluster, server, proto::TCP, &[port[0], port[1], 0, 80, 0, 0, 0, 0]);
+            let parsed = summarise_l3(&error).unwrap();
+            assert_eq!(steered().unit_of_frame(&parsed, true, &error), unit);
+        }
+    }
+}
+
 #[test]
 fn icmp_that_quotes_nothing_goes_by_its_addresses() {
     let filter = steered();

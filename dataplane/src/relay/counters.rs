@@ -35,6 +35,9 @@ relay_counters! {
     timed_out, "Connections whose peer did not answer any more.";
     idle_closed, "Connections that were ended since no byte passed on them for too long.";
     segments_refused, "Segments that their connection did not accept: out of window, forged, too old.";
+    segments_shortened, "Connections that a router told to send smaller segments.";
+    unreachable, "ICMP errors about packets of a connection that may pass, or that cannot be so: the connection goes on.";
+    errors_refused, "ICMP errors about a connection that quote nothing that is on its way: forged, or late.";
     bytes_up, "Bytes from clients that back ends have acknowledged.";
     bytes_down, "Bytes from back ends that clients have acknowledged.";
     restored, "Connections that were carried on from what backups held.";

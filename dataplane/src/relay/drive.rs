@@ -100,7 +100,7 @@ impl Relay {
     }
 
     /// No back end takes the client's connection.
-    fn give_up(&mut self, slot: u32) {
+    pub(super) fn give_up(&mut self, slot: u32) {
         if let Some(session) = self.table.get_mut(slot) {
             add(&self.counters.of(session.relay).refused_no_backend, 1);
             session.connect_by_ns = None;

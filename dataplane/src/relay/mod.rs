@@ -18,8 +18,9 @@
 //! end is chosen so that its answers belong to the same unit.
 //!
 //! Files: `session` (one), `table` (all, by flow and by slot), `deadlines`, `accept` (from a SYN to a session), `connect`
-//! (to a back end), `asleep` (those in the store, until somebody asks for them), `restore` (to and from a record), `drive` (what
-//! follows from each event), `ledger` (records and commits), `backends`, `health`, `proxy` (PROXY protocol), `spec`, `counters`.
+//! (to a back end), `returned` (ICMP errors), `asleep` (those in the store, until somebody asks for them), `restore` (to and from a
+//! record), `drive` (what follows from each event), `ledger` (records and commits), `backends`, `health`, `proxy` (PROXY protocol),
+//! `spec`, `counters`.
 
 mod accept;
 mod asleep;
@@ -32,6 +33,7 @@ mod health;
 mod ledger;
 mod proxy;
 mod restore;
+mod returned;
 mod session;
 mod spec;
 mod table;
@@ -46,7 +48,7 @@ use self::deadlines::Deadlines;
 use self::health::Checks;
 use self::ledger::Ledger;
 use self::table::Table;
-use crate::app::{App, Outlet, UnitSet};
+use crate::app::{App, Outlet, Returned, UnitSet};
 use crate::drop_reason::DropReason;
 use crate::filter::steered::OPENED_PORTS_MIN;
 use crate::parse::Summary;
@@ -152,6 +154,9 @@ impl App for Relay {
         payload: &[u8],
     ) -> Result<(), DropReason> {
         let flow = flow_of(summary);
+        if flow.remote_ip.is_unspecified() {
+            return Err(DropReason::BadSource);
+        }
         let segment = Segment::parse(payload, flow.remote_ip, flow.local_ip).map_err(|error| match error {
             SegmentError::Header(_) => DropReason::Malformed,
             SegmentError::Checksum => DropReason::TcpChecksum,
@@ -166,6 +171,11 @@ impl App for Relay {
             None => self.handle_stranger(outlet, unit, flow, &segment),
         }
         Ok(())
+    }
+
+    fn handle_returned(&mut self, outlet: &mut dyn Outlet, unit: Unit, returned: &Returned<'_>) -> bool {
+        self.wake_for(outlet, unit, &flow_of(&returned.about));
+        self.hear_returned(outlet, returned)
     }
 
     fn handle_units(&mut self, outlet: &mut dyn Outlet, gained: &UnitSet, lost: &UnitSet) {

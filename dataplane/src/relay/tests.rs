@@ -8,6 +8,8 @@ use crate::unit::UNITS;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
+mod network;
+
 const HERE: &str = "198.51.100.1:8080";
 const INSIDE: &str = "10.10.0.1";
 const SERVERS: [&str; 2] = ["10.10.0.10:80", "10.10.0.11:80"];
@@ -119,6 +121,8 @@ struct World {
     servers: Vec<Peer>,
     /// Which servers answer.
     up: [bool; 2],
+    /// What the relay sent to those that do not.
+    lost: Vec<(Outgoing, Vec<u8>)>,
     counters: RelayStats,
 }
 
@@ -139,9 +143,12 @@ fn spec() -> RelaySpec {
 
 impl World {
     fn new(spec: RelaySpec, half_open_max: usize) -> Self {
-        let counters = RelayStats::new(1);
-        let config =
-            RelayConfig { relays: vec![spec], chunks: 64, half_open_max, key: [3; 16], replica_key: [7; 16], seed: 5 };
+        Self::with(vec![spec], half_open_max)
+    }
+
+    fn with(relays: Vec<RelaySpec>, half_open_max: usize) -> Self {
+        let counters = RelayStats::new(relays.len());
+        let config = RelayConfig { relays, chunks: 64, half_open_max, key: [3; 16], replica_key: [7; 16], seed: 5 };
         let worker = Worker {
             now_ns: 1_000 * MS,
             owned: Unit::all().collect(),
@@ -150,7 +157,7 @@ impl World {
             sent: VecDeque::new(),
         };
         let relay = Relay::new(config, counters.clone());
-        Self { relay, worker, client: None, servers: Vec::new(), up: [true; 2], counters }
+        Self { relay, worker, client: None, servers: Vec::new(), up: [true; 2], lost: Vec::new(), counters }
     }
 
     fn unit() -> Unit {
@@ -213,10 +220,11 @@ impl World {
         let segment = Segment::parse(bytes, packet.source, packet.destination).expect("a sound segment");
         let to = SocketAddr::new(packet.destination, segment.destination_port);
         let Some(at) = SERVERS.iter().position(|s| *s == to.to_string()) else {
-            return self.client.as_mut().expect("a client").hear(now_ns, &segment);
+            // Without a client it is lost.
+            return self.client.iter_mut().for_each(|client| client.hear(now_ns, &segment));
         };
         if !self.up[at] {
-            return;
+            return self.lost.push((packet, bytes.to_vec()));
         }
         let flow = Flow {
             local_ip: packet.destination,

@@ -6,7 +6,7 @@
 //!    [`Endpoint::restore`]. Replicate the Initial record ([`Endpoint::save`]), then [`Endpoint::confirm`]: nothing is
 //!    sent before that.
 //! 2. *Input*: [`Endpoint::handle_segment`], [`Endpoint::handle_timeout`], [`Endpoint::handle_too_big`],
-//!    [`Endpoint::abort`]; and changes of the streams: bytes appended to or committed in `tx`, bytes trimmed from or
+//!    [`Endpoint::handle_refused`], [`Endpoint::abort`]; and changes of the streams: bytes appended to or committed in `tx`, bytes trimmed from or
 //!    committed in `rx`.
 //! 3. After any of these, [`Endpoint::poll_transmit`] until it says `None`, then [`Endpoint::poll_timeout`] and
 //!    [`Endpoint::take_change`].
@@ -96,17 +96,21 @@ impl Endpoint {
         self.step(Event::Aborted);
     }
 
-    /// A router says that a packet of ours was too big for the next link's MTU (RFC 8201, 1191). `quoted` is the sequence
-    /// number in the packet that it quotes: it must be one that is in flight (RFC 5927), or anyone could say so. True if
-    /// segments become smaller.
-    pub fn handle_too_big(&mut self, quoted: Seq, mtu: u16) -> bool {
+    /// Whether a sequence number is one in flight. An ICMP error must quote such a one to be believed (RFC 5927 section 4.1),
+    /// or anyone could send it.
+    pub fn has_in_flight(&self, quoted: Seq) -> bool {
         let pos = quoted.pos(self.initial.iss, self.essential.snd_una);
-        let in_flight = self.essential.snd_una <= pos && pos < self.calc.snd_max;
+        self.essential.snd_una <= pos && pos < self.calc.snd_max
+    }
+
+    /// A router says that a packet of ours, which began with this sequence number, was too big for the next link's MTU
+    /// (RFC 8201, 1191). True if segments become smaller.
+    pub fn handle_too_big(&mut self, quoted: Seq, mtu: u16) -> bool {
         // The least MTU that a router may have: RFC 791 (less would be an attack), RFC 8200.
         let floor = self.initial.flow.default_mss();
         let path_mss = mtu.saturating_sub(self.initial.flow.ip_header_len() + 20).max(floor);
         let mss = super::calculable::segment_len(path_mss.min(self.config.mss), &self.initial);
-        if !in_flight || !self.essential.state.is_synchronized() || mss >= self.calc.mss {
+        if !self.has_in_flight(quoted) || !self.essential.state.is_synchronized() || mss >= self.calc.mss {
             return false;
         }
         self.calc.mss = mss;
@@ -115,6 +119,19 @@ impl Endpoint {
         self.calc.snd_nxt = self.essential.snd_una;
         self.calc.timed = None;
         true
+    }
+
+    /// The peer's host says that it takes no segments of this connection at all (a hard error of RFC 1122 section 4.2.3.9).
+    /// True if that ends the connection: it has not been opened yet. An open one has proved the contrary, and goes on
+    /// (RFC 5927 section 5.2).
+    pub fn handle_refused(&mut self, quoted: Seq) -> bool {
+        let opening = matches!(self.essential.state, State::SynSent | State::SynReceived);
+        let over = opening && self.has_in_flight(quoted);
+        if over {
+            self.step(Event::Aborted);
+            self.calc.timers = super::timers::Timers::new();
+        }
+        over
     }
 
     /// What of `rx` the peer may be told that we have.

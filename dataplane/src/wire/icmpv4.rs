@@ -32,6 +32,10 @@ pub const PARAMETER_PROBLEM: u8 = 12;
 pub const CODE_NET: u8 = 0;
 /// Unreachable: the last hop's neighbour does not answer.
 pub const CODE_HOST: u8 = 1;
+/// Unreachable: the host does not speak the protocol.
+pub const CODE_PROTOCOL: u8 = 2;
+/// Unreachable: nobody listens on the port.
+pub const CODE_PORT: u8 = 3;
 /// Unreachable: too long, and fragmentation is forbidden.
 pub const CODE_FRAGMENTATION_NEEDED: u8 = 4;
 

@@ -41,6 +41,10 @@ pub const REDIRECT: u8 = 137;
 pub const CODE_NO_ROUTE: u8 = 0;
 /// Unreachable: the last hop's neighbour does not answer.
 pub const CODE_ADDRESS: u8 = 3;
+/// Unreachable: nobody listens on the port.
+pub const CODE_PORT: u8 = 4;
+/// Parameter problem: the host does not speak the protocol.
+pub const CODE_NEXT_HEADER: u8 = 1;
 
 /// Whether messages of this kind quote the packet that they complain of (all types below 128 do).
 #[inline]

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use super::path::Path;
-use crate::app::{App, Outgoing, Outlet, UnitSet};
+use crate::app::{App, Outgoing, Outlet, Returned, UnitSet};
 use crate::drop_reason::DropReason;
 use crate::parse::{Family, Summary, address_number};
 use crate::replica::{Outbox, Snapshots, Sources, Store};
@@ -24,14 +24,27 @@ impl Path {
     /// Offers a packet to the cluster to the apps. False: none claims it.
     pub(super) fn offer(&mut self, unit: Unit, summary: &Summary, frame: &[u8]) -> Result<bool, DropReason> {
         let Some(at) = self.apps.iter().position(|app| app.claims(summary)) else { return Ok(false) };
-        if self.holdings.take_up(unit) {
-            let gained: UnitSet = std::iter::once(unit).collect();
-            self.each_app(|app, path| app.handle_units(path, &gained, &UnitSet::EMPTY));
-        }
+        self.has_come(unit);
         let mut apps = std::mem::take(&mut self.apps);
         let done = apps[at].handle_packet(self, unit, summary, summary.l4(frame));
         self.apps = apps;
         done.map(|()| true)
+    }
+
+    /// Offers an ICMP error about a packet of the cluster's to the apps. False: no app has sent such a packet.
+    pub(super) fn give_back(&mut self, unit: Unit, returned: &Returned<'_>) -> bool {
+        self.has_come(unit);
+        let mut taken = false;
+        self.each_app(|app, path| taken = taken || app.handle_returned(path, unit, returned));
+        taken
+    }
+
+    /// What was kept for a unit that comes to us is released just before the view that says so.
+    fn has_come(&mut self, unit: Unit) {
+        if self.holdings.take_up(unit) {
+            let gained: UnitSet = std::iter::once(unit).collect();
+            self.each_app(|app, path| app.handle_units(path, &gained, &UnitSet::EMPTY));
+        }
     }
 
     /// Tells the apps which units come and go with a view that is about to be obeyed, then takes over who holds what.

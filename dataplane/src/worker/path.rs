@@ -19,7 +19,7 @@ use super::recent::Recent;
 use super::routes::{Cache, Routes};
 use super::shared::{Shared, WorkerShared};
 use super::transmit::{Kind, Transmitter};
-use crate::app::{App, UnitSet};
+use crate::app::{App, Returned, UnitSet};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::TokenBucket;
 use crate::local::{self, Origin};
@@ -191,8 +191,15 @@ impl Path {
         }
     }
 
-    /// A packet to a cluster address, of a unit of ours: an app claims it, or the router itself answers an echo.
+    /// A packet to a cluster address, of a unit of ours: an app claims it, or is told that one of its own came back, or the
+    /// router itself answers an echo.
     fn deliver_to_cluster(&mut self, unit: Unit, mbuf: Mbuf, summary: &Summary, port: PortIndex) {
+        if let Some(returned) = Returned::parse(summary, summary.l4(mbuf.data())) {
+            return match self.give_back(unit, &returned) {
+                true => self.counters.delivered.add(1),
+                false => self.drop_packet(mbuf, DropReason::NoApp),
+            };
+        }
         match self.offer(unit, summary, mbuf.data()) {
             Ok(true) => return self.counters.delivered.add(1),
             Ok(false) => {}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use dpdk::Eal;
-use phalanx_dataplane::app::{App, Outgoing, Outlet, UnitSet};
+use phalanx_dataplane::app::{App, Outgoing, Outlet, Returned, Trouble, UnitSet};
 use phalanx_dataplane::drop_reason::DropReason;
 use phalanx_dataplane::parse::{Summary, summarise};
 use phalanx_dataplane::port::Delivery;
@@ -17,7 +17,7 @@ use phalanx_dataplane::unit::{UNITS, Unit};
 use phalanx_dataplane::wire::{proto, udp};
 use phalanx_dataplane::worker::WorkerOrder;
 
-use crate::frames::{CLIENT, Ip, summary};
+use crate::frames::{CLIENT, Ip, port_unreachable, summary};
 use crate::stage::{OUTSIDE, Stage};
 
 const PORT: u16 = 7;
@@ -29,6 +29,7 @@ const REMIND_NS: u64 = 1_000_000;
 struct Seen {
     sessions: AtomicUsize,
     lost: AtomicUsize,
+    returned: AtomicUsize,
 }
 
 struct Session {
@@ -105,6 +106,16 @@ impl App for Echo {
         Ok(())
     }
 
+    /// Who does not listen any more needs no reminder.
+    fn handle_returned(&mut self, _: &mut dyn Outlet, unit: Unit, returned: &Returned<'_>) -> bool {
+        let about = &returned.about;
+        let gone = self.sessions.remove(&(unit, about.src_ip(), about.src_port));
+        if gone.is_some() && returned.trouble == Trouble::Refused {
+            self.seen.returned.fetch_add(1, Relaxed);
+        }
+        gone.is_some()
+    }
+
     fn handle_units(&mut self, _: &mut dyn Outlet, _: &UnitSet, lost: &UnitSet) {
         let before = self.sessions.len();
         self.sessions.retain(|(unit, ..), _| !lost.contains(*unit));
@@ -171,6 +182,17 @@ pub(crate) fn scene(eal: &Eal) {
         assert!(stage.exchange(OUTSIDE, &[other])[OUTSIDE].is_empty());
         assert!(stage.drops().contains(&("no_app", 1)));
         assert_eq!(seen.sessions.load(Relaxed), 1);
+        // An error about what the app has sent is the app's; one about anything else is nobody's.
+        let port = 0x1001;
+        for (port, returned) in [(port + 1, 0), (port, 1)] {
+            let [here, there] = [address, asker];
+            let error = port_unreachable(stage.mac(OUTSIDE), CLIENT, there, [here, there], [PORT, port]);
+            assert!(stage.exchange(OUTSIDE, &[error])[OUTSIDE].is_empty());
+            assert_eq!(seen.returned.load(Relaxed), returned);
+        }
+        assert!(stage.drops().contains(&("no_app", 2)));
+        let again = ask(&stage, PORT, b"I am back");
+        assert_eq!(echoes(&stage.exchange(OUTSIDE, &[again])[OUTSIDE]), [b"I am back"]);
         stage.set(vec![Mode::Drop; UNITS], false);
         assert_eq!(seen.lost.load(Relaxed), 1);
         // What is kept for a unit on its way here is released just before the view that says that it is ours.

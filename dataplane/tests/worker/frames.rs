@@ -73,6 +73,35 @@ pub(crate) fn echo_request_v4(to: MacAddr, from: MacAddr, source: &str, destinat
     ip.frame(source, destination)
 }
 
+/// "Nobody listens on that port", from `router`, about a UDP packet that `here` has sent to `there`, with these ports.
+pub(crate) fn port_unreachable(
+    to: MacAddr,
+    from: MacAddr,
+    router: &str,
+    [here, there]: [&str; 2],
+    ports: [u16; 2],
+) -> Vec<u8> {
+    let mut quoted = Ip::udp(to, from, 8);
+    quoted.payload[..2].copy_from_slice(&ports[0].to_be_bytes());
+    quoted.payload[2..4].copy_from_slice(&ports[1].to_be_bytes());
+    let mut payload = vec![0; 8];
+    payload.extend(&quoted.frame(here, there)[14..]);
+    let six = here.contains(':');
+    if six {
+        let mut error = icmpv6::Packet::new_checked(&mut payload[..]).expect("ICMPv6");
+        error.set_kind(icmpv6::UNREACHABLE);
+        error.set_code(icmpv6::CODE_PORT);
+        error.fill_checksum(v6(router), v6(here));
+    } else {
+        let mut error = icmpv4::Packet::new_checked(&mut payload[..]).expect("ICMP");
+        error.set_kind(icmpv4::UNREACHABLE);
+        error.set_code(icmpv4::CODE_PORT);
+        error.fill_checksum();
+    }
+    let proto = if six { proto::ICMPV6 } else { proto::ICMP };
+    Ip { proto, payload, ..Ip::udp(to, from, 8) }.frame(router, here)
+}
+
 /// An ICMPv6 echo request, cut into fragments of at most `each` bytes of it.
 pub(crate) fn echo_request_v6(
     to: MacAddr,

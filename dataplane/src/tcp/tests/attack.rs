@@ -156,6 +156,22 @@ fn a_segment_is_made_smaller_only_by_one_who_saw_it() {
 }
 
 #[test]
+fn must_56_a_host_that_refuses_ends_only_what_is_not_open_yet() {
+    let quoted = |pos| super::pair::OUR_ISS.at(pos);
+    let mut bench = Bench::connecting(&Bench::plain());
+    assert!(!bench.endpoint.handle_refused(quoted(0)), "nothing was sent yet");
+    bench.said();
+    assert!(!bench.endpoint.handle_refused(quoted(1)), "it quotes what was not sent");
+    assert!(bench.endpoint.handle_refused(quoted(0)) && bench.endpoint.is_done());
+    assert_eq!((bench.said(), bench.endpoint.poll_timeout()), (vec![], None));
+    let mut bench = Bench::established();
+    bench.give(10);
+    bench.said();
+    assert!(!bench.endpoint.handle_refused(quoted(1)));
+    assert_eq!(bench.endpoint.state(), State::Established);
+}
+
+#[test]
 fn a_syn_in_time_wait_may_begin_a_new_connection() {
     let mut bench = Bench::established();
     bench.finish();
