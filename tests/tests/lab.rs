@@ -10,6 +10,8 @@
 mod formation;
 #[path = "lab/guests.rs"]
 mod guests;
+#[path = "lab/interop.rs"]
+mod interop;
 #[path = "lab/operation.rs"]
 mod operation;
 #[path = "lab/packets.rs"]

@@ -15,6 +15,7 @@
 //! | `delays` | what the streams' pieces say about each death: who had to wait, and for how long |
 //! | `capture`, `pcap` | what a host saw: answers to a request, and who sent them |
 //! | `scenario` | one fault under traffic, measured from the cut to the healing |
+//! | `interop` | a guest's kernel as TCP's peer, its settings and its network in all combinations |
 //! | `chaos` | the soak: seeded faults, then the search for leaks |
 //!
 //! This is a shell: it owns a clock and waits, because what it watches are processes in real time.
@@ -26,6 +27,7 @@ pub mod course;
 pub mod delays;
 pub mod foreign;
 pub mod health;
+pub mod interop;
 pub mod member;
 pub mod pcap;
 pub mod process;

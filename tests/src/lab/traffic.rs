@@ -1,6 +1,6 @@
 //! The traffic generator (`tests/src/bin/traffic`), run in a lab's hosts, and its report.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -170,6 +170,37 @@ impl Report {
         let has_udp = self.0["udp"]["sent"].as_u64().unwrap_or(0) > 0;
         Some(if has_udp { pings.max(udp) } else { pings })
     }
+}
+
+/// Carries bytes up and down over one connection after the other: how long each took, and what went wrong, if anything did.
+pub fn transfers(
+    lab: &Lab,
+    host: &str,
+    server: SocketAddr,
+    bytes: &[[u64; 2]],
+    limit: Duration,
+) -> Outcome<Vec<Transferred>> {
+    let (ip, port, limit) = (server.ip().to_string(), server.port().to_string(), limit.as_secs().to_string());
+    let mut words = vec![binary(), "transfer".into(), "--server".into(), ip, "--port".into(), port];
+    words.extend(["--limit-s".into(), limit]);
+    words.extend(bytes.iter().map(|[up, down]| format!("{up}:{down}")));
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let each = |line: &str| {
+        let said: Value = serde_json::from_str(line).map_err(failure)?;
+        let seconds = said["seconds"].as_f64().ok_or_else(|| failure(format!("the transfer said {line}")))?;
+        Ok(Transferred { seconds, problem: said["problem"].as_str().map(str::to_owned) })
+    };
+    let done: Vec<Transferred> = lab.run(host, &words)?.lines().map(each).collect::<Outcome<_>>()?;
+    if done.len() == bytes.len() { Ok(done) } else { Err(failure(format!("only {} transfers were made", done.len()))) }
+}
+
+/// See [`transfers`].
+#[derive(Clone, Debug)]
+pub struct Transferred {
+    /// From the SYN to the server's end.
+    pub seconds: f64,
+    /// A reset, a wrong or missing byte, too long a time.
+    pub problem: Option<String>,
 }
 
 /// The generator.

@@ -4,6 +4,7 @@
 //! each of several addresses (one flow a member, so that every death is seen), UDP echoes, short TCP connections, one long
 //! TCP download, and many long connections both ways. Every byte is checked, every repetition counted. Whoever plans the faults writes `mark NAME` to
 //! standard input as each happens; the report then says how long each probe was without an answer around it.
+//! `traffic transfer` carries a number of bytes over one connection, and says how long that took.
 //!
 //! `traffic source`, `sink` and `web` are the two ends of streams that other programs carry: `curl`, `nc`, `ssh`.
 //!
@@ -22,6 +23,7 @@ mod server;
 mod short;
 mod streams;
 mod tally;
+mod transfer;
 mod web;
 
 use std::cell::RefCell;
@@ -46,6 +48,8 @@ const DOWNLOAD_PORT: u16 = 7802;
 const ECHO_PORT: u16 = 7803;
 /// Long connections, both ways.
 const STREAM_PORT: u16 = 7804;
+/// Transfers of so many bytes.
+const TRANSFER_PORT: u16 = 7805;
 /// After sending has stopped, answers may still come for so long.
 const STRAGGLERS: Duration = Duration::from_millis(1000);
 
@@ -58,7 +62,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Answer: TCP 7801 (short connections), 7802 (download), 7804 (streams), UDP 7803 (echo).
+    /// Answer: TCP 7801 (short connections), 7802 (download), 7804 (streams), 7805 (transfers), UDP 7803 (echo).
     Server(ServerArgs),
     /// Send, check, and write a report.
     Run(RunArgs),
@@ -70,6 +74,8 @@ enum Command {
     Web(web::WebArgs),
     /// Open as many short connections as there can be, and print how many that were.
     Rate(rate::RateArgs),
+    /// Carry so many bytes each way over one connection.
+    Transfer(transfer::TransferArgs),
 }
 
 /// How to answer.
@@ -155,6 +161,7 @@ fn main() -> ExitCode {
         Command::Sink(args) => tally::sink(&args),
         Command::Web(args) => local.block_on(&runtime, web::serve(args)),
         Command::Rate(args) => local.block_on(&runtime, rate::run(args)),
+        Command::Transfer(args) => local.block_on(&runtime, transfer::run(args)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! The inside server: short connections, downloads, UDP echo, on all addresses of both families.
+//! The inside server: short connections, downloads, streams, transfers, UDP echo, on all addresses of both families.
 
 use std::cell::RefCell;
 use std::io::Result;
@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use crate::pattern::Pattern;
 use crate::streams::{self, Served};
-use crate::{DOWNLOAD_PORT, ECHO_PORT, SHORT_PORT, STREAM_PORT, download, stdin_lines};
+use crate::{DOWNLOAD_PORT, ECHO_PORT, SHORT_PORT, STREAM_PORT, TRANSFER_PORT, download, stdin_lines, transfer};
 
 /// A client that asks for more gets this much.
 const RESPONSE_BYTES_MAX: usize = 64 * 1024;
@@ -27,6 +27,7 @@ pub(crate) async fn serve(report: Option<PathBuf>) -> Result<()> {
     let short = TcpListener::from_std(bind(SHORT_PORT, Type::STREAM)?.into())?;
     let long = TcpListener::from_std(bind(DOWNLOAD_PORT, Type::STREAM)?.into())?;
     let long_lived = TcpListener::from_std(bind(STREAM_PORT, Type::STREAM)?.into())?;
+    let transfers = TcpListener::from_std(bind(TRANSFER_PORT, Type::STREAM)?.into())?;
     let echo = UdpSocket::from_std(bind(ECHO_PORT, Type::DGRAM)?.into())?;
     let served = Rc::new(RefCell::new(Served::default()));
     let mut lines = stdin_lines();
@@ -47,6 +48,9 @@ pub(crate) async fn serve(report: Option<PathBuf>) -> Result<()> {
                 let served = served.borrow();
                 let value = json!({"arrivals": served.arrivals.to_json(), "failures": served.failures});
                 return std::fs::write(report, format!("{value}\n"));
+            },
+            accepted = transfers.accept() => if let Ok((stream, _)) = accepted {
+                tokio::task::spawn_local(transfer::serve(stream));
             },
             received = echo.recv_from(&mut buffer) => if let Ok((length, from)) = received {
                 // A full send queue loses the echo, as a network would.
