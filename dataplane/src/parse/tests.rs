@@ -96,6 +96,39 @@ fn each_refusal_has_its_name() {
 }
 
 #[test]
+fn segments_to_and_from_groups_come_nowhere() {
+    let with = |source: [u8; 4], destination: [u8; 4]| {
+        let mut frame = udp_frame(None, 0);
+        frame[23] = proto::TCP;
+        frame[26..30].copy_from_slice(&source);
+        frame[30..34].copy_from_slice(&destination);
+        fix_checksum(&mut frame);
+        summarise(&frame, None)
+    };
+    for source in [[224, 0, 0, 1], [255; 4], [0; 4], [127, 0, 0, 1], [240, 0, 0, 1]] {
+        assert_eq!(with(source, [10, 2, 0, 10]), Err(ParseDrop::Martian), "{source:?}");
+    }
+    for group in [[224, 0, 0, 9], [239, 1, 2, 3], [255; 4]] {
+        // Such are dropped, unless they are ours to hear; no address of the cluster is one.
+        assert!(with([10, 1, 0, 5], group).unwrap().is_to_group(), "{group:?}");
+    }
+}
+
+#[test]
+fn tcp_is_found_behind_ip_options() {
+    // No operation, record route with room for one address; then TCP's ports.
+    let mut frame = udp_frame(None, 0);
+    frame[14] = 0x47;
+    frame[23] = proto::TCP;
+    frame[17] += 8;
+    frame.splice(34..34, [1, 7, 7, 4, 0, 0, 0, 0]);
+    fix_checksum(&mut frame);
+    let summary = summarise(&frame, None).unwrap();
+    assert_eq!((summary.src_port, summary.dst_port, summary.l4_offset), (1000, 2000, 42));
+    assert!(summary.has(flag::OPTIONS | flag::PORTS));
+}
+
+#[test]
 fn only_first_fragments_have_ports() {
     let first = summarise(&udp_frame(None, ipv4::MORE_FRAGMENTS), None).unwrap();
     assert!(first.has(flag::FRAGMENT | flag::MORE_FRAGMENTS | flag::PORTS));

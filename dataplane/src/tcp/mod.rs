@@ -19,6 +19,8 @@
 //! | 9293 3.10.7 segment arrives; 5961; PAWS of 7323 | `receive.rs`, `acknowledge.rs`, `text.rs` |
 //! | 9293 3.8 sending, windows, probes | `transmit.rs`, `timeout.rs` |
 //! | 6298 timeout; 5681, 6928, 9438 congestion; 2018, 6582, 6675 recovery | `rtt.rs`; `congestion.rs`; `recovery.rs` |
+//!
+//! `CONFORMANCE.md` has RFC 9293's requirements one by one.
 
 mod acknowledge;
 mod calculable;

@@ -2,6 +2,7 @@
 
 mod attack;
 mod cells;
+mod conformance;
 mod cookies;
 mod keepalive;
 mod must;

@@ -1,7 +1,4 @@
-//! RFC 9293's MUSTs (its appendix B), by number. What is not here is met by construction or elsewhere:
-//! 1 (unsigned windows: types), 68, 69 (`segments`), 30-33 (urgent data is delivered as data, its pointer is not used),
-//! 41-51 (the application's interface: this one is another), 52-57 and 63 (IP, ICMP, addresses: worker and relay), 20-22
-//! (timeouts: `Config`).
+//! RFC 9293's MUSTs, by number; `CONFORMANCE.md` is the whole table, and names those that are tested elsewhere.
 
 use super::pair::{Bench, OUR_ISS, PEER_ISS};
 use super::segments::blank;
@@ -19,6 +16,33 @@ fn must_2_and_3_checksums_are_made_and_checked() {
     buffer[len - 1] ^= 1;
     let result = Segment::parse(&buffer[..len], flow(0).local_ip, flow(0).remote_ip);
     assert_eq!(result, Err(SegmentError::Checksum));
+}
+
+#[test]
+fn must_1_windows_are_unsigned() {
+    let config = Config { mss: 60_000, ..Bench::plain() };
+    let mut bench = Bench::established_with(&config, Options { mss: Some(60_000), ..Options::default() });
+    bench.hear_segment(&Segment { window: 0xffff, ..Bench::segment(1, 1, FLAG_ACK, &[]) });
+    bench.give(0xffff);
+    let mut sent = 0;
+    while sent < 0xffff {
+        let said: usize = bench.said().iter().map(|said| said.payload.len()).sum();
+        assert!(said > 0, "{sent} bytes fill no window of 65535");
+        sent += said;
+        if sent < 0xffff {
+            // The congestion window opens, and the peer's moves no further.
+            let left = 0xffff - sent as u16;
+            let ack = 1 + sent as i64;
+            bench.hear_segment(&Segment { window: left, ..Bench::segment(1, ack, FLAG_ACK, &[]) });
+        }
+    }
+    assert_eq!(sent, 0xffff);
+}
+
+#[test]
+fn must_4_end_no_operation_and_segment_size() {
+    assert_eq!(Options::parse(&[1, 1, 2, 4, 2, 0, 0, 2, 4, 9, 9]).mss, Some(512), "what follows the end is nothing");
+    assert_eq!(Options::parse(&[0, 2, 4, 2, 0]), Options::default());
 }
 
 #[test]
@@ -41,6 +65,15 @@ fn must_8_initial_numbers_follow_a_clock() {
 }
 
 #[test]
+fn must_9_initial_numbers_follow_a_secret() {
+    let isn = |key, port| IsnSource::new([key; 16]).isn(&Flow { remote_port: port, ..flow(0) }, 0);
+    assert_eq!(isn(1, 7), isn(1, 7));
+    let numbers: std::collections::HashSet<Seq> =
+        (0..100).flat_map(|n| [isn(n, 7), isn(1, 1000 + u16::from(n))]).collect();
+    assert_eq!(numbers.len(), 200, "another key or another connection, another number");
+}
+
+#[test]
 fn must_10_both_may_open_at_once() {
     let mut bench = Bench::connecting(&Bench::plain());
     assert_eq!(bench.said_one().flags, FLAG_SYN);
@@ -56,8 +89,26 @@ fn must_10_both_may_open_at_once() {
 }
 
 #[test]
+fn must_11_a_reset_in_syn_received_ends_this_attempt_only() {
+    // Passive: its owner, which still listens, hears that this one is over; nothing was established.
+    let mut bench = Bench::accepted(&Bench::plain(), Options::default());
+    bench.said();
+    let outcome = bench.hear(1, 1, FLAG_RST, &[]);
+    assert!(outcome.closed() && outcome.reset() && !outcome.established());
+    assert_eq!(bench.said(), []);
+    // Active, both having opened: the one who opened hears that it was refused.
+    let mut bench = Bench::connecting(&Bench::plain());
+    bench.said();
+    bench.hear_segment(&Segment { seq: PEER_ISS, flags: FLAG_SYN, window: 99, ..blank() });
+    bench.confirm();
+    bench.said();
+    assert!(bench.hear(1, 1, FLAG_RST | FLAG_ACK, &[]).reset());
+    assert!(bench.endpoint.is_done());
+}
+
+#[test]
 fn must_12_a_reset_is_told_from_an_end() {
-    let outcome = Bench::established().hear(1, 1, FLAG_RST, &[]);
+    let outcome = Bench::established().hear(1, 1, FLAG_RST, b"and this is why");
     assert!(outcome.reset() && outcome.closed() && !outcome.fin_received());
     let outcome = Bench::established().hear(1, 1, FLAG_FIN | FLAG_ACK, &[]);
     assert!(outcome.fin_received() && !outcome.closed() && !outcome.reset());
@@ -93,6 +144,8 @@ fn must_14_15_16_and_65_segment_sizes() {
     let mut bench = Bench::established_with(&Bench::plain(), Options::default());
     bench.give(1000);
     assert_eq!(bench.said()[0].payload.len(), 536, "the default");
+    let six = Flow { local_ip: "fd00::1".parse().unwrap(), remote_ip: "fd00::2".parse().unwrap(), ..flow(0) };
+    assert_eq!(six.default_mss(), 1220);
     // Timestamps take their room from the payload.
     let timestamps = Some(Timestamps { value: 1, echo: 0 });
     let options = Options { mss: Some(700), timestamps, ..Options::default() };
@@ -144,7 +197,29 @@ fn must_19_a_lost_syn_makes_the_beginning_slow() {
 }
 
 #[test]
-fn must_23_a_syn_is_tried_for_three_minutes() {
+fn must_20_and_21_what_nobody_acknowledges_ends_the_connection_when_its_owner_says() {
+    let config = Config { user_timeout_ns: 100_000 * MS, ..Bench::plain() };
+    let mut bench = Bench::established_with(&config, Options { mss: Some(1000), ..Options::default() });
+    bench.give(10);
+    let began_ns = bench.now_ns;
+    let mut tries = 0;
+    let outcome = loop {
+        tries += bench.said().len();
+        let (at_ns, _) = bench.endpoint.poll_timeout().unwrap();
+        bench.now_ns = at_ns;
+        let outcome = bench.endpoint.handle_timeout(at_ns);
+        if outcome.closed() {
+            break outcome;
+        }
+    };
+    assert!(outcome.timed_out() && !outcome.reset());
+    assert_eq!(bench.now_ns - began_ns, 100_000 * MS);
+    assert!(tries >= 6, "{tries}");
+    assert_eq!(bench.said_one().flags & FLAG_RST, FLAG_RST);
+}
+
+#[test]
+fn must_22_and_23_a_syn_is_tried_for_three_minutes() {
     let mut bench = Bench::connecting(&Bench::plain());
     let began_ns = bench.now_ns;
     let mut tries = 0;
@@ -155,6 +230,16 @@ fn must_23_a_syn_is_tried_for_three_minutes() {
         bench.endpoint.handle_timeout(at_ns);
     }
     assert!(bench.now_ns - began_ns >= 180_000 * MS && tries >= 6, "{tries}");
+}
+
+#[test]
+fn must_30_and_31_urgent_bytes_are_bytes() {
+    const FLAG_URG: u8 = 0x20;
+    let mut bench = Bench::established();
+    assert!(bench.hear(1, 1, FLAG_ACK | FLAG_URG, b"so urgent").received());
+    assert!(bench.hear(10, 1, FLAG_ACK | FLAG_URG, &[7; 3000]).received());
+    assert_eq!((&bench.received()[..9], bench.rx.len()), (&b"so urgent"[..], 3009));
+    assert_eq!(bench.said_one().ack, 3010);
 }
 
 #[test]
@@ -169,6 +254,38 @@ fn must_34_a_window_that_shrinks_is_borne() {
     assert_eq!(bench.said_one().payload.len(), 500, "no further than the window is now");
     bench.hear(1, 8001, FLAG_ACK, &[]);
     assert_eq!(bench.said().iter().map(|said| said.payload.len()).sum::<usize>(), 2000);
+}
+
+/// A connection whose own window is shut: nobody takes what has come.
+fn shut() -> Bench {
+    let mut bench = Bench::established();
+    for i in 0..10 {
+        bench.hear(1 + i * 1000, 1, FLAG_ACK, &[7; 1000]);
+    }
+    assert_eq!(bench.said_one().window, 0);
+    bench
+}
+
+#[test]
+fn must_35_a_probe_of_our_shut_window_is_answered_and_waits() {
+    let mut bench = shut();
+    for _ in 0..3 {
+        bench.hear(10_001, 1, FLAG_ACK, b"p");
+        let answer = bench.said_one();
+        assert_eq!((answer.ack, answer.window, answer.flags), (10_001, 0, FLAG_ACK));
+    }
+    bench.rx.trim_to(&mut bench.pool, 5000);
+    assert_eq!(bench.said_one().window, 5000);
+    assert!(bench.hear(10_001, 1, FLAG_ACK, b"p").received());
+}
+
+#[test]
+fn must_66_resets_and_acks_count_though_our_window_is_shut() {
+    let mut bench = shut();
+    bench.give(10);
+    bench.said();
+    assert!(bench.hear(10_001, 11, FLAG_ACK, &[]).acknowledged());
+    assert!(bench.hear(10_001, 11, FLAG_RST, &[]).reset());
 }
 
 #[test]
@@ -206,11 +323,7 @@ fn must_38_the_sender_fills_no_silly_window() {
 
 #[test]
 fn must_39_the_receiver_offers_no_silly_window() {
-    let mut bench = Bench::established();
-    for i in 0..10 {
-        bench.hear(1 + i * 1000, 1, FLAG_ACK, &[7; 1000]);
-    }
-    assert_eq!(bench.said_one().window, 0);
+    let mut bench = shut();
     bench.rx.trim_to(&mut bench.pool, 100);
     assert_eq!(bench.said(), []);
     bench.rx.trim_to(&mut bench.pool, 1459);
@@ -246,6 +359,27 @@ fn must_60_and_61_the_last_segment_pushes() {
     bench.give(2500);
     let pushes: Vec<bool> = bench.said().iter().map(|said| said.flags & FLAG_PSH != 0).collect();
     assert_eq!(pushes, [false, false, true]);
+}
+
+#[test]
+fn must_68_and_69_options_have_lengths_and_fill_their_words() {
+    let options = Options {
+        mss: Some(1460),
+        window_scale: Some(7),
+        sack_permitted: true,
+        timestamps: Some(Timestamps { value: 1, echo: 2 }),
+        ..Options::default()
+    };
+    let mut buffer = [0xee; 40];
+    let len = options.emit(&mut buffer);
+    assert_eq!((len % 4, buffer[len]), (0, 0xee), "no padding is needed behind them");
+    let mut rest = &buffer[..len];
+    while let [kind, after @ ..] = rest {
+        // No-operation stands in front of what would not fill a word; every other kind names its length.
+        rest = if *kind == 1 { after } else { &rest[usize::from(after[0])..] };
+        assert!([1, 2, 3, 4, 8].contains(kind), "{kind}");
+    }
+    assert_eq!(Options::parse(&buffer[..len]), options);
 }
 
 #[test]
