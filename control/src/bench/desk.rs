@@ -15,14 +15,27 @@ pub(super) const INSIDE: &str = "10.10.0.1";
 const ROOM: usize = 1600;
 const MTU: u16 = 1500;
 
+/// A segment, in a buffer of a frame's size.
+pub(super) struct Buffer {
+    room: Box<[u8; ROOM]>,
+    len: usize,
+}
+
+impl Buffer {
+    /// The segment.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.room.get(..self.len).unwrap_or(&[])
+    }
+}
+
 /// See the module.
 pub(super) struct Desk {
     pub(super) now_ns: u64,
     pub(super) owned: UnitSet,
     pub(super) outbox: Outbox,
     pub(super) store: Store,
-    sent: VecDeque<(Outgoing, Vec<u8>)>,
-    spare: Vec<Vec<u8>>,
+    sent: VecDeque<(Outgoing, Buffer)>,
+    spare: Vec<Buffer>,
     inside: Option<IpAddr>,
 }
 
@@ -54,7 +67,7 @@ impl Desk {
     }
 
     /// What the relay has sent. Give the buffer back to [`Self::take_back`].
-    pub(super) fn next_sent(&mut self) -> Option<(Outgoing, Vec<u8>)> {
+    pub(super) fn next_sent(&mut self) -> Option<(Outgoing, Buffer)> {
         self.sent.pop_front()
     }
 
@@ -63,7 +76,7 @@ impl Desk {
         self.sent.len()
     }
 
-    pub(super) fn take_back(&mut self, buffer: Vec<u8>) {
+    pub(super) fn take_back(&mut self, buffer: Buffer) {
         self.spare.push(buffer);
     }
 }
@@ -98,15 +111,14 @@ impl Outlet for Desk {
     }
 
     fn send(&mut self, packet: Outgoing, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-        let mut room = self.spare.pop().unwrap_or_default();
-        room.resize(ROOM, 0);
-        let len = write(&mut room);
-        room.truncate(len);
-        if len == 0 {
-            self.spare.push(room);
+        let mut buffer = self.spare.pop().unwrap_or_else(|| Buffer { room: Box::new([0; ROOM]), len: 0 });
+        buffer.len = write(buffer.room.as_mut_slice());
+        let any = buffer.len > 0;
+        if any {
+            self.sent.push_back((packet, buffer));
         } else {
-            self.sent.push_back((packet, room));
+            self.spare.push(buffer);
         }
-        len > 0
+        any
     }
 }

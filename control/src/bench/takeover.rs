@@ -52,8 +52,8 @@ pub(crate) struct Takeover {
     pub(crate) first_us: [f64; 2],
     /// What an answer to a first packet took from its arrival on, of sessions whose turn came meanwhile: median, 99th percentile.
     pub(crate) other_us: [f64; 2],
-    /// The longest round of restoring, of all takeovers: packets wait for as long at most.
-    pub(crate) round_us: f64,
+    /// A round of restoring, of all takeovers: 99th percentile, worst. Packets wait for as long.
+    pub(crate) round_us: [f64; 2],
     /// From the table until every session was restored, in the median.
     pub(crate) all_ms: f64,
 }
@@ -124,7 +124,7 @@ impl Stage {
             sessions: self.sessions,
             first_us: [0.5, 1.0].map(|share| self.first.quantile_us(share)),
             other_us: [0.5, 0.99].map(|share| self.others.quantile_us(share)),
-            round_us: self.rounds.quantile_us(1.0),
+            round_us: [0.99, 1.0].map(|share| self.rounds.quantile_us(share)),
             all_ms: self.all.quantile_us(0.5) / 1e3,
         }
     }

@@ -372,10 +372,10 @@ impl World {
     /// What the relay has sent goes to the hosts.
     fn relay_speaks(&mut self) -> bool {
         let mut any = false;
-        while let Some((header, bytes)) = self.desk.next_sent() {
+        while let Some((header, buffer)) = self.desk.next_sent() {
             any = true;
-            self.deliver(header, &bytes);
-            self.desk.take_back(bytes);
+            self.deliver(header, buffer.bytes());
+            self.desk.take_back(buffer);
         }
         any
     }

@@ -62,7 +62,10 @@ impl RelayStats {
     }
 }
 
-/// Adds, wrapping: a gauge falls by adding `u64::MAX`.
+/// Adds, wrapping: a gauge falls by adding `u64::MAX`. Workers share the counters, so nothing is not written: it would take
+/// the line from another core.
 pub(super) fn add(counter: &AtomicU64, count: u64) {
-    counter.fetch_add(count, Relaxed);
+    if count != 0 {
+        counter.fetch_add(count, Relaxed);
+    }
 }
