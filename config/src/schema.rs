@@ -149,6 +149,8 @@ pub struct Link {
     pub address: SocketAddr,
     /// The multicast group and port of beacons and keepalives; of the same family as `address`.
     pub group: SocketAddr,
+    /// SCHED_FIFO priority of the link's thread, 1 to 99; 0: the ordinary scheduler. Sessions' bytes wait for it.
+    pub realtime: u8,
 }
 
 /// Which side of the gateway a port is on.

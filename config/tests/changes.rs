@@ -108,7 +108,7 @@ const RELAY_CHANGES: &[(&str, &str, &str)] = &[
     ("buffer_kbytes = 16", "buffer_kbytes = 17", "relay \"ssh\" buffer_kbytes"),
     ("idle_timeout_s = 604800", "idle_timeout_s = 604799.5", "relay \"ssh\" idle_timeout_s"),
     ("buffer_kbytes = 16", "buffer_kbytes = 16\nconnect_timeout_ms = 1000", "relay \"ssh\" connect_timeout_ms"),
-    ("buffer_kbytes = 16", "buffer_kbytes = 16\nkeepalive_s = 60", "relay \"ssh\" keepalive_s"),
+    ("keepalive_s = 600 ", "keepalive_s = 60 ", "relay \"ssh\" keepalive_s"),
     ("proxy_protocol = true", "proxy_protocol = false", "relay \"web\" proxy_protocol"),
     ("health_check = false", "health_check = true", "relay \"ssh\" health_check"),
     ("health_interval_ms = 500", "health_timeout_ms = 500", "relay \"web\" health_interval_ms"),

@@ -103,6 +103,7 @@ fn spec() -> RelaySpec {
         connections_max: 1_000_000,
         buffer_bytes: BUFFER_BYTES,
         idle_ns: 3600 * S,
+        keepalive: None,
         connect_ns: 5 * S,
         health: None,
         proxy_protocol: false,

@@ -167,8 +167,7 @@ impl Member {
         let refused = |source| RunError::Sockets { interface: config.link.interface.clone(), source };
         let sockets = LinkSockets::open(&config.link).map_err(refused)?;
         let reliable = open_reliable(&config.link).map_err(refused)?;
-        // The link's thread and the management thread need no privileges; workers and the cluster thread set a
-        // priority first.
+        // The management thread needs no privileges; the others set a priority first.
         drop_privileges(&[Capability::SysNice, Capability::IpcLock]);
         let (events, inbox) = inbox(&waker)?;
         let (mut replication, mut replicas) = (None, None);
@@ -178,7 +177,9 @@ impl Member {
             workers.iter_mut().zip(ports).for_each(|(worker, port)| worker.replicate(port));
             (replication, replicas) = (Some(carrier), Some(handle));
         }
-        let link = Link::start_with(&identity, admission.clone(), reliable, events, replication)?;
+        let priority = config.link.realtime;
+        let settle = move || settle(None, priority);
+        let link = Link::start_with(&identity, admission.clone(), reliable, events, replication, settle)?;
         let told = settings::core(&config, id, macs.clone(), state.incarnation()?, state.members());
         let (members, memberships) = watch::channel(Vec::new());
         let (commands, commanded) = bounded(COMMANDS_MAX);
