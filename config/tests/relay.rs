@@ -183,8 +183,8 @@ const RANGES: &[Mistake] = &[
     ("health_timeout_ms = 500", "health_timeout_ms = 9", 52, 21, Kind::OutOfRange, "from 10 to 60000"),
     ("health_fall = 5", "health_fall = 0", 53, 15, Kind::OutOfRange, "from 1 to 100"),
     ("health_rise = 4", "health_rise = 101", 54, 15, Kind::OutOfRange, "from 1 to 100"),
-    ("= 65536", "= 65537", 57, 23, Kind::OutOfRange, "from 1 to 65536"),
-    ("= 65536", "= 0", 57, 23, Kind::OutOfRange, "from 1 to 65536"),
+    ("= 65536", "= 65537", 58, 23, Kind::OutOfRange, "from 1 to 65536"),
+    ("= 65536", "= 0", 58, 23, Kind::OutOfRange, "from 1 to 65536"),
 ];
 
 const TOGETHER: &[Mistake] = &[
