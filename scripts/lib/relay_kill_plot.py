@@ -15,7 +15,7 @@ except ImportError:
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402  (the backend must be chosen first)
 
-BLUE, GREY, RED, ORANGE = "#1f5fa8", "#8a929c", "#c0392b", "#d98324"
+BLUE, GREY, RED, ORANGE = "#1f5fa8", "#7b838d", "#c0392b", "#d98324"
 
 
 def main():
@@ -42,7 +42,7 @@ def draw_throughput(axes, report):
     bin_ms, first = throughput["bin_ms"], throughput["from_ms"]
     times = [first + bin_ms * index for index in range(len(throughput["median_bytes"]))]
     for field, colour, width, label in (
-            ("example_bytes", GREY, 1.0, f"one of them ({throughput['example']})"),
+            ("example_bytes", GREY, 1.0, f"one of them ({throughput['example'].split(',')[0]})"),
             ("median_bytes", BLUE, 1.6, f"median of {throughput['events']} deaths")):
         values = [value / 1000 for value in throughput[field]]
         peak = max(values)
@@ -65,17 +65,20 @@ def draw_throughput(axes, report):
 def draw_blackouts(axes, report):
     """How many connections waited for how long, after deaths and after returns."""
     limits = report["limits"]
-    kinds = (("kill", BLUE, "after a death"), ("moves", ORANGE, "after a member's return"), ("calm", GREY, "without cause"))
+    kinds = (("kill", BLUE, "after a death"), ("moves", ORANGE, "after a return"),
+             ("calm", GREY, "in the half second before"))
     for kind, colour, what in kinds:
         blackouts = report["blackouts"].get(kind)
         if not blackouts or not blackouts["touched"]:
             continue
         histogram = blackouts["histogram"]
         width = histogram["bin_ms"]
-        edges = [histogram["from_ms"] + width * index for index in range(len(histogram["counts"]))]
-        axes.bar(edges, histogram["counts"], width=width * 0.92, align="edge", color=colour, alpha=0.75,
-                 label=f"{what}: {blackouts['touched']} connections waited, {blackouts['untouched']} did not; median "
-                       f"{blackouts['median_ms']:.0f} ms, worst {blackouts['worst_ms']:.0f} ms")
+        edges = [histogram["from_ms"] + width * index for index in range(len(histogram["counts"]) + 1)]
+        label = (f"{what}: {blackouts['touched']} connections waited, {blackouts['untouched']} did not; median "
+                 f"{blackouts['median_ms']:.0f} ms, worst {blackouts['worst_ms']:.0f} ms")
+        # Deaths are what this is about: they are the body, the others lines before it.
+        body = {"fill": True, "alpha": 0.6} if kind == "kill" else {"fill": False, "linewidth": 1.8}
+        axes.stairs(histogram["counts"], edges, baseline=0.7, color=colour, label=label, **body)
     axes.axvline(limits["median_ms"], color="black", linestyle="--", linewidth=1.2,
                  label=f"limit of the median: {limits['median_ms']:g} ms")
     axes.axvline(limits["worst_ms"], color=RED, linestyle="--", linewidth=1.2,

@@ -27,7 +27,7 @@ pub const MEASURED: &str = "Each end of each connection sends a piece every 200 
     still for somewhat longer than its most delayed piece shows: `from_event` counts from the event itself to the arrival of that \
     piece, which is at least as long for all that were sent after it. `sent_after` says how long after the event it was sent. \
     Events: `kill` and the like, when that was done; `moves`, when the member was started again (a join and planned moves follow); \
-    `calm`, half a second before the next kill in which nothing is done: what waits then, waits for this machine's processors.";
+    `calm`, half a second before the next kill in which nothing is done to a member: what waits then, waits for balancing or for this machine's processors.";
 
 /// Something that was done to a member.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::process::Running;
 use super::{Lab, Outcome, failure, stage};
 
-/// How long the report may take after sending has stopped.
-const REPORT: Duration = Duration::from_secs(15);
+/// How long the report may take after sending has stopped: the generator itself waits half a minute for what does not come.
+const REPORT: Duration = Duration::from_secs(60);
 
 /// The generator's real-time priority: below the members', above everything else, so that it measures them and not itself.
 const PRIORITY: [&str; 3] = ["chrt", "--fifo", "5"];

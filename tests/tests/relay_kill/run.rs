@@ -68,10 +68,11 @@ pub(crate) fn through(mode: &'static str, course: Course) {
     }
     await_in_sync(run.lab).unwrap();
     let Run { foreign, round, events, mut problems, .. } = run;
-    problems.extend(report::events_that_should_not_be(&lab).unwrap());
+    let counts = report::count_events(&lab).unwrap();
     let (foreign, more) = foreign.finish().unwrap();
     problems.extend(more);
     let (client, server) = (traffic.finish().unwrap(), server.finish().unwrap());
+    keep_metrics(&lab).unwrap();
     let detection_ms = lab.timing.detection_ms();
     let findings = Findings {
         name,
@@ -80,6 +81,7 @@ pub(crate) fn through(mode: &'static str, course: Course) {
         detection_ms,
         round,
         events,
+        counts,
         foreign,
         client: client.0,
         server,
@@ -87,6 +89,14 @@ pub(crate) fn through(mode: &'static str, course: Course) {
         full: steps >= FULL_KILLS,
     };
     report::judge(&lab, &findings);
+}
+
+/// Beside the logs, which are saved if the test fails.
+fn keep_metrics(lab: &Lab) -> Outcome<()> {
+    for member in &lab.members {
+        std::fs::write(member.dir.join("metrics.txt"), member.metrics()?).map_err(failure)?;
+    }
+    Ok(())
 }
 
 fn load(streams: u32) -> Load {
@@ -128,10 +138,12 @@ impl Run<'_> {
             Course::Deaths => Action::Kill,
             Course::Changes => Action::draw(&mut self.dice),
         };
-        let victim = self.round.next(self.lab.healthy()?);
-        let what = format!("{} {step} of m{victim}", action.as_str());
         await_in_sync(self.lab)?;
-        self.await_owner(victim)?;
+        let (master, _) = clock::until(HEALED, Duration::from_millis(20), || self.lab.healthy())?;
+        let victim = self.round.next(master);
+        let owned = self.await_owner(victim)?;
+        let role = if victim == master { "the master" } else { "a member" };
+        let what = format!("{} {step} of m{victim}, {role}, with {owned} connections", action.as_str());
         self.note("calm", format!("before {what}"), None);
         clock::last(CALM);
         self.problems.extend(self.foreign.look(&format!("before {what}")));
@@ -151,14 +163,14 @@ impl Run<'_> {
         self.events.push(Event { at_us: at_us.unwrap_or_else(clock::machine_us), kind, what });
     }
 
-    /// Only an owner's death counts: one that has connections.
-    fn await_owner(&self, id: u8) -> Outcome<()> {
-        clock::until(HEALED, Duration::from_millis(100), || {
+    /// Only an owner's death counts: one that has connections; how many.
+    fn await_owner(&self, id: u8) -> Outcome<f64> {
+        let look = || {
             let open: f64 =
                 self.lab.member(id).samples("phalanx_relay_connections{relay=\"streams\"}")?.into_iter().sum();
-            if open > 0.0 { Ok(()) } else { Err(failure(format!("m{id} owns no connection"))) }
-        })
-        .map(drop)
+            if open > 0.0 { Ok(open) } else { Err(failure(format!("m{id} owns no connection"))) }
+        };
+        Ok(clock::until(HEALED, Duration::from_millis(100), look)?.0)
     }
 
     fn strike(&mut self, action: Action, victim: u8, what: &str) -> Outcome<()> {

@@ -2,7 +2,7 @@
 //! and checks every byte of the other's. A reset, a wrong, missing or repeated byte, or an end that does not come within the
 //! patience is that connection's failure. How late each piece was is noted at the end that receives it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{Error, ErrorKind, Result};
 use std::rc::Rc;
 use std::time::Duration;
@@ -46,13 +46,16 @@ async fn exchange(shared: &Shared, number: usize) -> Result<()> {
     let sources = &shared.args.sources;
     let source = sources.get(number % sources.len().max(1)).copied();
     let connection = timeout(PATIENCE, short::connect(source, shared.server(STREAM_PORT))).await??;
+    let own = connection.local_addr()?;
     let (reader, writer) = connection.into_split();
     let stream = number as u32;
     // The fractions of multiples of the golden ratio: never two alike, and evenly spread however many there are.
     let phase = INTERVAL.mul_f64((number as f64 * 0.618_034).fract());
     let length = shared.args.stream_piece_bytes.clamp(HEAD_BYTES, PIECE_BYTES_MAX);
     let send = send(writer, Place::new(stream, Direction::Up), length, phase, shared.stopped());
+    let last_us = Cell::new(machine_us());
     let receive = receive(reader, Place::new(stream, Direction::Down), None, |head, arrived_us| {
+        last_us.set(arrived_us);
         let streams = &mut shared.record.borrow_mut().streams;
         streams.arrivals.add(stream, head.sent_us, arrived_us, head.length);
         if let Some(heard) = streams.heard.get_mut(number) {
@@ -64,10 +67,14 @@ async fn exchange(shared: &Shared, number: usize) -> Result<()> {
         shared.stopped().await;
         sleep(PATIENCE).await;
     };
-    tokio::select! {
+    let outcome = tokio::select! {
         both = async { tokio::try_join!(send, receive) } => both.map(drop),
         () = ended => Err(Error::new(ErrorKind::TimedOut, "the rest did not come")),
-    }
+    };
+    // Whoever looks for the reason wants to know which connection it was, and since when.
+    outcome.map_err(|problem| {
+        Error::new(problem.kind(), format!("{own}: {problem}; the last piece came at {} us", last_us.get()))
+    })
 }
 
 /// Sends pieces until told to stop, the first after the time `phase`; the last one says that it is the last.

@@ -136,7 +136,7 @@ impl Foreign {
     /// `ssh`: a transfer up, one down, and a loop that one talks with.
     fn start_shells(&mut self, lab: &Lab) -> Outcome<()> {
         let home = self.dir.join("home");
-        let (key, host_key, users) = (self.dir.join("key"), self.dir.join("host-key"), self.dir.join("passwd"));
+        let (key, host_key, users) = (self.dir.join("client.key"), self.dir.join("host.key"), self.dir.join("passwd"));
         let (home, key) = (home.display(), key.display());
         let (host_key, users) = (host_key.display(), users.display());
         let make = format!(
