@@ -196,13 +196,13 @@ class Stage:
 
 
 def cpu_seconds(pids):
-    """What processes have used so far, user and system."""
-    ticks = 0
+    """What processes have used so far: in their own code, and in the kernel."""
+    ticks = [0, 0]
     for pid in pids:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             fields = file.read().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+        ticks = [before + int(field) for before, field in zip(ticks, fields[11:13])]
+    return [count / os.sysconf("SC_CLK_TCK") for count in ticks]
 
 
 TESTS = {"throughput": ("bulk", "Gbit/s"), "connections": ("rate", "per s")}
@@ -223,18 +223,20 @@ def compare(stage, wire, test, options):
             values[peer].append(value)
             # A gigabyte, or a thousand connections.
             amount = value * options.seconds / 8 if test == "throughput" else value * options.seconds / 1000
-            costs[peer].append((cpu_seconds(pids) - before) / amount)
+            costs[peer].append([(after - at) / amount for after, at in zip(cpu_seconds(pids), before)])
         ours, theirs = values["phalanx"][-1], values["haproxy"][-1]
         print(f"{stage.members} member(s), {wire}, {test}, round {number}: phalanx {ours:.4g}, haproxy {theirs:.4g} {unit}, "
               f"ratio {ours / theirs:.2f}", file=sys.stderr)
     ratios = [ours / theirs for ours, theirs in zip(values["phalanx"], values["haproxy"])]
-    print(f"{test:<13}{wire:<9}{stage.members:>3}  {spread(values['phalanx']):<24}{spread(values['haproxy']):<24}{unit:<8}"
-          f"{spread(ratios):<18}{statistics.median(costs['phalanx']):>7.3f}{statistics.median(costs['haproxy']):>9.3f}", flush=True)
+    cpu = {peer: [statistics.median(part) for part in zip(*costs[peer])] for peer in ADDRESS}
+    shown = {peer: f"{own:.2f} + {kernel:.2f}" for peer, (own, kernel) in cpu.items()}
+    print(f"{test:<13}{wire:<9}{stage.members:>3}  {spread(values['phalanx']):<22}{spread(values['haproxy']):<22}{unit:<8}"
+          f"{spread(ratios):<20}{shown['phalanx']:<14}{shown['haproxy']}", flush=True)
     return {
         "bench": f"relay-{test}", "wire": wire, "members": stage.members, "unit": unit,
         "phalanx": statistics.median(values["phalanx"]), "haproxy": statistics.median(values["haproxy"]),
         "ratio": statistics.median(ratios), "ratios": ratios,
-        "cpu_s": {peer: statistics.median(costs[peer]) for peer in ADDRESS},
+        "cpu_s": {peer: {"own": own, "kernel": kernel} for peer, (own, kernel) in cpu.items()},
     }
 
 
@@ -251,8 +253,9 @@ def main():
     for name in ("rounds", "seconds"):
         parser.add_argument(f"--{name}", type=int)
     options = parser.parse_args()
-    print(f"{'relay':<13}{'wire':<9}{'n':>3}  {'phalanx (min/med/max)':<24}{'haproxy':<24}{'':<8}{'ratio':<18}"
-          f"{'CPU s':>7}{'haproxy':>9}  (a GB, or 1000 connections)", flush=True)
+    print("CPU: seconds of a relay's processes, in their own code + in the kernel, for a GB or for 1000 connections")
+    print(f"{'relay':<13}{'wire':<9}{'n':>3}  {'phalanx (min/med/max)':<22}{'haproxy':<22}{'':<8}{'ratio':<20}{'CPU':<14}haproxy",
+          flush=True)
     results = []
     for members in (int(word) for word in options.members.split()):
         with Stage(members, options) as stage:

@@ -6,6 +6,7 @@ use super::congestion::Congestion;
 use super::cookie::Accepted;
 use super::endpoint::Endpoint;
 use super::flow::Flow;
+use super::isn;
 use super::options::Options;
 use super::outcome::{Change, Outcome, Refused};
 use super::segment::Segment;
@@ -13,22 +14,25 @@ use super::seq::{Pos, Seq};
 use super::state::{Essential, Event, Initial, State};
 use super::timers::Timer;
 
-/// TSval may start anywhere (RFC 7323 section 7.1); this keeps it from telling our uptime.
-fn clock_offset(iss: Seq, flow: &Flow) -> u32 {
-    flow.words().iter().fold(iss.0, |sum, word| sum.rotate_left(7) ^ (*word as u32) ^ ((*word >> 32) as u32))
+/// TSval may start anywhere (RFC 7323 section 7.1), but of one flow's connections each goes on where the one before it was:
+/// else a peer that keeps the last one in TIME-WAIT takes the new SYN for an old one (RFC 6191). So it hangs on what the
+/// initial sequence number has beside its clock, which is the same each time and a secret.
+fn clock_offset(iss: Seq, flow: &Flow, now_ns: u64) -> u32 {
+    let secret = iss.0.wrapping_sub(isn::ticks(now_ns));
+    flow.words().iter().fold(secret, |sum, word| sum.rotate_left(7) ^ (*word as u32) ^ ((*word >> 32) as u32))
 }
 
 impl Endpoint {
     /// A peer's SYN for an address on which somebody listens: SYN-RECEIVED.
     pub fn listen_accept(config: &Config, syn: &Segment<'_>, flow: Flow, iss: Seq, now_ns: u64) -> Self {
-        let mut endpoint = Self::begin(config, State::SynReceived, flow, iss, clock_offset(iss, &flow), now_ns);
+        let mut endpoint = Self::begin(config, State::SynReceived, flow, iss, clock_offset(iss, &flow, now_ns), now_ns);
         endpoint.learn_peer(syn);
         endpoint
     }
 
     /// We ask for a connection: SYN-SENT.
     pub fn connect(config: &Config, flow: Flow, iss: Seq, now_ns: u64) -> Self {
-        Self::begin(config, State::SynSent, flow, iss, clock_offset(iss, &flow), now_ns)
+        Self::begin(config, State::SynSent, flow, iss, clock_offset(iss, &flow, now_ns), now_ns)
     }
 
     /// The handshake's last ACK, whose cookie is sound: ESTABLISHED. Then give it the segment itself.
