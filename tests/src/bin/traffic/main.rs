@@ -49,7 +49,7 @@ const ECHO_PORT: u16 = 7803;
 /// Long connections, both ways.
 const STREAM_PORT: u16 = 7804;
 /// Transfers of so many bytes.
-const TRANSFER_PORT: u16 = 7805;
+const TRANSFER_PORT: u16 = 7806;
 /// After sending has stopped, answers may still come for so long.
 const STRAGGLERS: Duration = Duration::from_millis(1000);
 
@@ -62,7 +62,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Answer: TCP 7801 (short connections), 7802 (download), 7804 (streams), 7805 (transfers), UDP 7803 (echo).
+    /// Answer: TCP 7801 (short connections), 7802 (download), 7804 (streams), 7806 (transfers), UDP 7803 (echo).
     Server(ServerArgs),
     /// Send, check, and write a report.
     Run(RunArgs),

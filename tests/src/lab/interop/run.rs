@@ -11,7 +11,7 @@ use crate::lab::traffic::{Server, transfers};
 use crate::lab::{Lab, Outcome, Plan, failure, stage};
 
 /// Where transfers are served (`traffic server`).
-const SERVED: u16 = 7805;
+const SERVED: u16 = 7806;
 /// A transfer that takes longer has stalled.
 const LIMIT: Duration = Duration::from_secs(40);
 const OUTSIDE: &str = "outer";
