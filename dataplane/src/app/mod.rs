@@ -118,7 +118,7 @@ pub struct Outgoing {
 }
 
 /// A set of units.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct UnitSet([u64; UNITS / 64]);
 
 impl UnitSet {
@@ -156,6 +156,28 @@ impl UnitSet {
         let mut left = *self;
         left.0.iter_mut().zip(&other.0).for_each(|(word, gone)| *word &= !gone);
         left
+    }
+
+    /// Those that are in the other, too.
+    pub fn intersection(&self, other: &Self) -> Self {
+        let mut both = *self;
+        both.0.iter_mut().zip(&other.0).for_each(|(word, kept)| *word &= kept);
+        both
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// As words, the lowest unit lowest in the first.
+    pub const fn words(&self) -> &[u64; UNITS / 64] {
+        &self.0
+    }
+
+    /// The set that these words say.
+    pub const fn from_words(words: [u64; UNITS / 64]) -> Self {
+        Self(words)
     }
 
     /// All of them, in order.

@@ -45,7 +45,7 @@ pub use digest::{DigestKey, SessionDigest, StreamShape};
 pub use lease::{Extent, Lease, LeaseError, LeaseRecord, LeaseStats};
 pub use limits::{BATCHES_OF_STREAM_MAX, OutboxLimits, STATE_BYTES_MAX, STREAMS_MAX, StoreLimits, UPDATE_BYTES_MAX};
 pub use members::MemberSet;
-pub use outbox::{Outbox, OutboxEvent, OutboxStats, Ship};
+pub use outbox::{Outbox, OutboxStats, Ship};
 pub use port::{Incoming, Outcome, PortHandle, ReplicaNews, Shipped, Wake, WorkerPort, port};
 pub use record::{
     Change, FORMAT, Frames, Malformed, Position, SessionKey, TableVersion, Update, batch_format, frame_unit, updates,

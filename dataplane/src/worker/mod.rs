@@ -8,7 +8,7 @@
 //! | `outlet`, `holdings` | what the apps may do, and when they are called; whose sessions are held |
 //! | `recent` | other members' packets, kept until it is clear that their owner has not died on them |
 //! | `routes`, `addresses`, `transmit`, `fragment_ids` | tables, buffers and numbers of those |
-//! | `link`, `shared`, `replica_shared`, `counter`, `clock` | what other threads see and say |
+//! | `link`, `shared`, `replica_shared`, `in_sync`, `counter`, `clock` | what other threads see and say |
 //! | `handover`, `lane`, `news` | rings between the workers of a member: packets to be processed, packets to be sent, what was learned of neighbours |
 //! | `setup` | making all of it from plain descriptions |
 //!
@@ -25,6 +25,7 @@ mod forward;
 mod fragment_ids;
 mod handover;
 mod holdings;
+mod in_sync;
 mod lane;
 mod link;
 mod news;
@@ -46,6 +47,7 @@ pub use counter::{Counter, Histogram};
 pub use fast::{BURST, Gate, Look};
 pub use handover::worker_of;
 pub use holdings::Holdings;
+pub use in_sync::InSyncShared;
 pub use link::{CLUSTER_FRAME_LEN_MAX, ClusterFrame, Stuck, Wake, WorkerHandle, WorkerLink, WorkerOrder, link};
 pub use packet::{Packet, digest};
 pub use replica_shared::ReplicaShared;

@@ -13,6 +13,7 @@ use super::addresses::{Addresses, Owner};
 use super::fast::Gate;
 use super::fragment_ids::FragmentIds;
 use super::holdings::Holdings;
+use super::in_sync::HeldBack;
 use super::news::NewsRings;
 use super::packet::Packet;
 use super::recent::Recent;
@@ -72,6 +73,8 @@ pub(super) struct Path {
     pub(super) holders: Option<Arc<Holders>>,
     /// Packets to sessions that are other members'.
     pub(super) recent: Recent,
+    /// Commits wait for the cluster to know who fell out of sync.
+    pub(super) held_back: Option<HeldBack>,
     pub(super) answers: bool,
     pub(super) peers: Vec<Option<Vec<[u8; 6]>>>,
     /// Units that became ours with the last views and have not had a packet yet.

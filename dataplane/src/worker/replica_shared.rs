@@ -1,6 +1,7 @@
 //! What a worker lets others see of replication: copies of its outbox's and store's figures, renewed several times a second.
 
 use super::counter::Counter;
+use super::in_sync::InSyncShared;
 use crate::replica::{OutboxStats, StoreStats};
 
 /// See the module. `log` is what this worker tells of its own sessions, `store` what it holds of others'.
@@ -10,6 +11,10 @@ pub struct ReplicaShared {
     store: Box<[Counter]>,
     /// Pairs of a unit of ours and a backup that is to hold it and does not yet.
     pub lacking: Counter,
+    /// Who is in sync, for the cluster.
+    pub in_sync: InSyncShared,
+    /// Times that commits went on though the cluster had not answered that it knows who fell out of sync.
+    pub unheard: Counter,
     /// Sessions in the store.
     pub sessions: Counter,
     /// Bytes that they take.
@@ -22,6 +27,8 @@ impl Default for ReplicaShared {
             log: OutboxStats::default().iter().map(|_| Counter::default()).collect(),
             store: StoreStats::default().iter().map(|_| Counter::default()).collect(),
             lacking: Counter::default(),
+            in_sync: InSyncShared::default(),
+            unheard: Counter::default(),
             sessions: Counter::default(),
             bytes: Counter::default(),
         }

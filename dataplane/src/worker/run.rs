@@ -100,6 +100,7 @@ impl Worker {
     fn flush_replica(&mut self) {
         let Some(port) = &self.replica else { return };
         self.path.pump_snapshots(&mut self.snapshots);
+        self.path.tell_in_sync();
         port.flush(&mut self.path.holdings.outbox);
     }
 
@@ -177,6 +178,8 @@ impl Worker {
             orphans = self.path.orphans(view);
             self.note_fresh(view);
             self.path.note_view(view);
+            // Before anyone hears that the view is obeyed.
+            self.path.tell_in_sync();
             self.path.set_view(view);
         }
         self.steering.obey(self.path.now_ns, self.path.lease_ok, order, &mut self.path);
@@ -287,8 +290,9 @@ impl Worker {
         // Without a lease the apps' timers wait.
         let apps = if self.path.lease_ok { self.path.app_timeout() } else { None };
         let due = [self.steering.poll_timeout(), self.path.neighbours.poll_timeout(), apps];
-        let due = due.into_iter().flatten().min();
         let now_ns = self.clock.now_ns();
+        let held_back = self.path.held_back.map(|_| now_ns.saturating_add(super::in_sync::LOOK_AGAIN_NS));
+        let due = due.into_iter().chain([held_back]).flatten().min();
         due.map_or(SLEEP_MAX, |due_ns| Duration::from_nanos(due_ns.saturating_sub(now_ns)))
     }
 }

@@ -313,6 +313,7 @@ impl Parts<'_> {
             ),
             holders: None,
             recent: Recent::new(config.steering.held_max, config.recent_ns),
+            held_back: None,
             answers: false,
             peers: Vec::new(),
             fresh: Fresh::NONE,

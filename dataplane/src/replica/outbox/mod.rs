@@ -1,9 +1,10 @@
 //! An owner's side, in a worker: one ordered log of updates, and what of it each backup has.
 //!
-//! Methods come in four kinds. The worker's packet path calls [`Outbox::append`] and [`Outbox::committed`]. The table's news
+//! Methods come in five kinds. The worker's packet path calls [`Outbox::append`] and [`Outbox::committed`]. The table's news
 //! are [`Outbox::set_backups`] and [`Outbox::set_version`]. The transport's news are [`Outbox::greeted`],
 //! [`Outbox::acknowledged`], [`Outbox::unsynced`], [`Outbox::fenced`], [`Outbox::gone`]; what is to be sent comes out of
-//! [`Outbox::poll_ship`]. [`super::Snapshots`] uses the rest.
+//! [`Outbox::poll_ship`]. What the cluster must know is [`Outbox::take_changed`] and [`Outbox::take_shrunk`].
+//! [`super::Snapshots`] uses the rest.
 //!
 //! The log is cut where a backup is ready for more, or where a segment is full. So one that is quick gets every update
 //! at once, and behind one that is not they gather into large segments by themselves.
@@ -20,10 +21,8 @@ use super::members::MemberSet;
 use super::peer::{Peer, Standing};
 use super::record::{Change, Position, TableVersion, Update};
 use super::segment::Segment;
+use crate::app::UnitSet;
 use crate::unit::{MEMBER_NUMBER_MAX, MemberId, UNITS, Unit};
-
-/// Events that may wait to be read.
-const EVENTS_MAX: usize = 256;
 
 counters! {
     /// What an outbox has counted, and how it stands.
@@ -66,15 +65,6 @@ pub enum Ship {
     Segment(Arc<Segment>),
 }
 
-/// What the cluster should know.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum OutboxEvent {
-    /// The backup fell too far behind; nothing waits for it any more, and it must not take over.
-    OutOfSync(MemberId),
-    /// The backup has confirmed all units that it is a backup of.
-    InSync(MemberId),
-}
-
 #[derive(Clone, Copy, Default)]
 struct Targets {
     /// The unit's backups.
@@ -106,7 +96,12 @@ pub struct Outbox {
     open: Segment,
     spare: Vec<Arc<Segment>>,
     spare_small: Vec<Arc<Segment>>,
-    events: VecDeque<OutboxEvent>,
+    /// Units of which other backups are in sync than when somebody asked last.
+    changed: UnitSet,
+    /// Somebody is not in sync any more that the cluster still takes for an heir.
+    held_back: bool,
+    /// The same, and nobody has asked yet.
+    shrunk: bool,
     stats: OutboxStats,
 }
 
@@ -128,7 +123,9 @@ impl Outbox {
             open: Segment::default(),
             spare: Vec::new(),
             spare_small: Vec::new(),
-            events: VecDeque::new(),
+            changed: UnitSet::EMPTY,
+            held_back: false,
+            shrunk: false,
             stats: OutboxStats::default(),
         }
     }
@@ -176,9 +173,10 @@ impl Outbox {
         }
     }
 
-    /// The position up to which all backups in sync have the log; with none of them, the log's end.
+    /// The position up to which all backups in sync have the log; with none of them, the log's end. It stands still while the
+    /// cluster has yet to hear that somebody is in sync no longer: that one might take over without what is committed now.
     pub fn committed(&mut self) -> Position {
-        if self.fence.is_none() {
+        if self.fence.is_none() && !self.held_back {
             let reached = self.reached_by(|peer| peer.waited);
             // It never goes back: a backup that comes into sync behind it is not counted as such until it is there.
             self.committed = self.committed.max(reached);
@@ -203,11 +201,6 @@ impl Outbox {
         self.stats
     }
 
-    /// What the cluster should know next.
-    pub fn poll_event(&mut self) -> Option<OutboxEvent> {
-        self.events.pop_front()
-    }
-
     /// The members that matter, and how they stand.
     fn peers(&self) -> impl Iterator<Item = (MemberId, &Peer)> {
         self.known.iter().filter_map(|member| self.peers.get(member.index()).map(|peer| (member, peer)))
@@ -221,14 +214,6 @@ impl Outbox {
     fn reached_by(&self, wanted: impl Fn(&Peer) -> bool) -> Position {
         let those = self.peers().filter(|(_, peer)| wanted(peer));
         those.map(|(_, peer)| peer.reached(self.head)).min().unwrap_or(self.head)
-    }
-
-    fn tell(&mut self, event: OutboxEvent) {
-        // Whoever does not listen misses the oldest.
-        if self.events.len() >= EVENTS_MAX {
-            self.events.pop_front();
-        }
-        self.events.push_back(event);
     }
 
     // ---- The table's news.
@@ -273,6 +258,9 @@ impl Outbox {
         let (Some(targets), Some(peer)) = (self.units.get_mut(unit.index()), self.peers.get_mut(member.index())) else {
             return;
         };
+        if targets.synced.contains(member) {
+            self.changed.insert(unit);
+        }
         peer.live -= u32::from(targets.live.contains(member));
         peer.synced -= u32::from(targets.synced.contains(member));
         targets.live.remove(member);
@@ -323,11 +311,18 @@ impl Outbox {
         }
     }
 
+    /// Somebody is about to be waited for no longer, though it stays a backup.
+    fn hold_back(&mut self, shrinks: bool) {
+        if shrinks {
+            self.committed();
+            self.held_back = true;
+            self.shrunk = true;
+        }
+    }
+
     fn begin_anew(&mut self, member: MemberId) {
         self.close();
-        if self.is_waited_for(member) {
-            self.tell(OutboxEvent::OutOfSync(member));
-        }
+        self.hold_back(self.is_waited_for(member));
         self.forget_all(member);
         let (head, end) = (self.head, self.first + self.log.len() as u64);
         if let Some(peer) = self.peers.get_mut(member.index()) {
@@ -344,24 +339,24 @@ impl Outbox {
             return;
         }
         peer.acknowledge(position);
-        let mut complete = false;
         while let Some((unit, _)) = peer.confirming.front().copied().filter(|(_, at)| *at <= position) {
             peer.confirming.pop_front();
             if let Some(targets) = self.units.get_mut(unit.index()) {
                 targets.synced.insert(member);
             }
+            self.changed.insert(unit);
             peer.synced += 1;
             peer.waited = true;
             self.stats.confirmed += 1;
-            complete |= peer.synced == peer.wanted;
         }
-        peer.caught_up |= peer.waited && peer.reached(self.head) >= self.committed;
+        if !peer.caught_up && peer.waited && peer.reached(self.head) >= self.committed {
+            peer.caught_up = true;
+            let counts = |(_, it): &(Unit, &Targets)| it.synced.contains(member);
+            Unit::all().zip(&self.units).filter(counts).for_each(|(unit, _)| self.changed.insert(unit));
+        }
         if peer.standing == Standing::Dropped && peer.acked >= peer.shipped {
             peer.standing = Standing::Connected;
             self.begin_anew(member);
-        }
-        if complete {
-            self.tell(OutboxEvent::InSync(member));
         }
         self.trim();
     }
@@ -373,7 +368,9 @@ impl Outbox {
             return;
         }
         targets.differ.insert(member);
+        let was_synced = targets.synced.contains(member);
         self.stats.unsynced += 1;
+        self.hold_back(was_synced);
         self.forget(member, unit);
     }
 
@@ -400,7 +397,7 @@ impl Outbox {
         if connected && !caught_up {
             peer.standing = Standing::Dropped;
         }
-        self.tell(OutboxEvent::OutOfSync(member));
+        self.hold_back(self.is_waited_for(member));
         self.forget_all(member);
         if connected && caught_up {
             self.begin_anew(member);

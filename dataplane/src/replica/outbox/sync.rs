@@ -4,6 +4,7 @@ use super::super::members::MemberSet;
 use super::super::peer::{Peer, Standing};
 use super::super::record::{Change, Position, Update};
 use super::Outbox;
+use crate::app::UnitSet;
 use crate::unit::{MemberId, Unit};
 
 impl Outbox {
@@ -33,6 +34,27 @@ impl Outbox {
     pub fn in_sync(&self, unit: Unit) -> MemberSet {
         let synced = self.units.get(unit.index()).map_or(MemberSet::EMPTY, |it| it.synced);
         synced.iter().filter(|member| self.is_synced(*member, unit)).collect()
+    }
+
+    /// The units whose [`Self::in_sync`] may have changed since this was asked last.
+    pub fn take_changed(&mut self) -> UnitSet {
+        std::mem::replace(&mut self.changed, UnitSet::EMPTY)
+    }
+
+    /// Whether, since this was asked last, somebody fell out of sync who is still a backup. Nothing is committed from then on
+    /// until [`Self::release`] says that the cluster knows.
+    pub fn take_shrunk(&mut self) -> bool {
+        std::mem::take(&mut self.shrunk)
+    }
+
+    /// Whether commits wait for the cluster to know who is in sync no longer.
+    pub const fn is_held_back(&self) -> bool {
+        self.held_back
+    }
+
+    /// The cluster knows all that was in sync and is not: nobody of those will take over while others are left.
+    pub fn release(&mut self) {
+        self.held_back = false;
     }
 
     /// Whether commits wait for this backup.
