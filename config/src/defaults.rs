@@ -38,6 +38,10 @@ pub const FALSE_ALARM_RANGE: (Duration, Duration) = (Duration::from_secs(60), Du
 pub const BALANCE_INTERVAL: Duration = Duration::from_secs(2);
 /// Faster than 100 ms measures noise; slower than an hour is no balancing.
 pub const BALANCE_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3600));
+/// Often enough to find a fault before a second one makes it matter, seldom enough to cost nothing.
+pub const COMPARE_INTERVAL: Duration = Duration::from_secs(60);
+/// Once a second is for tests; less than once a day is never.
+pub const COMPARE_RANGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
 
 /// Where a member keeps its incarnation and admitted certificates; the member's name is appended.
 pub const STATE_DIR: &str = "/var/lib/phalanx";

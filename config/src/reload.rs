@@ -74,6 +74,7 @@ pub fn reload_diff(old: &Config, new: &Config) -> Result<LiveChanges, Vec<Refusa
     let same = c.timing.false_alarm_interval == d.timing.false_alarm_interval;
     fixed("cluster.false_alarm_interval_s", same, ALL_MEMBERS);
     fixed("cluster.replicas", c.replicas == d.replicas, ALL_MEMBERS);
+    fixed("cluster.compare_interval_s", c.compare_interval == d.compare_interval, THREAD);
     fixed("cluster.mac", c.mac == d.mac, ALL_MEMBERS);
     let (c, d) = (&old.member, &new.member);
     fixed("member.name", c.name == d.name, IDENTITY);

@@ -108,9 +108,11 @@ pub struct Cluster {
     pub timing: Timing,
     /// How many backups a unit has.
     pub replicas: Replicas,
-    /// From one balancing by the master to the next. The one cluster key that may differ between members and that a
-    /// reload can change, since only the master of the day uses it.
+    /// From one balancing by the master to the next. May differ between members, and a reload can change it, since
+    /// only the master of the day uses it.
     pub balance_interval: Duration,
+    /// How long it takes to compare every unit's sessions with what its backups hold. Members may differ here, too.
+    pub compare_interval: Duration,
     /// The shared hardware address, if the operator chose one: see [`Cluster::shared_mac`].
     pub mac: Option<MacAddr>,
 }

@@ -33,7 +33,7 @@ fn members_of_one_cluster_have_one_digest() {
         ("quorum = \"none\"", "# the default stands for it"),
         ("number = 1\nconfig_version = 1", "config_version = 1\nnumber = 0x01"),
         ("\"192.0.2.10/24\", \"2001:db8:2::10/64\"", "\"2001:db8:2::10/64\", \"192.0.2.10/24\""),
-        ("period_ms = 10", "period_ms = 10.0\nbalance_interval_ms = 500"),
+        ("period_ms = 10", "period_ms = 10.0\nbalance_interval_ms = 500\ncompare_interval_s = 5"),
         ("cores = [2, 3]", "cores = [4, 5]"),
     ] {
         assert_eq!(changed(from, to).digest(), digest, "{to}");
@@ -168,6 +168,7 @@ fn the_rest_is_refused_by_name() {
         ("quorum = \"none\"", "scheme = \"classic\"", "cluster.scheme"),
         ("quorum = \"none\"", "quorum = \"majority\"", "cluster.quorum"),
         ("quorum = \"none\"", "replicas = 2", "cluster.replicas"),
+        ("quorum = \"none\"", "compare_interval_s = 9", "cluster.compare_interval_s"),
         ("quorum = \"none\"", "false_alarm_interval_s = 60", "cluster.false_alarm_interval_s"),
         ("period_ms = 10", "period_ms = 20", "cluster.period_ms"),
         ("losses_min = 3", "losses_min = 5", "cluster.losses_min"),

@@ -50,6 +50,7 @@ fn the_reference_names_each_constant() {
         format!("losses_min = {} ", defaults::LOSSES_MIN),
         format!("false_alarm_interval_s = {} ", defaults::FALSE_ALARM_INTERVAL.as_secs()),
         format!("balance_interval_ms = {} ", defaults::BALANCE_INTERVAL.as_millis()),
+        format!("compare_interval_s = {} ", defaults::COMPARE_INTERVAL.as_secs()),
         format!("scheme = \"{}\"", defaults::SCHEME),
         format!("quorum = \"{}\"", defaults::QUORUM),
         format!("replicas = \"{}\"", defaults::REPLICAS),

@@ -54,8 +54,26 @@ pub struct Status {
     pub held: u64,
     /// Packets received, and what became of them, since the start. `received` is the sum of the others.
     pub counters: PacketTotals,
+    /// How this member's part in replication stands; none: no app keeps sessions.
+    pub replication: Option<ReplicationStatus>,
     /// The latest cluster events, oldest first.
     pub events: Vec<Event>,
+}
+
+/// How one member's part in replication stands.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReplicationStatus {
+    /// Sessions of other members' that it holds.
+    pub held_sessions: u64,
+    /// Its units that backups do not hold yet, summed over backups.
+    pub lacking_units: u64,
+    /// Its updates that are not committed.
+    pub uncommitted: u64,
+    /// The longest that one of them waited lately, in milliseconds.
+    pub commit_ms: f64,
+    /// Units held in sync here whose digest turned out not to be their owner's, since the start.
+    pub digest_mismatches: u64,
 }
 
 /// Who a member is.

@@ -28,6 +28,11 @@ fn two_owners_are_found() {
 }
 
 #[test]
+fn heirs_that_hold_nothing_are_found() {
+    is_found(Fault::HeirsUnasked);
+}
+
+#[test]
 fn without_a_planted_fault_nothing_is_found() {
     for seed in 0..SEEDS {
         if let Err(violation) = sim::run(seed, &Options::default()) {

@@ -27,6 +27,8 @@ pub(super) fn cluster(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Op
     let balance_interval = s.or(problems, "balance_interval_ms", defaults::BALANCE_INTERVAL, |r| {
         r.time(MILLISECOND, defaults::BALANCE_RANGE)
     });
+    let compare_interval =
+        s.or(problems, "compare_interval_s", defaults::COMPARE_INTERVAL, |r| r.time(SECOND, defaults::COMPARE_RANGE));
     let mac = s.optional(problems, "mac", |r| r.parsed::<MacAddr>("a hardware address", "02:50:48:00:00:01"));
     s.finish(problems);
     if let (Some(mode), Some(Some(mac))) = (&mode, &mac) {
@@ -42,6 +44,7 @@ pub(super) fn cluster(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Op
         timing: timing?,
         replicas: replicas?.value,
         balance_interval: balance_interval?.value,
+        compare_interval: compare_interval?.value,
         mac: mac?.map(|mac| mac.value),
     })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::status::{Quantiles, Status};
+use crate::status::{Quantiles, ReplicationStatus, Status};
 
 use super::table::columns;
 use super::target::{self, Target};
@@ -108,6 +108,9 @@ fn render(status: &Status) -> String {
     text.push('\n');
     text.push_str(&workers(status));
     let _ = writeln!(text, "\n{}", packets(status));
+    if let Some(it) = &status.replication {
+        let _ = writeln!(text, "{}", replication(it));
+    }
     for (reason, count) in status.drops.iter().filter(|(_, count)| **count > 0) {
         let _ = writeln!(text, "  dropped {count}: {reason}");
     }
@@ -196,6 +199,21 @@ fn packets(status: &Status) -> String {
     )
 }
 
+fn replication(it: &ReplicationStatus) -> String {
+    let lacking = match it.lacking_units {
+        0 => "backups hold everything".to_owned(),
+        units => format!("backups lack {units} units: take no member down now"),
+    };
+    let mismatches = match it.digest_mismatches {
+        0 => String::new(),
+        units => format!("; {units} units had silently diverged and were sent anew"),
+    };
+    format!(
+        "sessions {} of others held; {lacking}; {} updates uncommitted, up to {:.1} ms{mismatches}",
+        it.held_sessions, it.uncommitted, it.commit_ms
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,11 +229,14 @@ mod tests {
         let latency = Quantiles { count: 9, p50_us: 12.5, p99_us: 40.0, p999_us: 80.25, max_us: 1000.0 };
         status.workers = vec![WorkerStatus { latency: Some(latency), ..WorkerStatus::default() }];
         status.drops.insert("ttl_exceeded".into(), 7);
+        status.replication = Some(ReplicationStatus { held_sessions: 5, lacking_units: 3, ..Default::default() });
         status.drops.insert("not_owned".into(), 0);
         status.events =
             (0..9).map(|t| Event { t_ms: f64::from(t), what: format!("event {t}"), ..Event::default() }).collect();
         let text = render(&status);
-        for part in ["master m2", "LOST", "DOWN", "dropped 7: ttl_exceeded", "event 8", "event 4"] {
+        for part in
+            ["master m2", "LOST", "DOWN", "dropped 7: ttl_exceeded", "backups lack 3 units", "event 8", "event 4"]
+        {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }
         let line = |word| text.lines().find(|line| line.contains(word)).map(|line| line.split_whitespace().collect());

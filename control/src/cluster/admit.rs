@@ -75,6 +75,7 @@ impl Core {
         lead.loading.balance_at = lead.loading.balance_at.min(now + self.settings.period.quarters(4 * 4));
         let reign = lead.reign;
         self.members.push(Member { id, incarnation });
+        self.note_life(id);
         // Should it have lost its disk, it counts from the beginning again: a successor of ours echoes what we know.
         self.peers.entry(id).or_default().seq = 0;
         self.agree_on(id);

@@ -5,6 +5,7 @@
 //! this member never saw. So it asks everyone first (one round trip; whoever stays silent is waited for until it is
 //! given up), and only then gives the dead master's units to their backups.
 
+use phalanx_dataplane::replica::MemberSet;
 use phalanx_dataplane::steer::{Order, ReleaseTo};
 use phalanx_dataplane::unit::{MemberId, Unit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use super::event::ClusterEvent;
 use super::follow::chunks;
 use super::message::{CHUNK_ENTRIES, Message, TableChunk};
 use super::output::{Output, To};
+use super::settings::Replicas;
 use super::table::{Owner, Table, Version};
 use super::time::Time;
 
@@ -43,8 +45,9 @@ impl Core {
         let Role::Lead(lead) = &mut self.role else { return };
         let version = Version { term: lead.reign.term, generation: self.table.version.generation.saturating_add(1) };
         self.assign_the_unowned(now, &mut table);
-        table.choose_backups(&members);
         table.version = version;
+        self.inherit(&table);
+        self.choose_backups(&mut table, &members);
         let Role::Lead(lead) = &mut self.role else { return };
         let mut changed = 0;
         let mut mine = Vec::new();
@@ -79,9 +82,41 @@ impl Core {
         }
         self.table = table;
         self.applied = version;
-        self.refresh_view();
+        let view = self.refresh_view();
+        self.note_table_view(view);
         self.event(ClusterEvent::TablePublished(version, changed));
         self.say_table(now);
+    }
+
+    /// Chooses first backups anew; where units have sessions, those who hold them already.
+    fn choose_backups(&self, table: &mut Table, members: &[MemberId]) {
+        let held = |unit| {
+            let inherited = self.knowledge.inherited(unit, table.version);
+            inherited.or_else(|| self.in_sync(unit)).unwrap_or_default()
+        };
+        // Whoever is about to leave is no backup, if there are others.
+        let stay: Vec<MemberId> = members.iter().copied().filter(|id| self.may_own(*id)).collect();
+        let those = if stay.len() < 2 { members } else { &stay };
+        match self.settings.replicas {
+            None => table.choose_backups(members),
+            _ if self.settings.heirs_unasked() => table.choose_backups(members),
+            Some(Replicas::All) => {
+                let held: Vec<MemberSet> = Unit::all().take(self.settings.units).map(held).collect();
+                table.keep_backups(those, |unit| held.get(unit.index()).copied().unwrap_or_default());
+            }
+            // Few hold a unit: newcomers would never be among them.
+            Some(Replicas::Count(_)) => table.keep_backups(those, |_| MemberSet::EMPTY),
+        }
+    }
+
+    /// A member is to leave that is the first backup of units: where few hold a unit, another one is to hold it first.
+    pub(super) fn relieve_backup(&mut self, now: Time, leaving: MemberId) {
+        let leans = self.table.entries().iter().any(|entry| entry.backup == Some(leaving));
+        let gathers = matches!(&self.role, Role::Lead(lead) if lead.gathering());
+        if leans && !gathers && matches!(self.settings.replicas, Some(Replicas::Count(_))) {
+            let table = self.table.clone();
+            self.publish(now, table);
+        }
     }
 
     /// Gives units that nobody owns to the member with the least load.
@@ -108,13 +143,14 @@ impl Core {
         let mut table = self.table.clone();
         let Role::Lead(lead) = &self.role else { return };
         let detection = self.settings.give_away(lead.losses_high());
-        let mut quarantined = 0;
+        let (mut quarantined, mut unheld) = (0, 0);
         for (unit, entry) in self.table.iter() {
             let Owner::Member(owner) = entry.owner else { continue };
             if members.contains(&owner) {
                 continue;
             }
-            let next = entry.backup.filter(|backup| members.contains(backup));
+            let (next, lost) = self.heir(unit, entry, &members);
+            unheld += usize::from(lost);
             // Who never took the unit on was not killed by it.
             let heir = if dead && !lead.pending(unit) && self.quarantine.killed_two(unit, now, detection) {
                 quarantined += 1;
@@ -127,6 +163,10 @@ impl Core {
         self.quarantine.rest(&table, now + self.settings.quarantine);
         if quarantined > 0 {
             self.event(ClusterEvent::Quarantined(quarantined));
+        }
+        if unheld > 0 {
+            self.heirs_not_in_sync += unheld as u64;
+            self.event(ClusterEvent::HeirsNotInSync(unheld));
         }
         self.publish(now, table);
         self.plan_moves(now);
@@ -242,6 +282,8 @@ impl Core {
             if table.version > self.table.version {
                 self.end_side(&table, true);
                 self.table = table;
+                // The view with it comes at the end of gathering at the latest.
+                self.note_table_view(self.views.told().version + 1);
             }
             self.gather_from(now, from);
         }

@@ -165,9 +165,10 @@ impl Core {
                 Owner::Unassigned | Owner::Quarantined => {}
             }
         }
+        let fit_ids: Vec<MemberId> = fit.iter().copied().collect();
         for (owner, unit) in stranded {
-            let load = |(id, units): &(&MemberId, &Vec<Unit>)| (weights.of_all(units.iter().copied()), **id);
-            let Some(heir) = owned.iter().min_by_key(load).map(|(id, _)| *id) else { break };
+            let load = |id: &MemberId| (weights.of_all(owned[id].iter().copied()), *id);
+            let Some(heir) = self.holders_among(unit, &fit_ids).into_iter().min_by_key(load) else { break };
             owned.entry(heir).or_default().push(unit);
             moves.push((owner, heir, unit));
         }

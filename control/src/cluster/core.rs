@@ -1,8 +1,8 @@
 //! The cluster core: one member's view of the cluster as a state machine without clock, socket or thread.
 //!
 //! Drive it like this, and it does the same under the runtime, the simulator and the model checker:
-//! 1. **in**: `handle_message`, `handle_heard`, `handle_notice`, `handle_verdict`, `handle_refused`, `handle_loads`, `handle_drain`,
-//!    and `handle_timeout` when [`Core::poll_timeout`]'s moment has come;
+//! 1. **in**: `handle_message`, `handle_heard`, `handle_notice`, `handle_verdict`, `handle_refused`, `handle_loads`,
+//!    `handle_in_sync`, `handle_drain`, and `handle_timeout` when [`Core::poll_timeout`]'s moment has come;
 //! 2. **out**: after each, drain [`Core::poll_output`] in order.
 //!
 //! State lives here and with nobody else: the shell keeps no copy of the table, the lease or the member list. What is
@@ -11,12 +11,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use phalanx_dataplane::app::UnitSet;
 use phalanx_dataplane::steer::Notice;
 use phalanx_dataplane::unit::{MemberId, Unit};
 
 use super::event::{ClusterEvent, RejoinReason};
 use super::follow::Follow;
 use super::handover::Side;
+use super::in_sync::Knowledge;
 use super::lead::Lead;
 use super::message::{Beacon, BeaconKind, JoinAnswer, Listed, Message, NakReason, Reign};
 use super::output::{Output, To};
@@ -93,11 +95,14 @@ pub struct Core {
     pub(super) lease_until: Option<Time>,
     pub(super) lease_valid: bool,
     pub(super) views: Views,
+    pub(super) knowledge: Knowledge,
     pub(super) quarantine: Quarantine,
     /// This member's part in the planned move under way.
     pub(super) side: Option<Side>,
     /// When a former master under `forward` stops passing on what still arrives.
     pub(super) linger_until: Option<Time>,
+    /// Units that went to heirs without their sessions, ever.
+    pub(super) heirs_not_in_sync: u64,
     pub(super) draining: bool,
     pub(super) probation: bool,
     /// When this member last looked at its timers, and when it should look next.
@@ -115,6 +120,7 @@ impl Core {
         let mut core = Self {
             table: Table::unassigned(settings.units),
             views: Views::new(settings.units),
+            knowledge: Knowledge::default(),
             quarantine: Quarantine::default(),
             incarnation: settings.incarnation,
             role: Role::Left,
@@ -129,6 +135,7 @@ impl Core {
             lease_valid: false,
             side: None,
             linger_until: None,
+            heirs_not_in_sync: 0,
             draining: false,
             probation: false,
             looked_at: now,
@@ -210,6 +217,14 @@ impl Core {
         self.finish(now);
     }
 
+    /// Takes in which backups hold which units of this member's in sync, by the word of all its workers: all there is to say.
+    /// `stamp` rises with every call.
+    pub fn handle_in_sync(&mut self, now: Time, stamp: u64, holders: BTreeMap<MemberId, UnitSet>) {
+        self.wake(now);
+        self.take_in_sync(now, stamp, holders);
+        self.finish(now);
+    }
+
     /// Moves everything away, then leaves. `Output::Left` says when.
     pub fn handle_drain(&mut self, now: Time) {
         self.wake(now);
@@ -222,6 +237,7 @@ impl Core {
                 Role::Lead(lead) => lead.loading.balance_at = now,
                 Role::Follow(_) | Role::Left => {}
             }
+            self.relieve_backup(now, self.id());
         }
         self.finish(now);
     }
@@ -295,6 +311,8 @@ impl Core {
             Message::TableRequest(reign) => self.answer_table_request(from, reign),
             Message::Loads(loads) => self.take_loads(now, from, &loads),
             Message::Move(reign, step) => self.handle_move(now, from, reign, step),
+            Message::InSync(report) => self.hear_in_sync(from, report),
+            Message::InSyncKnown(known) => self.handle_in_sync_known(from, known),
             Message::OtherMasterExists(reign) => self.handle_other_master(now, from, reign),
             Message::ExitRequest(reign) => {
                 if self.reign() == Some(reign) && from == reign.master {
@@ -547,6 +565,7 @@ impl Core {
         }
         self.side = None;
         self.linger_until = None;
+        self.forget_in_sync();
         self.table = Table::unassigned(self.settings.units);
         self.applied = Version::default();
         self.quarantine = Quarantine::default();

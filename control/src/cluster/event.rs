@@ -79,6 +79,10 @@ pub enum ClusterEvent {
     MoveAborted(u64),
     /// Units that killed two owners in a row.
     Quarantined(usize),
+    /// Units went to heirs that do not hold their sessions in sync, for nobody does.
+    HeirsNotInSync(usize),
+    /// This member leaves though nobody else holds the sessions of so many units: nobody could be brought into sync in time.
+    LeavesUnheld(usize),
     /// Leaving this cluster to rejoin.
     Rejoining(RejoinReason),
     /// This member's lease lapsed: it is silent.
@@ -133,6 +137,15 @@ impl fmt::Display for ClusterEvent {
             Self::Moved { from, to, units } => write!(f, "{units} units moved from member {from} to member {to}"),
             Self::MoveAborted(id) => write!(f, "move {id} given up"),
             Self::Quarantined(units) => write!(f, "{units} units killed two owners in a row: quarantined"),
+            Self::HeirsNotInSync(units) => {
+                write!(f, "{units} units went to heirs that do not hold their sessions: nobody else was in sync")
+            }
+            Self::LeavesUnheld(units) => {
+                write!(
+                    f,
+                    "leaving though nobody else holds the sessions of {units} units: nobody came into sync in time"
+                )
+            }
             Self::Rejoining(reason) => write!(f, "rejoining: {reason}"),
             Self::LeaseLapsed => write!(f, "lease lapsed: silent until it is renewed"),
             Self::LeaseRegained => write!(f, "lease renewed: serving"),

@@ -157,7 +157,7 @@ impl Core {
         if self.linger_until.is_some_and(|until| until <= now) {
             self.linger_until = None;
         }
-        self.leave_if_drained();
+        self.leave_if_drained(now);
     }
 
     /// Takes over; a member that never heard its master knows too little of the cluster for that.
@@ -169,11 +169,12 @@ impl Core {
     }
 
     /// A member that was relieved of everything says so and is gone.
-    fn leave_if_drained(&mut self) {
+    fn leave_if_drained(&mut self, now: Time) {
         let busy =
             self.linger_until.is_some() || self.side.is_some() || self.table.units_of(self.id()).next().is_some();
         if self.draining
             && !busy
+            && self.may_leave(now)
             && let Some(reign) = self.reign()
         {
             self.send(To::All, Message::Exit(reign));
@@ -271,13 +272,21 @@ impl Core {
         if next == self.members {
             return;
         }
-        let before = std::mem::replace(&mut self.members, next.clone());
+        let before = std::mem::take(&mut self.members);
+        let stayed: Vec<Member> = before.iter().filter(|member| next.contains(member)).copied().collect();
+        if next.iter().any(|now| before.iter().any(|member| member.id == now.id && member != now)) {
+            // It died and came back between two words of the master. Whoever replicates has to hear of the death.
+            self.members = stayed;
+            self.refresh_view();
+        }
+        self.members.clone_from(&next);
         let me = self.id();
         // A member that has lost its disk may count its keepalives from the beginning again.
         for member in next.iter().filter(|member| !before.contains(member)) {
             if let Some(peer) = self.peers.get_mut(&member.id) {
                 peer.seq = 0;
             }
+            self.note_life(member.id);
         }
         let went = before.iter().filter(|member| !next.contains(member) && member.id != me).map(|m| (m.id, false));
         let came = next.iter().filter(|member| !before.contains(member) && member.id != me).map(|m| (m.id, true));
@@ -313,6 +322,7 @@ impl Core {
             contact: self.settings.contact.clone(),
         };
         self.send(To::All, Message::MemberKeepalive(keepalive));
+        self.say_in_sync();
     }
 
     pub(super) fn handle_chunk(&mut self, now: Time, from: MemberId, chunk: TableChunk) {
@@ -350,6 +360,7 @@ impl Core {
         self.end_side(&table, brings);
         self.table = table;
         let view = self.refresh_view();
+        self.note_table_view(view);
         let Role::Follow(follow) = &mut self.role else { return };
         follow.applying = Some((view, version));
         if view <= self.views.applied() {

@@ -2,7 +2,7 @@
 //!
 //! | step | who says it | effect |
 //! | --- | --- | --- |
-//! | Prepare | master to old owner | it logs a digest of each packet that it processes |
+//! | Prepare | master to old owner | once the new owner holds the sessions, it logs a digest of each packet that it processes |
 //! | Prepared | old owner to master | |
 //! | Prepare | master to new owner | it keeps what it sees |
 //! | Prepared | new owner to master | under `forward` the master now sends packets to both |
@@ -34,6 +34,8 @@ type Log = Vec<(Unit, Option<Vec<u32>>)>;
 
 /// A move that has not come about by then is given up.
 const MOVE_WAIT: Span = Span::from_ms(1000);
+/// How long its new owner may take before that to come to hold the sessions.
+const SYNC_WAIT: Span = Span::from_ms(10_000);
 
 /// What this member does in a move.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -56,6 +58,8 @@ pub(super) enum Part {
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum FromStage {
+    /// The new owner does not hold the units' sessions yet.
+    Syncing,
     Logging,
     Stopping,
     Stopped,
@@ -64,8 +68,12 @@ pub(super) enum FromStage {
 }
 
 impl Part {
+    fn is_syncing(&self) -> bool {
+        matches!(self, Self::From { stage: FromStage::Syncing, .. })
+    }
+
     pub(super) fn has_stopped(&self) -> bool {
-        matches!(self, Self::From { stage, .. } if *stage != FromStage::Logging)
+        matches!(self, Self::From { stage, .. } if !matches!(stage, FromStage::Syncing | FromStage::Logging))
     }
 }
 
@@ -107,7 +115,12 @@ impl ActiveMove {
     }
 
     pub(super) fn deadline(&self, settings: &Settings) -> Time {
-        (self.acted_at + settings.retry()).min(self.since + MOVE_WAIT)
+        (self.acted_at + settings.retry()).min(self.since + self.wait(settings))
+    }
+
+    fn wait(&self, settings: &Settings) -> Span {
+        let syncs = self.stage == MoveStage::Logging && settings.replicas.is_some();
+        if syncs { SYNC_WAIT } else { MOVE_WAIT }
     }
 }
 
@@ -143,22 +156,52 @@ impl Core {
             let owned = units.iter().all(|unit| self.table.owns(from, *unit));
             let (other, part) = match () {
                 () if !owned => return,
-                () if me == from => (to, Part::From { stage: FromStage::Logging, log: Log::new() }),
+                () if me == from => (to, Part::From { stage: self.first_stage(), log: Log::new() }),
                 () if me == to => (from, Part::To { parts: BTreeMap::new(), complete: false }),
                 () => return,
             };
             let units = units.into_iter().collect();
             self.side = Some(Side { reign, id, units, other, part, awaiting: None, acted_at: now });
             let view = self.refresh_view();
-            self.side.as_mut().expect("was just set").awaiting = Some(view);
+            let side = self.side.as_mut().expect("was just set");
+            side.awaiting = (!side.part.is_syncing()).then_some(view);
+            self.begin_logging(now);
         }
         self.side_applied(now, Vec::new());
         if let Some(side) = self.side_of(id)
             && side.awaiting.is_none()
             && !side.part.has_stopped()
+            && !side.part.is_syncing()
         {
             self.tell_prepared(now, id);
         }
+    }
+
+    /// A unit with sessions goes to nobody who does not hold them.
+    fn first_stage(&self) -> FromStage {
+        if self.settings.replicas.is_some() { FromStage::Syncing } else { FromStage::Logging }
+    }
+
+    /// Begins the move if all that it waited for was that the new owner holds what it is to take over.
+    pub(super) fn begin_logging(&mut self, now: Time) {
+        let Some(side) = self.side.as_ref().filter(|side| side.part.is_syncing()) else { return };
+        if !side.units.iter().all(|unit| self.holds_ours(side.other, *unit)) {
+            return;
+        }
+        if let Some(Part::From { stage, .. }) = self.side.as_mut().map(|side| &mut side.part) {
+            *stage = FromStage::Logging;
+        }
+        let view = self.refresh_view();
+        if let Some(side) = &mut self.side {
+            side.awaiting = Some(view);
+        }
+        self.side_applied(now, Vec::new());
+    }
+
+    /// To whom a unit of ours is on its way: it has to hold its sessions first.
+    pub(super) fn goes_to(&self, unit: Unit) -> Option<MemberId> {
+        let side = self.side.as_ref().filter(|side| matches!(side.part, Part::From { .. }))?;
+        side.units.contains(&unit).then_some(side.other)
     }
 
     /// Prepared; but who may not serve yet (it has just joined) takes nothing over, and is asked again.
@@ -201,12 +244,22 @@ impl Core {
         }
         let id = side.id;
         match &mut side.part {
-            Part::From { stage: stage @ FromStage::Stopping, .. } => {
-                *stage = FromStage::Stopped;
-                self.send_log(now);
-            }
+            Part::From { stage: FromStage::Stopping, .. } => self.stopped(now),
             Part::From { .. } | Part::To { .. } => self.tell_prepared(now, id),
         }
+    }
+
+    /// This member has stopped. If the new owner has fallen out of sync meanwhile, nothing more is said, and the master will give
+    /// the move up.
+    fn stopped(&mut self, now: Time) {
+        let held = |side: &Side| side.units.iter().all(|unit| self.holds_ours(side.other, *unit));
+        if self.settings.replicas.is_some() && !self.side.as_ref().is_some_and(held) {
+            return;
+        }
+        if let Some(Part::From { stage, .. }) = self.side.as_mut().map(|side| &mut side.part) {
+            *stage = FromStage::Stopped;
+        }
+        self.send_log(now);
     }
 
     pub(super) fn side_timeout(&mut self, now: Time) {
@@ -290,21 +343,26 @@ impl Core {
 
     /// Starts the next planned move, if none is under way.
     pub(super) fn start_move(&mut self, now: Time) {
-        let table = &self.table;
-        let Role::Lead(lead) = &mut self.role else { return };
-        if lead.active.is_some() || lead.gathering() {
-            return;
-        }
-        while let Some(plan) = lead.plan.pop_front() {
-            let units: BTreeSet<Unit> =
-                plan.units.into_iter().filter(|unit| table.owns(plan.from, *unit) && !lead.pending(*unit)).collect();
-            if units.is_empty() || !self.members.iter().any(|member| member.id == plan.to) {
+        while let Role::Lead(lead) = &mut self.role
+            && lead.active.is_none()
+            && !lead.gathering()
+            && let Some(plan) = lead.plan.pop_front()
+        {
+            let units = self.movable(&plan);
+            if units.is_empty() || !self.is_member(plan.to) {
                 continue;
             }
+            let Role::Lead(lead) = &mut self.role else { return };
             lead.moves += 1;
             lead.active = Some(ActiveMove::new(lead.moves, plan.from, plan.to, units, now));
             return self.say_move(now);
         }
+    }
+
+    fn movable(&self, plan: &PlannedMove) -> BTreeSet<Unit> {
+        let pending = |unit: Unit| matches!(&self.role, Role::Lead(lead) if lead.pending(unit));
+        let may = |unit: &Unit| self.table.owns(plan.from, *unit) && !pending(*unit) && self.may_move(*unit, plan.to);
+        plan.units.iter().copied().filter(may).collect()
     }
 
     /// Says (again) what the move under way waits for.
@@ -331,7 +389,12 @@ impl Core {
         let Role::Lead(lead) = &mut self.role else { return };
         let Some(active) = lead.active.as_mut().filter(|active| active.id == id) else { return };
         match active.stage {
-            MoveStage::Logging if from == active.from => active.stage = MoveStage::Holding,
+            MoveStage::Logging if from == active.from => {
+                active.stage = MoveStage::Holding;
+                if self.settings.replicas.is_some() {
+                    active.since = now;
+                }
+            }
             MoveStage::Holding if from == active.to && two_owners => return self.commit_move(now),
             MoveStage::Holding if from == active.to && forwards => {
                 active.stage = MoveStage::Doubling(u64::MAX);
@@ -386,7 +449,7 @@ impl Core {
     pub(super) fn move_timeout(&mut self, now: Time) {
         let Role::Lead(lead) = &self.role else { return };
         let Some(active) = &lead.active else { return };
-        if now >= active.since + MOVE_WAIT {
+        if now >= active.since + active.wait(&self.settings) {
             let table = self.table.clone();
             self.publish(now, table);
         } else if now >= active.acted_at + self.settings.retry() {

@@ -9,9 +9,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use phalanx_dataplane::steer::{Mode, ReleaseTo};
 use phalanx_dataplane::unit::{MemberId, Unit};
 
+use super::announce::Announce;
 use super::assign::Pending;
 use super::balance::Loading;
 use super::basis::Basis;
@@ -35,13 +35,13 @@ pub(super) struct Follower {
     /// Whether it has spoken under this reign.
     pub(super) spoke: bool,
     /// The last of this master's keepalives that it acknowledged.
-    heard: u64,
+    pub(super) heard: u64,
     pub(super) loss: Loss,
     /// When this master took in what it echoes: it judges by this, moved along when it was late itself.
     pub(super) fresh_at: Time,
     /// When this master sent the last keepalive that the follower is known to have heard: its own lease under
     /// `majority` counts from it.
-    confirmed_at: Time,
+    pub(super) confirmed_at: Time,
     pub(super) applied: Version,
     pub(super) holds: Version,
     pub(super) draining: bool,
@@ -82,10 +82,10 @@ pub(super) struct Lead {
     pub(super) reign: Reign,
     pub(super) followers: BTreeMap<MemberId, Follower>,
     pub(super) keepalive_at: Time,
-    last_sent: Time,
+    pub(super) last_sent: Time,
     /// The adaptive n, the one before, and when it changed: while members may still go by either, the judge goes by the
     /// larger and the master's own lease by the smaller.
-    losses: u8,
+    pub(super) losses: u8,
     losses_before: u8,
     losses_changed_at: Time,
     /// The last agreed membership, for `majority`.
@@ -93,8 +93,8 @@ pub(super) struct Lead {
     pub(super) quorate: bool,
     /// `majority`: whether it follows, and, if it came back after this master's lease had lapsed, until when another
     /// master and its followers may still serve that had it before.
-    majority: bool,
-    fenced_until: Time,
+    pub(super) majority: bool,
+    pub(super) fenced_until: Time,
     /// A new master first hears from these what table they hold.
     pub(super) gather: Option<BTreeSet<MemberId>>,
     pub(super) gathered: BTreeMap<u8, Vec<super::table::Entry>>,
@@ -109,21 +109,12 @@ pub(super) struct Lead {
     pub(super) loading: Loading,
     pub(super) unfit: BTreeSet<MemberId>,
     pub(super) abdicating: Option<MemberId>,
-    since: Time,
-    announce: Announce,
-    other_master_told: Option<Time>,
+    pub(super) since: Time,
+    pub(super) announce: Announce,
+    pub(super) other_master_told: Option<Time>,
     /// The reign that was handed to this master, if it was.
-    handed_on_by: Option<Reign>,
+    pub(super) handed_on_by: Option<Reign>,
 }
-
-/// Gratuitous ARP and ND: at once, then a few times more at growing distance (DESIGN section 4: paced and repeated).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct Announce {
-    at: Option<Time>,
-    pause: Span,
-}
-
-const ANNOUNCE_PAUSE_MAX: Span = Span::from_ms(2000);
 
 impl Lead {
     pub(super) fn new(settings: &Settings, term: u64, basis: Basis, losses: u8, now: Time) -> Self {
@@ -166,7 +157,7 @@ impl Lead {
         self.pending.contains_key(&unit)
     }
 
-    fn losses_low(&self) -> u8 {
+    pub(super) fn losses_low(&self) -> u8 {
         self.losses.min(self.losses_before)
     }
 
@@ -176,7 +167,7 @@ impl Lead {
 
     /// Whether the member is the master, or a follower that confirmed hearing it within `watch`: nobody else can have
     /// won that one over by now.
-    fn is_with_us(&self, id: MemberId, now: Time, watch: Span) -> bool {
+    pub(super) fn is_with_us(&self, id: MemberId, now: Time, watch: Span) -> bool {
         let confirms = |follower: &Follower| follower.spoke && now.since(follower.confirmed_at) < watch;
         id == self.reign.master || self.followers.get(&id).is_some_and(confirms)
     }
@@ -309,6 +300,7 @@ impl Core {
             contact: self.settings.contact.clone(),
         };
         self.send(To::All, Message::MasterKeepalive(keepalive));
+        self.say_in_sync();
         self.renew_own_lease(now);
     }
 
@@ -330,47 +322,6 @@ impl Core {
         if let Some(anchor) = anchor {
             self.renew_lease(now, anchor + lease);
         }
-    }
-
-    /// A newcomer is to be agreed on, from the next keepalive on.
-    pub(super) fn agree_on(&mut self, newcomer: MemberId) {
-        let seq = self.seq + 1;
-        if let Role::Lead(lead) = &mut self.role {
-            lead.basis.join(newcomer, lead.reign.term, seq);
-        }
-    }
-
-    /// Looks whether the member list is agreed on by now.
-    fn agree(&mut self) {
-        let Role::Lead(lead) = &mut self.role else { return };
-        let (me, followers) = (lead.reign.master, &lead.followers);
-        let heard = |id: MemberId| followers.get(&id).filter(|f| f.spoke).map_or(0, |f| f.heard);
-        if lead.basis.acknowledge(|id| if id == me { u64::MAX } else { heard(id) }) {
-            let agreed = lead.basis.agreed().to_vec();
-            self.persist(agreed);
-        }
-    }
-
-    /// Whether a majority follows, if that is asked for. True if it does again.
-    fn judge_quorum(&mut self, now: Time) -> bool {
-        let (quorum_is_none, lapsed) = (self.quorum_is_none(), !self.lease_is_valid(now));
-        let Role::Lead(lead) = &mut self.role else { return false };
-        let watch = self.settings.watch(lead.losses_high());
-        let majority = lead.basis.is_majority(|id| lead.is_with_us(id, now, watch));
-        if majority && !lead.majority && lapsed {
-            // That master may count on the one who came over for `watch` more, and its followers on their lease.
-            lead.fenced_until = now + Span(watch.0 + self.settings.lease(lead.losses_high()).0);
-        }
-        lead.majority = majority;
-        let quorate = quorum_is_none || majority && now >= lead.fenced_until;
-        let changed = std::mem::replace(&mut lead.quorate, quorate) != quorate;
-        if changed && quorate {
-            self.announce_again(now);
-        }
-        if changed {
-            self.event(ClusterEvent::Quorate(quorate));
-        }
-        changed && quorate
     }
 
     /// Patent Figure 8B.
@@ -407,6 +358,7 @@ impl Core {
         follower.hears.clone_from(&keepalive.hears);
         let asks_to_leave = keepalive.draining && !std::mem::replace(&mut follower.draining, keepalive.draining);
         if asks_to_leave {
+            self.relieve_backup(now, from);
             self.plan_moves(now);
         }
         self.agree();
@@ -417,74 +369,6 @@ impl Core {
             self.send_master_keepalive(now);
         } else if !self.quorum_is_none() {
             self.renew_own_lease(now);
-        }
-    }
-
-    /// Patent Figure 8E: whoever was silent for too long is dead, and its units are reassigned at once.
-    fn bury_the_dead(&mut self, now: Time) {
-        let Role::Lead(lead) = &self.role else { return };
-        let silence = if self.settings.two_owners() {
-            self.settings.watch(1)
-        } else {
-            self.settings.give_away(lead.losses_high())
-        };
-        let dead: Vec<(MemberId, Span)> = lead
-            .followers
-            .iter()
-            .filter(|(_, follower)| now.since(follower.fresh_at) >= silence)
-            .map(|(id, follower)| (*id, now.since(follower.spoke_at)))
-            .collect();
-        if dead.is_empty() {
-            return;
-        }
-        // Only those who are with us now count as left: the others may follow somebody else who counts them too.
-        let watch = self.settings.watch(lead.losses_high());
-        let gone: Vec<MemberId> = dead.iter().map(|(id, _)| *id).collect();
-        let basis = lead.basis.without(&gone);
-        if !self.quorum_is_none() && !basis.is_majority(|id| lead.is_with_us(id, now, watch)) {
-            return;
-        }
-        if let Role::Lead(lead) = &mut self.role {
-            lead.basis = basis;
-        }
-        for (id, silent) in &dead {
-            self.event(ClusterEvent::MemberDead(*id, *silent));
-        }
-        self.members_gone(now, &gone, true);
-    }
-
-    /// Takes members off the list; their units go to those who are left.
-    pub(super) fn members_gone(&mut self, now: Time, gone: &[MemberId], dead: bool) {
-        self.members.retain(|member| !gone.contains(&member.id));
-        let alone = self.members.len() == 1;
-        let Role::Lead(lead) = &mut self.role else { return };
-        for id in gone {
-            lead.followers.remove(id);
-            lead.unfit.remove(id);
-            if let Some(gather) = &mut lead.gather {
-                gather.remove(id);
-            }
-            self.outputs.push_back(Output::TellApps(*id, false));
-        }
-        if lead.abdicating.is_some_and(|to| gone.contains(&to)) {
-            lead.abdicating = None;
-        }
-        let gathering = lead.gathering();
-        if dead && alone {
-            self.set_probation(true);
-        }
-        if !gathering {
-            self.reassign_orphans(now, dead);
-        }
-        self.send_master_keepalive(now);
-    }
-
-    pub(super) fn handle_exit(&mut self, now: Time, from: MemberId, reign: Reign) {
-        let Role::Lead(lead) = &mut self.role else { return };
-        if lead.reign == reign && lead.followers.contains_key(&from) {
-            lead.basis.leave(from);
-            self.event(ClusterEvent::MemberLeft(from));
-            self.members_gone(now, &[from], false);
         }
     }
 
@@ -505,124 +389,6 @@ impl Core {
             lead.losses_changed_at = now;
             self.event(ClusterEvent::LossesAllowed(next));
         }
-    }
-
-    /// Patent Figure 8A: another master. More members wins, then the lower address; members that both claim belong to
-    /// the newer term.
-    pub(super) fn lead_hears_master(&mut self, now: Time, other: &MasterKeepalive) {
-        let Role::Lead(lead) = &mut self.role else { return };
-        let mine = lead.reign;
-        let he_is_newer = other.reign.term > mine.term;
-        if lead.abdicating == Some(other.reign.master) && he_is_newer {
-            return self.follow_successor(now, other.reign, other.losses);
-        }
-        let claimed_by_him = |id: &MemberId| other.members.iter().any(|listed| listed.id == *id);
-        let claimed_by_me = |id: &MemberId| self.members.iter().any(|member| member.id == *id);
-        let shared = self.members.iter().filter(|member| claimed_by_him(&member.id)).count();
-        let (mut ours, mut theirs) = (self.members.len(), other.members.len());
-        if he_is_newer {
-            ours -= shared;
-            // He cannot be one of mine, nor I one of his: each counts for himself.
-            ours += usize::from(claimed_by_him(&mine.master));
-        } else if other.reign.term < mine.term {
-            theirs -= shared;
-            theirs += usize::from(claimed_by_me(&other.reign.master));
-        }
-        // Under `majority` at most one of the two can have it, and that one serves; but a successor that still serves
-        // on its old lease may be about to get it.
-        let has_majority = self.settings.quorum == Quorum::Majority
-            && lead.quorate != other.quorate
-            && (lead.quorate || self.lease_until.is_none_or(|until| until <= now));
-        let win = match ours.cmp(&theirs) {
-            _ if has_majority => lead.quorate,
-            std::cmp::Ordering::Equal => self.settings.contact.address < other.contact.address,
-            unequal => unequal.is_gt(),
-        };
-        if !win {
-            // Followers need not wait out their loyalty.
-            self.send(To::All, Message::Abdicate(mine, other.reign.master));
-            return self.rejoin(now, RejoinReason::TieLost, Some(other.reign.master));
-        }
-        // Who handed its role on has stopped already; a rival has not.
-        if lead.handed_on_by != Some(other.reign) {
-            self.drop_held();
-        }
-        let Role::Lead(lead) = &mut self.role else { return };
-        let paced = lead.other_master_told.is_none_or(|told| now.since(told) >= Span::from_ms(100));
-        if paced {
-            lead.other_master_told = Some(now);
-            self.announce_again(now);
-            self.send(To::Member(other.reign.master), Message::OtherMasterExists(mine));
-            self.beacon_soon(now);
-        }
-    }
-
-    /// Another master has yielded to this one: hosts on its side of the split still send to it, and it may have processed
-    /// what is held here.
-    pub(super) fn yielded_to(&mut self, now: Time) {
-        if matches!(self.role, Role::Lead(_)) {
-            self.drop_held();
-            self.announce_again(now);
-        }
-    }
-
-    fn drop_held(&mut self) {
-        let held = |(_, mode): &(Unit, &Mode)| **mode == Mode::Hold;
-        let units: Vec<Unit> = Unit::all().zip(self.modes()).filter(held).map(|(unit, _)| unit).collect();
-        for unit in units {
-            self.release(unit, ReleaseTo::Nowhere, Vec::new());
-        }
-    }
-
-    pub(super) fn announce_again(&mut self, now: Time) {
-        let pause = self.settings.period;
-        if let Role::Lead(lead) = &mut self.role {
-            lead.announce = Announce { at: Some(now), pause };
-        }
-    }
-
-    /// Hosts send here once they hear it: first the workers have to know that this member is the master.
-    pub(super) fn announce_timeout(&mut self, now: Time) {
-        let ready = self.views.told().answers && self.views.applied() >= self.views.told().version;
-        let Role::Lead(lead) = &mut self.role else { return };
-        if !lead.quorate {
-            // Hosts in sight of a minority would follow it into silence; once it has a majority, it begins anew.
-            lead.announce.at = None;
-        }
-        if ready && lead.announce.at.is_some_and(|at| at <= now) {
-            let pause = lead.announce.pause.quarters(4 * 4);
-            let more = lead.announce.pause <= ANNOUNCE_PAUSE_MAX;
-            lead.announce = Announce { at: more.then(|| now + lead.announce.pause), pause };
-            self.outputs.push_back(Output::Announce);
-        }
-    }
-
-    /// A master that leaves, or that the LAN does not reach, hands its role on once it owns nothing.
-    fn hand_on(&mut self) {
-        let me = self.id();
-        let Role::Lead(lead) = &mut self.role else { return };
-        let wants = self.draining || lead.unfit.contains(&me);
-        if !wants || lead.gathering() || lead.active.is_some() || self.table.units_of(me).next().is_some() {
-            lead.abdicating = None;
-            if self.draining && self.members.len() == 1 {
-                self.leave();
-            }
-            return;
-        }
-        let fit = |id: &MemberId| lead.followers.get(id).is_some_and(|f| !f.draining) && !lead.unfit.contains(id);
-        let successor = self.members.iter().map(|member| member.id).find(fit);
-        let Some(successor) = successor else {
-            if self.draining {
-                self.leave();
-            }
-            return;
-        };
-        let news = lead.abdicating.replace(successor) != Some(successor);
-        let reign = lead.reign;
-        if news {
-            self.event(ClusterEvent::Abdicated(successor));
-        }
-        self.send(To::All, Message::Abdicate(reign, successor));
     }
 
     /// Whether members have been heard long enough for a verdict on their ports.

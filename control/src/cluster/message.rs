@@ -7,6 +7,7 @@
 //! All but the join travel as single sealed datagrams over every path at once (cluster link and data ports), and no
 //! exchange needs the one before it to have arrived: what was not acknowledged is said again.
 
+use phalanx_dataplane::app::UnitSet;
 use phalanx_dataplane::unit::{MemberId, Unit};
 
 use super::settings::Contact;
@@ -36,6 +37,10 @@ pub enum Message {
     TableRequest(Reign),
     /// What the sender's units cost lately.
     Loads(Loads),
+    /// Who is in sync with the sender.
+    InSync(InSync),
+    /// The sender has that report.
+    InSyncKnown(InSyncKnown),
     /// A step of a planned move.
     Move(Reign, MoveStep),
     /// Patent Figures 6 and 8A: relinquish the role, or do not take it.
@@ -167,6 +172,44 @@ pub struct Loads {
     pub reign: Reign,
     /// Unit and load, in units of work that all members measure alike.
     pub loads: Vec<(Unit, u32)>,
+}
+
+/// How many backups one part of a report names.
+pub const IN_SYNC_HOLDERS_MAX: usize = 6;
+
+/// Which backups hold which of the sender's units in sync with it: a part of all that there is to say.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct InSync {
+    /// Rises with each report of this life of the sender.
+    pub number: u64,
+    /// The table that the sender's workers obeyed.
+    pub version: Version,
+    /// Number of this part.
+    pub part: u8,
+    /// How many parts there are.
+    pub parts: u8,
+    /// Backups. Who is not named in any part holds nothing.
+    pub holders: Vec<Holder>,
+}
+
+/// A backup, and what it holds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Holder {
+    /// Who.
+    pub member: MemberId,
+    /// Which life of it.
+    pub incarnation: u64,
+    /// The units.
+    pub units: UnitSet,
+}
+
+/// From whoever may have to name the receiver's heirs: all parts of this report are here.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct InSyncKnown {
+    /// Under whose rule.
+    pub reign: Reign,
+    /// Which report.
+    pub number: u64,
 }
 
 /// How many units move at once.

@@ -3,18 +3,23 @@
 //! Pure: no clock, socket, thread or randomness. `core` says how to drive it; the other files are its parts.
 
 mod admit;
+mod agree;
+mod announce;
 mod assign;
 mod balance;
 mod basis;
 mod core;
 mod event;
+mod farewell;
 mod follow;
 mod handover;
+mod in_sync;
 mod lead;
 mod loss;
 mod message;
 mod output;
 mod quarantine;
+mod rivals;
 mod search;
 mod settings;
 mod snapshot;

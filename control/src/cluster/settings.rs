@@ -70,6 +70,8 @@ pub enum Fault {
     HoldDropped,
     /// The master gives units away at the first silence, and a move starts its target before its source stopped.
     TwoOwners,
+    /// The master names heirs without asking who is in sync.
+    HeirsUnasked,
 }
 
 /// The cluster core's configuration.
@@ -182,6 +184,16 @@ impl Settings {
 
     #[cfg(not(feature = "planted-faults"))]
     pub(super) fn hold_dropped(&self) -> bool {
+        false
+    }
+
+    #[cfg(feature = "planted-faults")]
+    pub(super) fn heirs_unasked(&self) -> bool {
+        self.fault == Some(Fault::HeirsUnasked)
+    }
+
+    #[cfg(not(feature = "planted-faults"))]
+    pub(super) fn heirs_unasked(&self) -> bool {
         false
     }
 

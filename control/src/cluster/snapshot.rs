@@ -74,6 +74,8 @@ pub struct Snapshot {
     pub quorum_of: usize,
     /// How many of them are heard, this one included.
     pub quorum_heard: usize,
+    /// Units that this member, as the master, gave to heirs that do not hold their sessions.
+    pub heirs_not_in_sync: u64,
     /// Whether this member gives its units away, to leave.
     pub draining: bool,
     /// Whether this member may only be cut off rather than alone.
@@ -112,6 +114,7 @@ impl Core {
             },
             quorum_of: basis.len(),
             quorum_heard: basis.iter().filter(heard).count(),
+            heirs_not_in_sync: self.heirs_not_in_sync,
             draining: self.draining,
             probation: self.probation,
         }

@@ -3,6 +3,9 @@
 //! Decided by the master, known to all, ordered by [`Version`]. An entry names the owner and the *first* backup; the
 //! further backups follow from it by a rule ([`Table::backups`]), so that the table stays two bytes a unit.
 
+use std::collections::BTreeMap;
+
+use phalanx_dataplane::replica::MemberSet;
 use phalanx_dataplane::unit::{MemberId, Unit};
 
 /// Orders all tables: the term of the master that made it, then its generation.
@@ -97,6 +100,50 @@ impl Table {
             others.rotate_left(first);
         }
         others
+    }
+
+    /// Chooses first backups where they hold sessions: for each owner as evenly as it goes, among those whom `may` names (all
+    /// others, where it names nobody), and the ones that are backups already stay as long as they have no more than their share.
+    pub fn keep_backups(&mut self, members: &[MemberId], may: impl Fn(Unit) -> MemberSet) {
+        let mut sorted = members.to_vec();
+        sorted.sort_unstable();
+        let mut counts: BTreeMap<(MemberId, MemberId), usize> = BTreeMap::new();
+        let mut owned: BTreeMap<MemberId, usize> = BTreeMap::new();
+        for entry in &self.entries {
+            if let Owner::Member(owner) = entry.owner {
+                *owned.entry(owner).or_default() += 1;
+            }
+        }
+        let share = |owner: MemberId| owned.get(&owner).copied().unwrap_or(0).div_ceil(sorted.len().max(2) - 1);
+        let mut open = Vec::new();
+        for (unit, entry) in Unit::all().zip(&mut self.entries) {
+            let Owner::Member(owner) = entry.owner else {
+                entry.backup = None;
+                continue;
+            };
+            let others = sorted.iter().copied().filter(|member| *member != owner);
+            let named: Vec<MemberId> = others.clone().filter(|member| may(unit).contains(*member)).collect();
+            let those = if named.is_empty() { others.collect() } else { named };
+            let stays = entry.backup.filter(|backup| {
+                let count = counts.get(&(owner, *backup)).copied().unwrap_or(0);
+                those.contains(backup) && count < share(owner)
+            });
+            entry.backup = stays;
+            match stays {
+                Some(backup) => *counts.entry((owner, backup)).or_default() += 1,
+                None => open.push((unit, owner, those)),
+            }
+        }
+        for (unit, owner, those) in open {
+            let count = |backup: &MemberId| counts.get(&(owner, *backup)).copied().unwrap_or(0);
+            let backup = those.into_iter().min_by_key(count);
+            if let Some(backup) = backup {
+                *counts.entry((owner, backup)).or_default() += 1;
+            }
+            if let Some(entry) = self.entries.get_mut(unit.index()) {
+                entry.backup = backup;
+            }
+        }
     }
 
     /// Chooses first backups anew: for each owner, its units' backups are spread evenly over the other members.

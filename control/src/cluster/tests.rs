@@ -1,9 +1,13 @@
 //! The state machine by example: three members on a perfect network with instant workers, one figure after the other.
 //! What happens on imperfect ones is the simulator's business.
 
-use std::collections::BTreeMap;
+mod in_sync;
 
-use phalanx_dataplane::steer::{Mode, Notice, Order};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use phalanx_dataplane::app::UnitSet;
+use phalanx_dataplane::steer::{Holders, Mode, Notice, Order};
 use phalanx_dataplane::unit::{MemberId, Unit};
 
 use super::*;
@@ -21,6 +25,13 @@ struct Net {
     left: Vec<u8>,
     deaf: Option<u8>,
     unheard: Option<u8>,
+    /// Who is to hold what, as each member's workers were told.
+    holders: BTreeMap<u8, Arc<Holders>>,
+    /// The members that come into sync at once with whatever they are to hold; the others never do.
+    quick: BTreeSet<u8>,
+    stamp: u64,
+    /// What each member's workers said last.
+    said: BTreeMap<u8, BTreeMap<MemberId, UnitSet>>,
 }
 
 fn member(number: u8) -> MemberId {
@@ -45,6 +56,10 @@ impl Net {
             left: Vec::new(),
             deaf: None,
             unheard: None,
+            holders: BTreeMap::new(),
+            quick: BTreeSet::new(),
+            stamp: 0,
+            said: BTreeMap::new(),
         };
         for number in numbers {
             net.start(settings(*number));
@@ -54,6 +69,7 @@ impl Net {
 
     fn start(&mut self, settings: Settings) {
         let number = settings.id.number();
+        self.said.remove(&number);
         self.cores.insert(number, Core::new(settings, self.now));
         self.deliver();
     }
@@ -94,6 +110,7 @@ impl Net {
             }
             Output::Order(Order::View(view)) => {
                 self.modes.insert(number, view.modes);
+                self.holders.extend(view.holders.map(|holders| (number, holders)));
                 let notice = Notice::Applied { version: view.version, logs: Vec::new() };
                 if let Some(core) = self.cores.get_mut(&number) {
                     core.handle_notice(now, notice);
@@ -126,7 +143,26 @@ impl Net {
                     core.handle_timeout(self.now);
                 }
             }
+            self.tell_in_sync();
             self.deliver();
+        }
+    }
+
+    fn tell_in_sync(&mut self) {
+        for (number, core) in &mut self.cores {
+            let Some(holders) = self.holders.get(number) else { continue };
+            let mut held: BTreeMap<MemberId, UnitSet> = BTreeMap::new();
+            let ours = Unit::all().zip(&holders.owners).zip(&holders.backups);
+            for ((unit, _), backups) in ours.filter(|((_, owner), _)| **owner == Some(member(*number))) {
+                for backup in backups.iter().filter(|id| self.quick.contains(&id.number())) {
+                    held.entry(backup).or_insert(UnitSet::EMPTY).insert(unit);
+                }
+            }
+            if self.said.get(number) != Some(&held) {
+                self.stamp += 1;
+                self.said.insert(*number, held.clone());
+                core.handle_in_sync(self.now, self.stamp, held);
+            }
         }
     }
 

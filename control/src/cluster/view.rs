@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use phalanx_dataplane::replica::{MemberSet, TableVersion};
+use phalanx_dataplane::replica::TableVersion;
 use phalanx_dataplane::steer::{Holders, Mode, Order, View};
 use phalanx_dataplane::unit::{MEMBER_NUMBER_MAX, MemberId, Unit};
 
@@ -13,7 +13,7 @@ use super::handover::Part;
 use super::lead::Lead;
 use super::output::Output;
 use super::settings::{Delivery, Replicas};
-use super::table::{Owner, Version};
+use super::table::{Owner, Table, Version};
 use super::time::Time;
 
 /// The view that the workers were told of last, and the one that they obey.
@@ -21,13 +21,15 @@ use super::time::Time;
 pub(super) struct Views {
     told: View,
     applied: u64,
+    /// Who is to hold what by the table alone, and among which members that was worked out.
+    plain: Option<(Vec<MemberId>, Arc<Holders>)>,
 }
 
 impl Views {
     pub(super) fn new(units: usize) -> Self {
         let told =
             View { version: 0, modes: vec![Mode::Drop; units], answers: false, peers: no_peers(), holders: None };
-        Self { told, applied: 0 }
+        Self { told, applied: 0, plain: None }
     }
 
     /// The version of the view that the workers obey.
@@ -53,7 +55,7 @@ impl Core {
             modes: units.map(|unit| self.mode_of(unit)).collect(),
             answers: matches!(self.role, Role::Lead(_)),
             peers: no_peers(),
-            holders: self.settings.replicas.map(|replicas| Arc::new(self.holders(replicas))),
+            holders: self.settings.replicas.map(|replicas| self.holders(replicas)),
         };
         for member in &self.members {
             if let Some(peer) = self.peers.get(&member.id) {
@@ -68,33 +70,46 @@ impl Core {
         self.views.told.version
     }
 
-    /// Who holds which unit's sessions: its owner, and as many backups as there are to be, its heir first.
-    fn holders(&self, replicas: Replicas) -> Holders {
+    /// Who is to hold which unit's sessions: its owner, and as many backups as there are to be. By the table's rule; it is
+    /// worked out once for each table and membership.
+    fn holders(&mut self, replicas: Replicas) -> Arc<Holders> {
         let ids = self.member_ids();
-        let wanted = match replicas {
-            Replicas::All => ids.len(),
-            Replicas::Count(count) => count.into(),
+        let version = TableVersion { term: self.table.version.term, generation: self.table.version.generation };
+        let plain = match self.views.plain.take() {
+            Some((members, plain)) if members == ids && plain.version == version => plain,
+            _ => Arc::new(plain_holders(&self.table, version, replicas, &ids)),
         };
-        let version = self.table.version;
-        let version = TableVersion { term: version.term, generation: version.generation };
-        let mut holders = Holders { version, owners: Vec::new(), backups: Vec::new() };
-        for (unit, entry) in self.table.iter() {
-            let owner = if let Owner::Member(owner) = entry.owner { Some(owner) } else { None };
-            // Not the same ones for every unit.
-            let others = (0..ids.len()).map(|at| ids[(at + unit.index()) % ids.len()]);
-            let heirs = entry.backup.into_iter().filter(|id| ids.contains(id)).chain(others);
-            let mut backups = MemberSet::EMPTY;
-            let mut count = 0;
-            for id in heirs.filter(|id| Some(*id) != owner) {
-                if count < wanted && !backups.contains(id) {
-                    backups.insert(id);
-                    count += 1;
-                }
-            }
-            holders.owners.push(owner);
-            holders.backups.push(backups);
+        self.views.plain = Some((ids, Arc::clone(&plain)));
+        match replicas {
+            Replicas::All => plain,
+            Replicas::Count(_) => self.with_those_who_stay(plain),
         }
-        holders
+    }
+
+    /// Besides, units of ours are held by whoever is to take them over, and by those who held them before until those who are
+    /// to hold them do, and everyone knows.
+    fn with_those_who_stay(&self, plain: Arc<Holders>) -> Arc<Holders> {
+        let me = self.id();
+        let before = self.views.told.holders.as_deref();
+        let mut more = None;
+        for unit in self.table.units_of(me) {
+            let Some(wanted) = plain.backups.get(unit.index()).copied() else { continue };
+            let mut backups = wanted;
+            if let Some(to) = self.goes_to(unit) {
+                backups.insert(to);
+            }
+            let was = before.and_then(|before| before.backups.get(unit.index())).copied().unwrap_or_default();
+            let was = was.without(wanted);
+            if !was.is_empty() && !self.known_to_hold(wanted, unit) {
+                let stay = was.iter().filter(|id| self.is_member(*id) && self.holds_ours(*id, unit));
+                backups = backups.union(stay.collect());
+            }
+            if backups != wanted {
+                let more = more.get_or_insert_with(|| Holders::clone(&plain));
+                more.backups[unit.index()] = backups;
+            }
+        }
+        more.map_or(plain, Arc::new)
     }
 
     pub(super) fn handle_applied(&mut self, now: Time, version: u64, logs: Vec<(Unit, Option<Vec<u32>>)>) {
@@ -172,6 +187,19 @@ impl Core {
     pub fn reaches(&self, member: MemberId) -> bool {
         self.views.told().peers.get(member.index()).is_some_and(Option::is_some)
     }
+}
+
+fn plain_holders(table: &Table, version: TableVersion, replicas: Replicas, members: &[MemberId]) -> Holders {
+    let wanted = match replicas {
+        Replicas::All => members.len(),
+        Replicas::Count(count) => count.into(),
+    };
+    let mut holders = Holders { version, owners: Vec::new(), backups: Vec::new() };
+    for (unit, entry) in table.iter() {
+        holders.owners.push(if let Owner::Member(owner) = entry.owner { Some(owner) } else { None });
+        holders.backups.push(table.backups(unit, members).into_iter().take(wanted).collect());
+    }
+    holders
 }
 
 /// What an owner does with a unit that is on its way elsewhere.

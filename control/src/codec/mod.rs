@@ -10,10 +10,12 @@ pub(crate) use bytes::Reader;
 use bytes::Writer;
 
 use crate::cluster::{
-    Beacon, BeaconKind, CHUNK_ENTRIES, Entry, JoinAnswer, JoinRequest, LOADS_MAX, LOG_DIGESTS_MAX, Listed, Loads,
-    MOVE_UNITS_MAX, MasterKeepalive, MemberKeepalive, Message, MoveStep, NakReason, PORTS_MAX, TableChunk,
+    Beacon, BeaconKind, CHUNK_ENTRIES, Entry, Holder, IN_SYNC_HOLDERS_MAX, InSync, InSyncKnown, JoinAnswer,
+    JoinRequest, LOADS_MAX, LOG_DIGESTS_MAX, Listed, Loads, MOVE_UNITS_MAX, MasterKeepalive, MemberKeepalive, Message,
+    MoveStep, NakReason, PORTS_MAX, TableChunk,
 };
-use phalanx_dataplane::unit::{MEMBER_NUMBER_MAX, MemberId, Unit};
+use phalanx_dataplane::app::UnitSet;
+use phalanx_dataplane::unit::{MEMBER_NUMBER_MAX, MemberId, UNITS, Unit};
 
 /// The message format's version.
 pub const FORMAT: u8 = 1;
@@ -98,6 +100,22 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
             w.u8(13);
             put_answer(w, *answer);
         }
+        Message::InSync(report) => {
+            w.u8(14);
+            w.u64(report.number);
+            w.version(report.version);
+            w.u8(report.part);
+            w.u8(report.parts);
+            w.list(&report.holders, |w, holder| {
+                w.member(holder.member);
+                w.u64(holder.incarnation);
+                holder.units.words().iter().for_each(|word| w.u64(*word));
+            });
+        }
+        Message::InSyncKnown(known) => {
+            put_reign(w, 15, known.reign);
+            w.u64(known.number);
+        }
     }
 }
 
@@ -134,8 +152,33 @@ pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
             contact: r.contact()?,
         }),
         13 => Message::JoinAnswer(answer(r)?),
+        14 => Message::InSync(in_sync(r)?),
+        15 => Message::InSyncKnown(InSyncKnown { reign: r.reign()?, number: r.u64()? }),
         other => return Err(DecodeError::Type(other)),
     })
+}
+
+fn in_sync(r: &mut Reader<'_>) -> Result<InSync, DecodeError> {
+    let report = InSync {
+        number: r.u64()?,
+        version: r.version()?,
+        part: r.u8()?,
+        parts: r.u8()?,
+        holders: r.list(IN_SYNC_HOLDERS_MAX, |r| {
+            Ok(Holder { member: r.member()?, incarnation: r.u64()?, units: unit_set(r)? })
+        })?,
+    };
+    let parts_max = MEMBERS.div_ceil(IN_SYNC_HOLDERS_MAX);
+    let sound = report.part < report.parts && usize::from(report.parts) <= parts_max;
+    if sound { Ok(report) } else { Err(DecodeError::Value("part")) }
+}
+
+fn unit_set(r: &mut Reader<'_>) -> Result<UnitSet, DecodeError> {
+    let mut words = [0; UNITS / u64::BITS as usize];
+    for word in &mut words {
+        *word = r.u64()?;
+    }
+    Ok(UnitSet::from_words(words))
 }
 
 fn put_reign(w: &mut Writer<'_>, kind: u8, reign: crate::cluster::Reign) {

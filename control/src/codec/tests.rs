@@ -70,6 +70,18 @@ fn largest() -> Vec<Message> {
             contact: contact(),
         }),
         Message::JoinAnswer(JoinAnswer::Ack { reign, incarnation: 8 }),
+        Message::InSync(InSync {
+            number: 5,
+            version,
+            part: 1,
+            parts: 6,
+            holders: everyone
+                .iter()
+                .take(IN_SYNC_HOLDERS_MAX)
+                .map(|id| Holder { member: *id, incarnation: 3, units: Unit::all().skip(1).collect() })
+                .collect(),
+        }),
+        Message::InSyncKnown(InSyncKnown { reign, number: 6 }),
     ];
     // A log costs one for each unit and each digest: many small logs are the largest.
     let small: Vec<_> = Unit::all().take(LOG_DIGESTS_MAX / 2).map(|unit| (unit, Some(vec![1]))).collect();
@@ -115,7 +127,7 @@ fn what_a_newer_member_adds_is_ignored() {
 proptest! {
     #[test]
     fn no_bytes_do_harm_and_what_is_understood_is_said_again_alike(
-        mut bytes in proptest::collection::vec(any::<u8>(), 2..600), kind in 0_u8..15,
+        mut bytes in proptest::collection::vec(any::<u8>(), 2..600), kind in 0_u8..17,
     ) {
         bytes[0] = FORMAT;
         bytes[1] = kind;

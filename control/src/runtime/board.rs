@@ -9,6 +9,7 @@ use phalanx_dataplane::unit::MemberId;
 use super::post::Refused;
 use crate::cluster::{Snapshot, Time};
 use crate::link::LinkStats;
+use crate::replication::ReplicationStats;
 use crate::status::Event;
 
 /// How many events are remembered.
@@ -27,6 +28,8 @@ pub(super) struct Posted {
     pub(super) refused: Refused,
     /// The link's counters.
     pub(super) link: LinkStats,
+    /// The counters of what carries sessions to the other members.
+    pub(super) replication: ReplicationStats,
     /// The latest events, oldest first.
     pub(super) events: Arc<Vec<Event>>,
     /// Whether this member was once let in, so that searching means that it was parted from its cluster.

@@ -3,12 +3,14 @@
 //! Every family stands in [`FAMILIES`] with its type and a description, and is written from there: a metric without a
 //! description cannot be written, and a test fails on a family that nothing produces.
 
+mod replica;
+
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
 use phalanx_dataplane::drop_reason::DropReason;
 use phalanx_dataplane::unit::Unit;
-use phalanx_dataplane::worker::{Counter, Histogram, ReplicaShared};
+use phalanx_dataplane::worker::Histogram;
 
 use super::report::Sources;
 use crate::cluster::Owner;
@@ -77,6 +79,38 @@ pub(super) const FAMILIES: &[(&str, &str, &str)] = &[
         "phalanx_replica_lacking_units",
         "gauge",
         "Units of a worker's that a backup is to hold and does not yet, summed over backups.",
+    ),
+    ("phalanx_replica_lag_updates", "gauge", "Updates that the slowest backup in sync has not acknowledged."),
+    ("phalanx_replica_lag_bytes", "gauge", "Their bytes."),
+    ("phalanx_replica_uncommitted_updates", "gauge", "Updates whose consequences wait for backups."),
+    ("phalanx_replica_log_bytes", "gauge", "Memory of the log that is kept for backups."),
+    (
+        "phalanx_replica_commit_seconds",
+        "gauge",
+        "The longest that an update waited for its commit, in the last quarter of a second.",
+    ),
+    ("phalanx_replica_sent_bytes_total", "counter", "Bytes of sessions' state that this member sent to backups."),
+    ("phalanx_replica_received_bytes_total", "counter", "Bytes of sessions' state that this member got from owners."),
+    (
+        "phalanx_replica_transport_events_total",
+        "counter",
+        "What happened on the streams to backups and from owners; see phalanx_replica_transport_event_info.",
+    ),
+    ("phalanx_replica_transport_event_info", "gauge", "Always 1; the label says what the event means."),
+    (
+        "phalanx_replica_digest_mismatches_total",
+        "counter",
+        "Units held in sync here whose digest turned out not to be their owner's; they were sent anew.",
+    ),
+    (
+        "phalanx_replica_unheard_total",
+        "counter",
+        "Times that commits went on though no master had answered that it knows who fell out of sync.",
+    ),
+    (
+        "phalanx_heirs_not_in_sync_units_total",
+        "counter",
+        "Units that this member, as the master, gave to heirs without their sessions, for nobody alive was in sync.",
     ),
     ("phalanx_replica_store_sessions", "gauge", "Sessions of others that a worker holds."),
     ("phalanx_replica_store_bytes", "gauge", "Memory that they take."),
@@ -201,7 +235,7 @@ pub(super) fn render(sources: &Sources<'_>) -> String {
     units(&mut page, sources);
     workers(&mut page, sources);
     relays(&mut page, sources);
-    replicas(&mut page, sources);
+    replica::render(&mut page, sources);
     ports(&mut page, sources);
     shell(&mut page, sources);
     page.0
@@ -334,32 +368,6 @@ fn relays(page: &mut Page, sources: &Sources<'_>) {
     for (at, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
         family.add(&[("relay", name), ("direction", "up")], stats(at).bytes_up.load(Relaxed) as f64);
         family.add(&[("relay", name), ("direction", "down")], stats(at).bytes_down.load(Relaxed) as f64);
-    }
-}
-
-fn replicas(page: &mut Page, sources: &Sources<'_>) {
-    let workers: Vec<_> = sources.shared.workers.iter().map(|worker| &worker.replica).enumerate().collect();
-    let mut family = page.family("phalanx_replica_events_total");
-    for (number, replica) in &workers {
-        for (side, event, _, times) in replica.iter() {
-            family.add(&[("worker", &number.to_string()), ("side", side), ("event", event)], times as f64);
-        }
-    }
-    let mut family = page.family("phalanx_replica_event_info");
-    for (side, event, description, _) in workers.iter().take(1).flat_map(|(_, replica)| replica.iter()) {
-        family.add(&[("side", side), ("event", event), ("description", description.trim())], 1.0);
-    }
-    type Figure = fn(&ReplicaShared) -> &Counter;
-    let figures: [(&'static str, Figure); 3] = [
-        ("phalanx_replica_lacking_units", |replica| &replica.lacking),
-        ("phalanx_replica_store_sessions", |replica| &replica.sessions),
-        ("phalanx_replica_store_bytes", |replica| &replica.bytes),
-    ];
-    for (name, figure) in figures {
-        let mut family = page.family(name);
-        for (number, replica) in &workers {
-            family.add(&[("worker", &number.to_string())], figure(replica).get() as f64);
-        }
     }
 }
 

@@ -14,8 +14,8 @@ use phalanx_dataplane::worker::{Histogram, Shared, WorkerShared};
 use super::board::Posted;
 use crate::cluster::{Owner, Seen, Standing, Time};
 use crate::status::{
-    MemberName, MemberRole, MemberStatus, PacketTotals, PortStatus, Quantiles, QuorumStatus, Status, UnitAnswer,
-    WorkerStatus,
+    MemberName, MemberRole, MemberStatus, PacketTotals, PortStatus, Quantiles, QuorumStatus, ReplicationStatus, Status,
+    UnitAnswer, WorkerStatus,
 };
 
 /// Everything that an answer is made of.
@@ -73,6 +73,7 @@ impl Sources<'_> {
             drops: self.drops(),
             held: self.sum(|worker| worker.held.get()),
             counters: self.totals(),
+            replication: self.replication(),
             events: self.posted.events.as_ref().clone(),
             ..Status::default()
         };
@@ -243,6 +244,24 @@ impl Sources<'_> {
         PacketTotals { received, forwarded, relayed, delivered, dropped, held }
     }
 
+    fn replication(&self) -> Option<ReplicationStatus> {
+        let figure = |wanted: (&str, &str)| {
+            let of = |worker: &WorkerShared| {
+                let found = worker.replica.iter().find(|(side, name, ..)| (*side, *name) == wanted);
+                found.map_or(0, |(.., value)| value)
+            };
+            self.sum(of)
+        };
+        let longest_ns = self.shared.workers.iter().map(|worker| worker.replica.commit_ns.get()).max();
+        (!self.config.relays.is_empty()).then(|| ReplicationStatus {
+            held_sessions: self.sum(|worker| worker.replica.sessions.get()),
+            lacking_units: self.sum(|worker| worker.replica.lacking.get()),
+            uncommitted: figure(("log", "uncommitted")),
+            commit_ms: longest_ns.unwrap_or(0) as f64 / 1e6,
+            digest_mismatches: figure(("store", "diverged")),
+        })
+    }
+
     pub(super) fn sum(&self, f: impl Fn(&WorkerShared) -> u64) -> u64 {
         self.shared.workers.iter().map(|worker| f(worker)).fold(0, u64::wrapping_add)
     }
@@ -301,6 +320,7 @@ pub(super) mod tests {
             names: vec![],
             refused: super::super::post::Refused::default(),
             link: crate::link::LinkStats::default(),
+            replication: crate::replication::ReplicationStats::default(),
             events: Arc::default(),
             was_member: true,
             rounds: 7,

@@ -123,6 +123,7 @@ pub(super) fn dataplane(config: &Config, me: MemberId, secrets: &Secrets, epoch_
         reassembly_max: limits.reassembly_max,
         probation: probation(config),
         replica_key: secrets.replica,
+        verify_ns: span(config.cluster.compare_interval).0,
         relay: relay(config, secrets),
         epoch_s,
         seed: secrets.seed,

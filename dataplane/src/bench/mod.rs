@@ -351,6 +351,7 @@ fn config(plan: &Plan) -> DataplaneConfig {
         reassembly_max: 64,
         probation: ProbationTimes { quiet_ns: u64::MAX, probation_ns: 0 },
         replica_key: [0; 16],
+        verify_ns: 0,
         relay: None,
         epoch_s: 0,
         seed: 1,

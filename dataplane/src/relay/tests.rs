@@ -176,8 +176,10 @@ impl World {
             remote_ip: here.ip(),
             remote_port: here.port(),
         };
-        self.client =
-            Some(Peer::new(Endpoint::connect(&Config::default(), flow, crate::tcp::Seq(9), self.worker.now_ns)));
+        let now_ns = self.worker.now_ns;
+        // A host's numbers go on with its clock.
+        let iss = crate::tcp::Seq(9 + (now_ns / 4000) as u32);
+        self.client = Some(Peer::new(Endpoint::connect(&Config::default(), flow, iss, now_ns)));
     }
 
     fn give(&mut self, from: IpAddr, to: IpAddr, bytes: &[u8]) {

@@ -32,8 +32,12 @@ const SHIPS_MAX: usize = 16;
 const NEWS_MAX: usize = 4096;
 /// Batches that may wait for a worker.
 const BATCHES_MAX: usize = 64;
+/// Outcomes that may wait for the transport.
+const OUTCOMES_MAX: usize = 4 * BATCHES_MAX;
 /// Batches that a worker may have set aside until it has the table that they were made under: all streams' together.
 const ASIDE_MAX: usize = 4 * BATCHES_OF_STREAM_MAX;
+/// And one owner's of those. Each owner has this much at least, whatever tables others claim to act under.
+const ASIDE_OF_OWNER_MAX: usize = ASIDE_MAX / 4;
 /// Batches applied in one round: packets must not wait for long.
 const BATCHES_A_ROUND: usize = 8;
 
@@ -158,7 +162,7 @@ pub fn port(wake_worker: Wake, wake_sender: Vec<Wake>, wake_receiver: Wake) -> (
         news: ArrayQueue::new(NEWS_MAX),
         batches: ArrayQueue::new(BATCHES_MAX),
         // While it is full, no batch is taken up.
-        outcomes: ArrayQueue::new(4 * BATCHES_MAX),
+        outcomes: ArrayQueue::new(OUTCOMES_MAX),
     });
     let handle = PortHandle { rings: Arc::clone(&rings), wake_worker };
     (handle, WorkerPort { rings, wake_sender, wake_receiver, aside: VecDeque::new(), budget: BATCHES_A_ROUND })
@@ -251,13 +255,15 @@ impl WorkerPort {
     fn poll_batches(&mut self, store: &mut Store) -> bool {
         self.budget = BATCHES_A_ROUND;
         let mut busy = self.retry_aside(store);
-        while self.budget > 0 && self.aside.len() < ASIDE_MAX && !self.rings.outcomes.is_full() {
+        // Two outcomes may come of one batch.
+        while self.budget > 0 && self.aside.len() < ASIDE_MAX && self.rings.outcomes.len() + 1 < OUTCOMES_MAX {
             let Some(batch) = self.rings.batches.pop() else { break };
             self.budget -= 1;
             busy = true;
             let behind = self.aside.iter().any(|(waiting, _)| waiting.stream == batch.stream);
             let mut progress = Progress::default();
             if behind || !progress.apply(&batch, store) {
+                self.make_room(batch.from, store);
                 self.aside.push_back((batch, progress));
             } else {
                 self.finish(batch, progress);
@@ -267,6 +273,19 @@ impl WorkerPort {
             (self.wake_receiver)();
         }
         busy
+    }
+
+    /// Where an owner has had its share, its oldest batch is refused: the units in it are out of sync, and are synchronised when
+    /// the tables agree.
+    fn make_room(&mut self, owner: MemberId, store: &mut Store) {
+        let mut of_owner = self.aside.iter().enumerate().filter(|(_, (batch, _))| batch.from == owner);
+        let Some((oldest, _)) = of_owner.next() else { return };
+        if of_owner.count() + 1 >= ASIDE_OF_OWNER_MAX
+            && let Some((batch, mut progress)) = self.aside.remove(oldest)
+        {
+            progress.refuse(&batch, store);
+            self.finish(batch, progress);
+        }
     }
 
     /// What waits for a table: tried again, in order for each stream.
@@ -348,6 +367,15 @@ impl Progress {
             self.done = batch.bytes.len() - frames.rest().len();
         }
         true
+    }
+
+    /// Applies nothing more of the batch; its units are out of sync.
+    fn refuse(&mut self, batch: &Incoming, store: &mut Store) {
+        let rest = batch.bytes.get(self.done.max(1)..).unwrap_or(&[]);
+        for update in Frames::new(rest).flatten().filter_map(|frame| Update::decode(frame.content).ok()) {
+            store.lost(batch.from, |unit| unit == update.unit);
+            self.complain(update.unit);
+        }
     }
 
     fn complain(&mut self, unit: Unit) {

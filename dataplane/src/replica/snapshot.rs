@@ -135,8 +135,8 @@ impl Snapshots {
         left < steps
     }
 
-    /// Asks all backups of a unit whether they still have the owner's state: what finds silent divergence. Meant to be called for one
-    /// unit after another, all the time; no worker does so yet.
+    /// Asks all backups of a unit whether they still have the owner's state: what finds silent divergence. A worker
+    /// does so for one unit after another, all the time.
     pub fn verify(outbox: &mut Outbox, source: &mut dyn Source, unit: Unit) {
         let digest = source.digest(unit);
         outbox.verify(unit, digest);

@@ -55,6 +55,11 @@ impl Holdings {
         self.owned.contains(unit)
     }
 
+    /// Whether this member tells backups of the unit: by the table it is ours.
+    pub fn replicates(&self, unit: Unit) -> bool {
+        self.replicated.contains(unit)
+    }
+
     /// Takes a unit up because a packet of it is to be processed here: what was kept for a unit that comes to us is released
     /// just before the view that says so. Says whether it was not ours before: then the apps are to be told.
     pub fn take_up(&mut self, unit: Unit) -> bool {

@@ -19,6 +19,7 @@ mod addresses;
 mod ask;
 mod clock;
 pub mod cluster;
+mod commit_lag;
 mod counter;
 mod fast;
 mod forward;
@@ -40,6 +41,7 @@ mod run;
 mod setup;
 mod shared;
 mod transmit;
+mod verify;
 
 pub use addresses::{Address, Addresses, Owner};
 pub use clock::Clock;

@@ -74,6 +74,7 @@ impl Path {
         let store = &self.holdings.store;
         shared.publish(&self.holdings.outbox.stats(), store.stats());
         shared.lacking.set(self.holdings.lacking());
+        shared.commit_ns.set(self.commit_lag.take());
         shared.sessions.set(store.session_count() as u64);
         shared.bytes.set(store.bytes() as u64);
     }
@@ -93,6 +94,8 @@ impl Path {
 
     /// Tells the apps if the backups hold more than before.
     pub(super) fn poll_commits(&mut self) {
+        let outbox = &mut self.holdings.outbox;
+        self.commit_lag.look(self.now_ns, outbox.head(), outbox.committed());
         if self.holdings.has_new_commits() {
             self.each_app(|app, path| app.handle_commit(path));
         }

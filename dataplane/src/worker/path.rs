@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use dpdk::{Burst, Mbuf, Mempool};
 
 use super::addresses::{Addresses, Owner};
+use super::commit_lag::CommitLag;
 use super::fast::Gate;
 use super::fragment_ids::FragmentIds;
 use super::holdings::Holdings;
@@ -20,6 +21,7 @@ use super::recent::Recent;
 use super::routes::{Cache, Routes};
 use super::shared::{Shared, WorkerShared};
 use super::transmit::{Kind, Transmitter};
+use super::verify::Verifier;
 use crate::app::{App, Returned, UnitSet};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::TokenBucket;
@@ -73,6 +75,10 @@ pub(super) struct Path {
     pub(super) holders: Option<Arc<Holders>>,
     /// Packets to sessions that are other members'.
     pub(super) recent: Recent,
+    /// How long commits take.
+    pub(super) commit_lag: CommitLag,
+    /// Compares what backups hold with what is here.
+    pub(super) verifier: Verifier,
     /// Commits wait for the cluster to know who fell out of sync.
     pub(super) held_back: Option<HeldBack>,
     pub(super) answers: bool,

@@ -13,6 +13,8 @@ pub struct ReplicaShared {
     pub lacking: Counter,
     /// Who is in sync, for the cluster.
     pub in_sync: InSyncShared,
+    /// The longest that an update waited for its commit lately.
+    pub commit_ns: Counter,
     /// Times that commits went on though the cluster had not answered that it knows who fell out of sync.
     pub unheard: Counter,
     /// Sessions in the store.
@@ -28,6 +30,7 @@ impl Default for ReplicaShared {
             store: StoreStats::default().iter().map(|_| Counter::default()).collect(),
             lacking: Counter::default(),
             in_sync: InSyncShared::default(),
+            commit_ns: Counter::default(),
             unheard: Counter::default(),
             sessions: Counter::default(),
             bytes: Counter::default(),

@@ -100,6 +100,7 @@ impl Worker {
     fn flush_replica(&mut self) {
         let Some(port) = &self.replica else { return };
         self.path.pump_snapshots(&mut self.snapshots);
+        self.path.verify_backups();
         self.path.tell_in_sync();
         port.flush(&mut self.path.holdings.outbox);
     }
@@ -219,6 +220,10 @@ impl Worker {
         }
         self.path.hear_news();
         self.watch_links();
+        if self.replica.is_some() {
+            // What the cluster hears next may go by it.
+            self.path.tell_in_sync();
+        }
         while self.link.has_room() && self.is_settled() {
             let Some(notice) = self.steering.poll_notice() else { break };
             // What a marker came behind must be on its way to the worker that serves it before anyone hears of the marker.

@@ -8,6 +8,7 @@ use dpdk::reassembly::{Reassembler, ReassemblyConfig};
 use dpdk::wait::WaitSet;
 use dpdk::{Eal, Mempool, Port};
 
+use super::commit_lag::CommitLag;
 use super::fast::Gate;
 use super::fragment_ids::FragmentIds;
 use super::handover::Handover;
@@ -17,6 +18,7 @@ use super::path::{Fresh, Path, PortPath};
 use super::recent::Recent;
 use super::routes::{Cache, RouteError, Routes};
 use super::transmit::Transmitter;
+use super::verify::Verifier;
 use super::{Addresses, Clock, Look, ProbationTimes, Receive, Shared, Wake, Worker, WorkerHandle, WorkerLink, link};
 use crate::filter::{Filter, Scheme};
 use crate::icmp_error::TokenBucket;
@@ -88,6 +90,8 @@ pub struct DataplaneConfig {
     pub probation: ProbationTimes,
     /// The key of the digests by which members compare what they hold of sessions, from the cluster's secret.
     pub replica_key: [u8; 16],
+    /// How long it takes to compare every unit's sessions with its backups' once; 0: never.
+    pub verify_ns: u64,
     /// The relays; none: no app of that kind.
     pub relay: Option<RelayConfig>,
     /// The wall clock, in seconds since 1970, when the common clock was at zero.
@@ -313,6 +317,8 @@ impl Parts<'_> {
             ),
             holders: None,
             recent: Recent::new(config.steering.held_max, config.recent_ns),
+            commit_lag: CommitLag::default(),
+            verifier: Verifier::new(config.verify_ns),
             held_back: None,
             answers: false,
             peers: Vec::new(),

@@ -129,6 +129,7 @@ impl Stage {
             reassembly_max: 64,
             probation: ProbationTimes { quiet_ns: LONG_NS, probation_ns: LONG_NS },
             replica_key: [0; 16],
+            verify_ns: 0,
             relay: None,
             epoch_s: 0,
             seed: 1,

@@ -27,7 +27,7 @@ struct Arguments {
     /// The keepalive period (drawn from the seed if not given).
     #[arg(long)]
     period_ms: Option<u64>,
-    /// Plant a fault: no-lease-check, hold-dropped or two-owners.
+    /// Plant a fault: no-lease-check, hold-dropped, two-owners or heirs-unasked.
     #[arg(long)]
     fault: Option<String>,
     /// Print everything that happens, not only the last lines before a violation.
@@ -62,7 +62,10 @@ fn options(arguments: &Arguments) -> Result<Options, String> {
         Some("no-lease-check") => Some(Fault::NoLeaseCheck),
         Some("hold-dropped") => Some(Fault::HoldDropped),
         Some("two-owners") => Some(Fault::TwoOwners),
-        Some(other) => return Err(format!("--fault {other}: say no-lease-check, hold-dropped or two-owners")),
+        Some("heirs-unasked") => Some(Fault::HeirsUnasked),
+        Some(other) => {
+            return Err(format!("--fault {other}: say no-lease-check, hold-dropped, two-owners or heirs-unasked"));
+        }
     };
     let (members, period_ms, trace) = (arguments.members, arguments.period_ms, arguments.trace);
     Ok(Options { members, quorum, delivery, period_ms, fault, trace, steps_max: None })

@@ -7,9 +7,9 @@
 //! way; time never leads to a busy loop; and a follower's lease is renewed by nothing but its master's word.
 
 use phalanx_control::cluster::{
-    Beacon, BeaconKind, Contact, Core, Entry, JoinAnswer, JoinRequest, Listed, Loads, MasterKeepalive, MemberKeepalive,
-    Message, MoveStep, NakReason, Output, PROTOCOL_VERSION, Path, Quorum, Reign, Settings, Span, TableChunk, Time, To,
-    Version,
+    Beacon, BeaconKind, Contact, Core, Entry, Holder, InSync, InSyncKnown, JoinAnswer, JoinRequest, Listed, Loads,
+    MasterKeepalive, MemberKeepalive, Message, MoveStep, NakReason, Output, PROTOCOL_VERSION, Path, Quorum, Reign,
+    Replicas, Settings, Span, TableChunk, Time, To, Version,
 };
 use phalanx_control::codec::{decode, encode};
 use phalanx_control::envelope::BODY_MAX;
@@ -35,6 +35,7 @@ pub(super) fn target(data: &[u8]) {
         settings.quorum = Quorum::Majority;
         settings.last_membership = vec![member(1), member(2), member(3)];
     }
+    settings.replicas = Some(Replicas::All);
     let mut scene = Scene::new(settings);
     for _ in 0..STEPS_MAX {
         if script.is_empty() {
@@ -220,8 +221,24 @@ impl Scene {
                 incarnation: script.number(),
                 contact,
             }),
-            14 => Message::JoinAnswer(JoinAnswer::Nak(NakReason::InProgress)),
+            14 => match script.u8() % 4 {
+                0 => Message::InSyncKnown(InSyncKnown { reign, number: script.number() }),
+                1 | 2 => Message::InSync(self.in_sync(script)),
+                _ => Message::JoinAnswer(JoinAnswer::Nak(NakReason::InProgress)),
+            },
             _ => Message::JoinAnswer(JoinAnswer::Ack { reign, incarnation: script.number() }),
+        }
+    }
+
+    fn in_sync(&self, script: &mut Cursor<'_>) -> InSync {
+        let units = (0..script.u8() % 4).map(|_| unit(script)).collect();
+        let parts = 1 + script.u8() % 3;
+        InSync {
+            number: script.number(),
+            version: self.version(script),
+            part: script.u8() % parts,
+            parts,
+            holders: vec![Holder { member: script.member(MEMBERS), incarnation: script.number(), units }],
         }
     }
 

@@ -59,6 +59,11 @@ impl Schedule {
         Self { phases: rng.between(2, 5), phase: Phase::Trouble, must_until: 0 }
     }
 
+    /// Whether nothing happens, or nothing but a lone kill has.
+    pub(super) fn is_strict(&self) -> bool {
+        matches!(self.phase, Phase::Calm { .. } | Phase::Killed { .. })
+    }
+
     /// Whether a packet sent now must be processed.
     pub(super) fn must(&self, now: u64) -> bool {
         match self.phase {
@@ -77,6 +82,7 @@ impl World {
             self.at(then, Event::Deed(Deed::Start(at)));
         }
         self.at(0, Event::Inject);
+        self.begin_replicating();
         self.at(10 * MS, Event::Ask);
         let begun = if slow { 1000 * MS } else { 150 * MS };
         self.schedule.phase = Phase::Converging { by: begun + self.bound() };
@@ -143,6 +149,7 @@ impl World {
     fn begin_calm(&mut self) {
         self.note(|| "== calm".into());
         self.traffic.begin_calm();
+        self.begin_history();
         let until = self.now + self.rng.between(200 * MS, 600 * MS);
         self.schedule.must_until = until - 100 * MS;
         let living: Vec<usize> = (0..self.nodes.len()).filter(|at| self.nodes[*at].process.is_some()).collect();

@@ -4,7 +4,7 @@
 //! What is real: `control`'s `Core` and `dataplane`'s `Steering`, one of each per member, driven as the runtime drives
 //! them. What is modelled: clocks that drift, rings with a delay, lines that lose, delay, double and cut ([`net`]),
 //! processes that die, stop and stall ([`faults`]), and hosts that number their packets ([`traffic`]). What is left out:
-//! sealing (every datagram is authentic, copies are recognised), several workers per member, apps that refuse.
+//! what sessions are (a unit's are one number, [`replicas`]), sealing (every datagram is authentic, copies are recognised), several workers per member, apps that refuse.
 //!
 //! A seed is a whole run. If a checker objects, [`World::run`] returns a [`Violation`]; the same seed with
 //! [`Options::trace`] tells the story.
@@ -15,6 +15,7 @@ pub mod faults;
 pub mod net;
 pub mod node;
 pub mod options;
+pub mod replicas;
 pub mod rng;
 pub mod traffic;
 pub mod world;

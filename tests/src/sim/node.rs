@@ -157,6 +157,8 @@ pub struct Common {
     pub units: usize,
     /// As in the core's settings.
     pub balance_interval: Span,
+    /// As in the core's settings.
+    pub replicas: Option<phalanx_control::cluster::Replicas>,
     /// A planted fault.
     pub fault: Option<Fault>,
 }
@@ -193,6 +195,7 @@ impl Node {
         settings.balance_interval = common.balance_interval;
         // Short, so that units come back before a calm begins.
         settings.quarantine = Span::from_ms(200);
+        settings.replicas = common.replicas;
         settings.fault = common.fault;
         settings.incarnation = self.disk.incarnation;
         settings.last_membership.clone_from(&self.disk.members);

@@ -38,6 +38,8 @@ pub struct Report {
     pub converged: u64,
     /// Planned moves carried out.
     pub moves: u64,
+    /// Units that came to an owner, where they have sessions.
+    pub takeovers: u64,
     /// The longest failover blackout after a lone kill, and its bound.
     pub blackout_ns: u64,
 }

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 
-use phalanx_control::cluster::{ClusterEvent, Delivery, Message, Output, Path, Quorum, Span, Time, To};
+use phalanx_control::cluster::{ClusterEvent, Delivery, Message, Output, Path, Quorum, Replicas, Span, Time, To};
 use phalanx_dataplane::drop_reason::DropReason;
 use phalanx_dataplane::steer::{MarkerPart, Notice, Order, Source};
 use phalanx_dataplane::unit::MemberId;
@@ -18,6 +18,7 @@ use super::faults::{Deed, Schedule};
 use super::net::{HOST, LINK, Net, PATHS};
 use super::node::{Act, Acts, Common, Datagram, Node, Packet, Sent};
 use super::options::{Options, Report, Violation};
+use super::replicas::Holdings;
 use super::rng::Rng;
 use super::traffic::Traffic;
 
@@ -55,6 +56,8 @@ pub enum Event {
     Arp(usize, usize),
     /// The hosts look up the cluster address again.
     Ask,
+    /// Owners write to their sessions.
+    Replicate,
     /// Something is done to the cluster.
     Deed(Deed),
     /// The schedule goes on.
@@ -94,6 +97,7 @@ pub struct World {
     pub(super) common: Common,
     pub(super) traffic: Traffic,
     pub(super) checks: Checks,
+    pub(super) holdings: Holdings,
     pub(super) schedule: Schedule,
     pub(super) report: Report,
     /// The n that the last master's keepalive named.
@@ -118,6 +122,14 @@ impl World {
             delivery: options.delivery.unwrap_or(delivery),
             units: if rng.permille(30) { 1024 } else { 64 },
             balance_interval: Span::from_ms(rng.between(100, 1000)),
+            replicas: *rng.pick(&[
+                None,
+                None,
+                Some(Replicas::All),
+                Some(Replicas::All),
+                Some(Replicas::Count(1)),
+                Some(Replicas::Count(2)),
+            ]),
             fault: options.fault,
         };
         let clocks: Vec<Clock> = (0..members)
@@ -135,6 +147,7 @@ impl World {
             now: 0,
             net: Net::new(members),
             checks: Checks::new(members, common.units, common.period),
+            holdings: Holdings::new(members, common.units),
             nodes,
             common,
             traffic,
@@ -195,6 +208,7 @@ impl World {
             Event::Inject => self.inject(),
             Event::Arp(port, member) => self.arp(port, member),
             Event::Ask => self.ask_arp(),
+            Event::Replicate => self.replicate(),
             Event::Deed(deed) => self.done_to(deed)?,
             Event::Schedule => self.go_on()?,
             Event::Frame(at, ..) | Event::Marker(at, ..) | Event::Obey(at, ..) | Event::WorkerTimer(at, ..) => {
@@ -254,6 +268,9 @@ impl World {
                 let local = self.nodes[at].clock.local(now);
                 if let Some(process) = &mut self.nodes[at].process {
                     process.obey(local, &order, &mut acts);
+                }
+                if let Order::View(view) = order.as_ref() {
+                    self.take_over_holders(at, view.holders.as_ref())?;
                 }
                 at
             }
@@ -367,8 +384,9 @@ impl World {
             let id = self.nodes[at].id;
             self.note(|| format!("{id} < {}", brief(&event)));
         }
+        let local = Time(self.nodes[at].clock.local(now));
+        self.tell_in_sync(at, local);
         let node = &mut self.nodes[at];
-        let local = Time(node.clock.local(now));
         let Some(process) = &mut node.process else { return Ok(()) };
         match event {
             Event::Datagram(_, path, sent) => {
@@ -418,6 +436,7 @@ impl World {
             check |= self.put_out(at, output)?;
         }
         self.check_progress(at)?;
+        self.take_known(at);
         let (now, life, late) = (self.now, self.nodes[at].life, self.rng.below(80 * US));
         let node = &mut self.nodes[at];
         let Some(process) = &mut node.process else { return Ok(()) };
@@ -547,6 +566,7 @@ impl World {
         self.nodes[at].start(now, &common);
         self.checks.reborn(now, at);
         let life = self.nodes[at].life;
+        self.holdings.reborn(&mut self.rng, at, life);
         self.at(now + 100 * MS, Event::Loads(at, life));
         self.after_cluster(at)
     }

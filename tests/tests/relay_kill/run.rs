@@ -197,7 +197,11 @@ impl Run<'_> {
 
     fn relieve(&mut self, action: Action, victim: u8) -> Outcome<()> {
         match action {
-            Action::Kill | Action::Drain | Action::Stop => self.lab.act("start", victim),
+            // Whoever was killed from outside is not always reaped yet.
+            Action::Kill => {
+                clock::until(HEALED, Duration::from_millis(100), || self.lab.act("start", victim)).map(drop)
+            }
+            Action::Drain | Action::Stop => self.lab.act("start", victim),
             Action::Pause => self.lab.act("resume", victim),
             Action::Cut => {
                 self.lab.heal(victim, "all")?;

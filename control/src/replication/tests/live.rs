@@ -58,6 +58,8 @@ impl Worker {
             let _ = self.woken.recv_timeout(Duration::from_millis(20));
         }
         self.port.poll(&mut self.store, &mut self.outbox);
+        // There is no cluster here that would have to know.
+        self.outbox.release();
         self.snapshots.pump(&mut self.outbox, &mut self.store, 64);
         self.port.flush(&mut self.outbox);
     }

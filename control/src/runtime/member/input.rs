@@ -94,6 +94,7 @@ impl ClusterThread {
         for _ in 0..NOTICES_MAX {
             let Some(notice) = self.parts.workers.get(worker).and_then(|handle| handle.poll_notice()) else { break };
             let Some(notice) = self.merge.take(worker, notice) else { continue };
+            self.take_in_sync();
             let now = self.now();
             if matches!(notice, phalanx_dataplane::steer::Notice::Applied { .. }) && self.owns_units() {
                 self.timeline.note_takeover(now);

@@ -7,6 +7,7 @@
 //!
 //! Nothing here may take long. The one exception is a new life's number, which must be on disk before it is used.
 
+mod in_sync;
 mod input;
 mod output;
 mod refusals;
@@ -35,6 +36,7 @@ use crate::link::{LinkEvent, LinkHandle};
 use crate::pki::Admission;
 use crate::replication::ReplicationHandle;
 use crate::status::Event;
+use in_sync::InSyncReader;
 use refusals::Refusals;
 
 /// How often the board is renewed at least.
@@ -98,6 +100,7 @@ pub(super) struct Parts {
 pub(super) struct ClusterThread {
     parts: Parts,
     merge: Merge,
+    in_sync: InSyncReader,
     timeline: Timeline,
     /// Whom this member followed at the last event.
     master: Option<MemberId>,
@@ -125,6 +128,7 @@ impl ClusterThread {
         let now = Time(parts.clock.now_ns());
         Self {
             merge: Merge::new(parts.workers.len()),
+            in_sync: InSyncReader::default(),
             timeline: Timeline::default(),
             master: None,
             events: VecDeque::with_capacity(EVENTS_MAX),
@@ -151,7 +155,9 @@ impl ClusterThread {
         self.carry_out();
         loop {
             self.take_in();
+            self.take_in_sync();
             self.let_time_pass();
+            self.pass_on_known();
             self.publish();
             if let Some(end) = self.end.take() {
                 self.stop_workers();
@@ -220,6 +226,7 @@ impl ClusterThread {
             names: self.parts.post.names(),
             refused: self.parts.post.refused,
             link: self.parts.link.stats(),
+            replication: self.parts.replicas.as_ref().map(ReplicationHandle::stats).unwrap_or_default(),
             events: Arc::clone(events),
             was_member: self.was_member,
             rounds: self.rounds,
@@ -231,7 +238,7 @@ impl ClusterThread {
     fn say(&mut self, kind: &str, what: String) {
         match kind {
             "member_dead" | "lease_lapsed" | "rejoining" | "join_refused" | "refused_join" | "quarantined"
-            | "failover" => {
+            | "failover" | "heirs_not_in_sync" | "leaves_unheld" => {
                 tracing::warn!(event = kind, "{what}");
             }
             _ => tracing::info!(event = kind, "{what}"),
@@ -263,6 +270,8 @@ pub(super) fn kind_of(event: &ClusterEvent) -> &'static str {
         ClusterEvent::Moved { .. } => "moved",
         ClusterEvent::MoveAborted(_) => "move_aborted",
         ClusterEvent::Quarantined(_) => "quarantined",
+        ClusterEvent::HeirsNotInSync(_) => "heirs_not_in_sync",
+        ClusterEvent::LeavesUnheld(_) => "leaves_unheld",
         ClusterEvent::Rejoining(_) => "rejoining",
         ClusterEvent::LeaseLapsed => "lease_lapsed",
         ClusterEvent::LeaseRegained => "lease_regained",

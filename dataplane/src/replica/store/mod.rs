@@ -50,6 +50,8 @@ counters! {
         contradiction,
         /// Units whose digest was not the owner's.
         digest_mismatch,
+        /// Those among them that were in sync: something has changed here, or there, that nobody said.
+        diverged,
         /// Batches refused because they hold what is no update.
         malformed,
         /// Changes of sessions that were removed already: late, and ignored.
@@ -230,9 +232,11 @@ impl Store {
         match update.change {
             Change::UnitCheck { digest } => {
                 if it.digest != digest {
+                    self.stats.diverged += u64::from(it.sync == Sync::Synced);
                     return Err(Refused::DigestMismatch);
                 }
-                self.stats.synced += 1;
+                // An owner asks all the time.
+                self.stats.synced += u64::from(it.sync != Sync::Synced);
                 it.sync = Sync::Synced;
             }
             Change::UnitBegin => {

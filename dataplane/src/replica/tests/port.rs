@@ -93,6 +93,29 @@ fn a_batch_of_a_table_to_come_waits_and_holds_up_only_its_own_stream() {
     assert_eq!((tickets, desk.store.session_count(), desk.store.stats().snapshots), (vec![1, 2], 4, 0));
 }
 
+/// Issue 3: one that claims tables that nobody has must not make others wait.
+#[test]
+fn whoever_acts_under_tables_far_ahead_of_ours_holds_up_only_itself() {
+    let mut desk = desk();
+    let mut refused = 0;
+    for ticket in 0..1000 {
+        let hostile = incoming(ticket, table(1 << 40), batch(&[Update::new(unit(6), SessionKey(1), 1, INITIAL)]));
+        let hostile = Incoming { from: id(3), stream: 1000 + ticket % 40, ..hostile };
+        while desk.handle.deliver(Incoming { bytes: hostile.bytes.clone(), ..hostile }).is_err() {
+            desk.port.poll(&mut desk.store, &mut desk.outbox);
+        }
+        desk.port.poll(&mut desk.store, &mut desk.outbox);
+        while let Some(outcome) = desk.handle.poll_outcome() {
+            assert_eq!(outcome.unsynced, [unit(6)]);
+            refused += 1;
+        }
+    }
+    assert!(refused > 900, "{refused}");
+    let honest = desk.outcome(incoming(2000, table(3), batch(&[update(1, INITIAL)])));
+    assert!(honest.unsynced.is_empty() && honest.fenced.is_none());
+    assert_eq!(desk.store.session_count(), 1);
+}
+
 #[test]
 fn a_full_worker_gives_batches_back() {
     let mut desk = desk();

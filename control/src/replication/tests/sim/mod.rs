@@ -2,20 +2,21 @@
 //! slow, restarts, moves of units with tables that arrive late.
 //!
 //! The machines, rings, outboxes and stores are those of production; only the sockets are missing. A model of what each
-//! log says is kept apart and compared after each step that changes anything.
+//! log says is kept apart and compared after each step that changes anything. Heirs are named by what the cluster was told
+//! of who is in sync, however late: whatever was committed must be with them.
+//!
+//! Files: `said` (the model), `member` (what one is made of), `wire` (the sockets).
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+mod member;
+mod said;
+mod wire;
 
-use phalanx_dataplane::replica::{
-    Change, Incoming, MemberSet, Outbox, OutboxLimits, PortHandle, Position, Record, ReplicaNews, SessionKey,
-    Snapshots, Store, StoreLimits, Update, WorkerPort, port,
-};
-use phalanx_dataplane::unit::{MEMBER_NUMBER_MAX, MemberId, Unit};
+use phalanx_dataplane::replica::{MemberSet, Position, SessionKey, Snapshots, Update};
+use phalanx_dataplane::unit::{MemberId, Unit};
 
-use super::super::message::Message;
-use super::super::{Accepted, FrameBuffer, Receiver, Sender, SenderEvent};
-use super::support::{KEY, id, table, unit, update};
+use super::support::{id, table, unit, update};
+use member::Member;
+use said::{History, Said, held};
 
 const MEMBERS: usize = 3;
 const UNITS: u16 = 6;
@@ -38,165 +39,6 @@ impl Rng {
     }
 }
 
-/// A change that owns its bytes.
-#[derive(Clone, Debug)]
-enum Said {
-    Initial(Vec<u8>),
-    Essential(Vec<u8>),
-    Append(u8, u64, Vec<u8>),
-    Trim(u8, u64),
-    End(u8, u64),
-    Unknown(u8, Vec<u8>),
-    Remove,
-}
-
-impl Said {
-    fn change(&self) -> Change<'_> {
-        match self {
-            Self::Initial(bytes) => Change::Initial { version: 1, bytes },
-            Self::Essential(bytes) => Change::Essential { version: 2, bytes },
-            Self::Append(stream, offset, bytes) => Change::Append { stream: *stream, offset: *offset, bytes },
-            Self::Trim(stream, to) => Change::Trim { stream: *stream, to: *to },
-            Self::End(stream, offset) => Change::End { stream: *stream, offset: *offset },
-            Self::Unknown(kind, bytes) => Change::Unknown { kind: *kind, bytes },
-            Self::Remove => Change::Remove,
-        }
-    }
-}
-
-/// A session as simply as it can be said.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-struct Plain {
-    initial: Option<Vec<u8>>,
-    essential: Option<Vec<u8>>,
-    unknown: BTreeMap<u8, Vec<u8>>,
-    /// Start, bytes, end.
-    streams: BTreeMap<u8, (u64, Vec<u8>, Option<u64>)>,
-}
-
-type Sessions = BTreeMap<u128, Plain>;
-
-fn plain(record: &Record) -> Plain {
-    let bytes = |state: &Option<phalanx_dataplane::replica::State>| state.as_ref().map(|state| state.bytes.clone());
-    let streams = record
-        .streams
-        .iter()
-        .zip(0_u8..)
-        .map(|(it, number)| (number, (it.start, it.bytes.iter().copied().collect::<Vec<u8>>(), it.fin)));
-    Plain {
-        initial: bytes(&record.initial),
-        essential: bytes(&record.essential),
-        unknown: record.unknown.iter().cloned().collect(),
-        streams: streams.filter(|(_, it)| *it != (0, Vec::new(), None)).collect(),
-    }
-}
-
-fn held(store: &Store, unit: Unit) -> Sessions {
-    store.sessions(unit).map(|(key, record)| (key.0, plain(record))).collect()
-}
-
-fn apply(sessions: &mut Sessions, session: u128, said: &Said) {
-    if let Said::Remove = said {
-        sessions.remove(&session);
-        return;
-    }
-    let it = sessions.entry(session).or_default();
-    match said {
-        Said::Initial(bytes) => it.initial = Some(bytes.clone()),
-        Said::Essential(bytes) => it.essential = Some(bytes.clone()),
-        Said::Unknown(kind, bytes) => drop(it.unknown.insert(*kind, bytes.clone())),
-        Said::Append(stream, _, bytes) => it.streams.entry(*stream).or_default().1.extend(bytes),
-        Said::End(stream, offset) => it.streams.entry(*stream).or_default().2 = Some(*offset),
-        Said::Trim(stream, to) => {
-            let (start, bytes, _) = it.streams.entry(*stream).or_default();
-            bytes.drain(..((*to - *start) as usize).min(bytes.len()));
-            *start = *to;
-        }
-        Said::Remove => {}
-    }
-}
-
-/// What an owner has said of a unit since it owns it.
-#[derive(Default)]
-struct History {
-    base: Sessions,
-    said: Vec<(Position, u128, Said)>,
-}
-
-impl History {
-    fn at(&self, position: Position) -> Sessions {
-        let mut sessions = self.base.clone();
-        self.said.iter().filter(|(at, ..)| *at <= position).for_each(|(_, session, said)| {
-            apply(&mut sessions, *session, said);
-        });
-        sessions
-    }
-}
-
-/// One owner's stream to one backup.
-struct Stream {
-    number: u32,
-    sender: Sender,
-    to_backup: VecDeque<u8>,
-    to_owner: VecDeque<u8>,
-    at_backup: FrameBuffer,
-    at_owner: FrameBuffer,
-    hello: Option<super::super::message::Hello>,
-    greeted: bool,
-}
-
-/// A backup's end for one owner.
-#[derive(Default)]
-struct Entrance {
-    receiver: Receiver,
-    waiting: VecDeque<Incoming>,
-    /// Tickets and the positions that they end at.
-    tickets: VecDeque<(u64, Position)>,
-    /// Nothing, since it was started.
-    applied: Option<Position>,
-}
-
-struct Member {
-    incarnation: u64,
-    /// Which of the tables it knows.
-    knows: usize,
-    outbox: Outbox,
-    store: Store,
-    /// The live sessions.
-    own: Store,
-    snapshots: Snapshots,
-    port: WorkerPort,
-    handle: PortHandle,
-    histories: BTreeMap<u16, History>,
-    entrances: Vec<Entrance>,
-    streams: Vec<Option<Stream>>,
-    next_stream: u32,
-}
-
-impl Member {
-    fn new(incarnation: u64) -> Self {
-        let nothing: phalanx_dataplane::replica::Wake = Arc::new(|| {});
-        let (handle, port) =
-            port(nothing.clone(), vec![nothing.clone(); usize::from(MEMBER_NUMBER_MAX)], nothing.clone());
-        let limits =
-            OutboxLimits { log_bytes_max: LOG_BYTES_MAX, log_segments_max: 64, snapshot_window_bytes: 4 << 10 };
-        Self {
-            incarnation,
-            knows: 0,
-            outbox: Outbox::new(limits),
-            store: Store::new(KEY, StoreLimits::default()),
-            own: Store::new(KEY, StoreLimits::default()),
-            snapshots: Snapshots::new(),
-            port,
-            handle,
-            histories: BTreeMap::new(),
-            entrances: (0..MEMBERS).map(|_| Entrance::default()).collect(),
-            streams: (0..MEMBERS).map(|_| None).collect(),
-            next_stream: 0,
-        }
-    }
-}
-
 #[derive(Default, Debug)]
 struct Seen {
     compared: u64,
@@ -207,6 +49,15 @@ struct Seen {
     snapshots: u64,
     moves: u64,
     put_off: u64,
+    inherited: u64,
+    held_back: u64,
+}
+
+/// A fault planted on purpose, to show that it would be found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fault {
+    /// An owner goes on committing before the cluster knows who fell out of sync.
+    NotHeldBack,
 }
 
 struct World {
@@ -215,6 +66,7 @@ struct World {
     /// Owners by unit; the table's generation is its index and one.
     tables: Vec<Vec<usize>>,
     sessions_begun: u128,
+    fault: Option<Fault>,
     seen: Seen,
 }
 
@@ -229,6 +81,7 @@ impl World {
             members: (0..MEMBERS).map(|_| Member::new(1)).collect(),
             tables: vec![(0..usize::from(UNITS)).map(|unit| unit % 2).collect()],
             sessions_begun: 0,
+            fault: None,
             seen: Seen::default(),
         };
         (0..MEMBERS).for_each(|index| world.learn(index));
@@ -266,6 +119,7 @@ impl World {
                 }
                 member.own.clear(unit);
                 member.histories.remove(&number);
+                member.heirs.remove(&number);
                 member.outbox.set_backups(unit, MemberSet::EMPTY);
             }
         }
@@ -323,7 +177,9 @@ impl World {
         member.port.poll(&mut member.store, &mut member.outbox);
         member.snapshots.pump(&mut member.outbox, &mut member.own, 3);
         member.port.flush(&mut member.outbox);
-        while member.outbox.poll_event().is_some() {}
+        if self.fault == Some(Fault::NotHeldBack) {
+            member.outbox.release();
+        }
         let bytes = member.outbox.stats().log_bytes as usize;
         assert!(bytes < LOG_BYTES_MAX + (200 << 10), "{bytes} bytes of log");
         self.check_committed(index);
@@ -346,128 +202,6 @@ impl World {
         }
     }
 
-    fn open(&mut self, from: usize, to: usize) {
-        if self.members[from].streams[to].is_some() {
-            return;
-        }
-        let member = &mut self.members[from];
-        member.next_stream += 1;
-        let mut out = Vec::new();
-        let sender = Sender::new(member.incarnation, 0, 1, &mut out);
-        member.streams[to] = Some(Stream {
-            number: member.next_stream,
-            sender,
-            to_backup: out.into(),
-            to_owner: VecDeque::new(),
-            at_backup: FrameBuffer::default(),
-            at_owner: FrameBuffer::default(),
-            hello: None,
-            greeted: false,
-        });
-    }
-
-    fn cut(&mut self, from: usize, to: usize) {
-        if let Some(stream) = self.members[from].streams[to].take() {
-            let news = ReplicaNews::Gone { member: member_id(to), stream: stream.number };
-            self.members[from].handle.tell(news).unwrap();
-        }
-    }
-
-    /// The owner's link: takes what the worker handed over.
-    fn gather(&mut self, from: usize, to: usize) {
-        let member = &mut self.members[from];
-        let Some(stream) = &mut member.streams[to] else { return };
-        if !stream.sender.is_open() {
-            return;
-        }
-        if let Some(shipped) = member.handle.poll_ship(member_id(to))
-            && shipped.stream == stream.number
-        {
-            let mut out = Vec::new();
-            stream.sender.write(member_id(to), &shipped.ship, &mut out);
-            stream.to_backup.extend(out);
-        }
-    }
-
-    /// Some bytes reach the backup.
-    fn carry(&mut self, from: usize, to: usize) {
-        let count = 1 + self.rng.below(3000);
-        let Some(mut stream) = self.members[from].streams[to].take() else { return };
-        let backup = &mut self.members[to];
-        let entrance = &mut backup.entrances[from];
-        let mut out = Vec::new();
-        if entrance.waiting.is_empty() && entrance.receiver.has_room() {
-            let bytes: Vec<u8> = stream.to_backup.drain(..count.min(stream.to_backup.len())).collect();
-            stream.at_backup.push(&bytes);
-            while entrance.waiting.is_empty()
-                && (stream.hello.is_none() || stream.greeted)
-                && let Some(message) = stream.at_backup.next_message().unwrap()
-            {
-                let message = Message::decode(message).unwrap();
-                if let Message::Hello(hello) = message {
-                    stream.hello = Some(hello);
-                    break;
-                }
-                let lost = matches!(message, Message::Begin(_));
-                let (ticket, version, bytes) = match entrance.receiver.accept(&message).unwrap() {
-                    Accepted::Lost { ticket } => (ticket, table(0), &[][..]),
-                    Accepted::Batch { ticket, version, bytes } => (ticket, version, bytes),
-                };
-                let (Message::Begin(last) | Message::Batch { last, .. }) = message else { panic!() };
-                entrance.receiver.dealt(ticket, 1);
-                entrance.tickets.push_back((ticket, last));
-                let (from, number) = (member_id(from), from as u64);
-                let lost = lost.then_some((0, 1));
-                entrance.waiting.push_back(Incoming {
-                    from,
-                    stream: number,
-                    ticket,
-                    version,
-                    lost,
-                    bytes: bytes.to_vec(),
-                });
-            }
-        }
-        if let Some(hello) = stream.hello.filter(|_| !stream.greeted)
-            && entrance.waiting.is_empty()
-            && entrance.receiver.is_idle()
-        {
-            entrance.receiver.greet(&hello, &mut out).unwrap();
-            stream.greeted = true;
-        }
-        while let Some(part) = entrance.waiting.pop_front() {
-            if let Err(part) = backup.handle.deliver(part) {
-                entrance.waiting.push_front(part);
-                break;
-            }
-        }
-        stream.to_owner.extend(out);
-        self.members[from].streams[to] = Some(stream);
-    }
-
-    /// The backup's link: acknowledges what its worker has done.
-    fn collect(&mut self, to: usize) {
-        while let Some(outcome) = self.members[to].handle.poll_outcome() {
-            assert_eq!(outcome.malformed, None);
-            let from = outcome.stream as usize;
-            let entrance = &mut self.members[to].entrances[from];
-            entrance.receiver.outcome(outcome.ticket, &outcome.unsynced, outcome.fenced);
-            let (ticket, last) = entrance.tickets.pop_front().unwrap();
-            assert_eq!(ticket, outcome.ticket, "in order");
-            entrance.applied = Some(last);
-            self.seen.fenced += u64::from(outcome.fenced.is_some());
-            let idle = entrance.receiver.pending() == 1;
-            if idle {
-                self.compare(from, to, last);
-            }
-            let mut out = Vec::new();
-            self.members[to].entrances[from].receiver.poll_transmit(&mut out);
-            if let Some(stream) = self.members[from].streams[to].as_mut().filter(|stream| stream.greeted) {
-                stream.to_owner.extend(out);
-            }
-        }
-    }
-
     /// The backup has exactly what the owner's log says up to here.
     fn compare(&mut self, from: usize, to: usize, position: Position) {
         let (owner, backup) = (&self.members[from], &self.members[to]);
@@ -483,31 +217,6 @@ impl World {
                 self.seen.compared += 1;
                 // What differs can be looked at with the seed; all of it would fill screens.
                 assert!(held(&backup.store, unit(*number)) == history.at(position), "unit {number} at {position:?}");
-            }
-        }
-    }
-
-    /// Some bytes reach the owner.
-    fn carry_back(&mut self, from: usize, to: usize) {
-        let count = 1 + self.rng.below(100);
-        let member = &mut self.members[from];
-        let Some(stream) = &mut member.streams[to] else { return };
-        let bytes: Vec<u8> = stream.to_owner.drain(..count.min(stream.to_owner.len())).collect();
-        stream.at_owner.push(&bytes);
-        while let Some(message) = stream.at_owner.next_message().unwrap() {
-            let (backup, number) = (member_id(to), stream.number);
-            match stream.sender.handle(&Message::decode(message).unwrap()).unwrap() {
-                SenderEvent::Greeted { fenced, has } => {
-                    if let Some(version) = fenced {
-                        member.handle.tell(ReplicaNews::Fenced { version }).unwrap();
-                    }
-                    member.handle.tell(ReplicaNews::Greeted { member: backup, stream: number, has }).unwrap();
-                }
-                SenderEvent::Acked(position) => member.handle.acknowledge(backup, position),
-                SenderEvent::Fenced(version) => member.handle.tell(ReplicaNews::Fenced { version }).unwrap(),
-                SenderEvent::Unsynced(unit) => {
-                    member.handle.tell(ReplicaNews::Unsynced { member: backup, unit }).unwrap();
-                }
             }
         }
     }
@@ -539,6 +248,31 @@ impl World {
         }
     }
 
+    /// The cluster hears who is in sync with this member, and from then on names heirs accordingly.
+    fn tell(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        let out = |id: &MemberId| !member.outbox.is_waited_for(*id);
+        let again: MemberSet = member.reborn.iter().filter(out).collect();
+        member.reborn = member.reborn.without(again);
+        let held = |number: &u16| (*number, member.outbox.in_sync(unit(*number)).without(member.reborn));
+        member.heirs = member.histories.keys().map(held).collect();
+        self.seen.held_back += u64::from(member.outbox.is_held_back());
+        member.outbox.release();
+    }
+
+    /// The first heir that the cluster knows to hold the unit has all of it that was committed.
+    fn check_heir(&mut self, dead: usize, number: u16, heir: usize) {
+        self.seen.inherited += 1;
+        let committed = self.members[dead].outbox.committed();
+        let applied = self.members[heir].entrances[dead].applied.unwrap_or_default();
+        let said = &self.members[dead].histories[&number].said;
+        let lost = said.iter().find(|(at, ..)| *at <= committed && *at > applied);
+        assert!(
+            lost.is_none(),
+            "{lost:?} of unit {number} was committed and is lost with {dead}: {heir} has {applied:?}"
+        );
+    }
+
     /// As after `kill -9`: everything of the member is gone, and its units go to the others.
     fn restart(&mut self, index: usize) {
         for other in (0..MEMBERS).filter(|it| *it != index) {
@@ -550,10 +284,19 @@ impl World {
         let mut next = self.tables.last().unwrap().clone();
         for number in 0..UNITS {
             if next[usize::from(number)] == index {
-                let synced = |it: &usize| self.members[index].outbox.is_synced(member_id(*it), unit(number));
+                let heirs = self.members[index].heirs.get(&number).copied().unwrap_or_default();
                 let others = || (0..MEMBERS).filter(|it| *it != index);
-                next[usize::from(number)] = others().find(synced).or_else(|| others().next()).unwrap();
+                let heir = others().find(|it| heirs.contains(member_id(*it)));
+                if let Some(heir) = heir {
+                    self.check_heir(index, number, heir);
+                }
+                next[usize::from(number)] = heir.or_else(|| others().next()).unwrap();
             }
+        }
+        for other in (0..MEMBERS).filter(|it| *it != index) {
+            let it = &mut self.members[other];
+            it.reborn.insert(member_id(index));
+            it.heirs.values_mut().for_each(|heirs| heirs.remove(member_id(index)));
         }
         self.tables.push(next);
         self.members[index] = Member::new(self.members[index].incarnation + 1);
@@ -569,6 +312,7 @@ impl World {
             3..20 => self.hand_over(),
             20..100 => self.learn(from),
             100..120 => self.verify(from),
+            3980.. => self.tell(from),
             120..160 if from != to => self.cut(from, to),
             160..300 if from != to => self.open(from, to),
             300..1100 => self.say(from),
@@ -576,7 +320,7 @@ impl World {
             1800..2400 if from != to => self.gather(from, to),
             2400..3000 if from != to => self.carry(from, to),
             3000..3500 => self.collect(from),
-            3500..4000 if from != to => self.carry_back(from, to),
+            3500..3980 if from != to => self.carry_back(from, to),
             _ => {}
         }
     }
@@ -587,6 +331,7 @@ impl World {
             let (from, to) = (self.rng.below(MEMBERS), self.rng.below(MEMBERS));
             self.learn(from);
             self.round(from);
+            self.tell(from);
             self.collect(from);
             if from != to {
                 self.open(from, to);
@@ -619,6 +364,27 @@ impl World {
     }
 }
 
+/// Runs a seed to its end.
+fn run(seed: u64, fault: Option<Fault>) -> Seen {
+    let mut world = World::new(seed);
+    world.fault = fault;
+    let slow = world.rng.below(MEMBERS + 1);
+    for _ in 0..30_000 {
+        world.step(slow);
+    }
+    world.settle();
+    world.seen
+}
+
+#[test]
+fn a_commit_that_does_not_wait_for_the_cluster_to_know_is_found() {
+    let find = |seed| std::panic::catch_unwind(|| run(seed, Some(Fault::NotHeldBack))).err();
+    let found = (0..200).find_map(|seed| find(seed).map(|why| (seed, why)));
+    let (seed, why) = found.expect("the planted fault was not found within 200 seeds");
+    let why = why.downcast_ref::<String>().cloned().unwrap_or_default();
+    assert!(why.contains("is lost with"), "seed {seed}: {why}");
+}
+
 #[test]
 fn whatever_breaks_a_backup_has_what_it_acknowledged_and_everyone_comes_into_sync() {
     // PHALANX_REPLICATION_SEEDS=12 runs one seed, =100..400 many.
@@ -630,13 +396,7 @@ fn whatever_breaks_a_backup_has_what_it_acknowledged_and_everyone_comes_into_syn
     let mut all = Seen::default();
     for seed in seeds {
         println!("seed {seed}");
-        let mut world = World::new(seed);
-        let slow = world.rng.below(MEMBERS + 1);
-        for _ in 0..30_000 {
-            world.step(slow);
-        }
-        world.settle();
-        let seen = world.seen;
+        let seen = run(seed, None);
         all.compared += seen.compared;
         all.committed += seen.committed;
         all.resumed += seen.resumed;
@@ -645,10 +405,13 @@ fn whatever_breaks_a_backup_has_what_it_acknowledged_and_everyone_comes_into_syn
         all.snapshots += seen.snapshots;
         all.moves += seen.moves;
         all.put_off += seen.put_off;
+        all.inherited += seen.inherited;
+        all.held_back += seen.held_back;
     }
     println!("{all:?}");
     // What was never seen was never tested.
-    let counts =
-        [all.compared, all.committed, all.resumed, all.dropped, all.fenced, all.snapshots, all.moves, all.put_off];
-    assert!(alone || counts.iter().all(|count| *count > 0), "{all:?}");
+    let transport = [all.compared, all.committed, all.resumed, all.dropped, all.fenced, all.snapshots];
+    let cluster = [all.moves, all.put_off, all.inherited, all.held_back];
+    let mut counts = transport.into_iter().chain(cluster);
+    assert!(alone || counts.all(|count| count > 0), "{all:?}");
 }
