@@ -131,9 +131,10 @@ impl Core {
         let units: Vec<Unit> =
             table.iter().filter(|(_, entry)| entry.owner == Owner::Unassigned).map(|(u, _)| u).collect();
         for unit in units {
-            let Some((owner, sum)) = sums.iter_mut().min_by_key(|(id, sum)| (**sum, **id)) else { return };
-            table.set_owner(unit, Owner::Member(*owner));
-            *sum += weights.of(unit);
+            let load = |id: &MemberId| (sums.get(id).copied().unwrap_or(0), *id);
+            let Some(owner) = self.holders_among(unit, &owners).into_iter().min_by_key(load) else { return };
+            table.set_owner(unit, Owner::Member(owner));
+            *sums.entry(owner).or_default() += weights.of(unit);
         }
     }
 

@@ -106,8 +106,11 @@ impl Core {
 
     /// Who holds a unit as its owner does, by the last word about it; none: there was none.
     pub(super) fn in_sync(&self, unit: Unit) -> Option<MemberSet> {
-        let Owner::Member(owner) = self.table.owner(unit) else { return None };
         let knowledge = &self.knowledge;
+        let Owner::Member(owner) = self.table.owner(unit) else {
+            // It rests; whoever held it still does.
+            return knowledge.inherited.get(&unit).map(|(_, held)| *held);
+        };
         let version =
             if owner == self.id() { Some(self.obeyed()) } else { knowledge.told.get(&owner).map(|it| it.version) };
         let told = version.map(|_| self.told_of(owner, unit));

@@ -131,14 +131,14 @@ impl World {
         Ok(())
     }
 
-    /// A calm begins: what owners have now is what counts. Amid faults two sides of a split may have had a history each.
+    /// A calm begins: what owners have now is what counts. Amid faults two sides of a split may have had a history each; and
+    /// of a unit that rests in quarantine a new master does not know who held it.
     pub(super) fn begin_history(&mut self) {
         for unit in self.units() {
-            if let Some(at) = (0..self.nodes.len()).find(|at| self.nodes[*at].owns(self.now, unit)) {
-                let index = unit.index();
-                self.holdings.committed[index] =
-                    self.holdings.committed[index].min(self.holdings.stores[at].has[index]);
-            }
+            let owner = (0..self.nodes.len()).find(|at| self.nodes[*at].owns(self.now, unit));
+            let has = owner.map_or(0, |at| self.holdings.stores[at].has[unit.index()]);
+            let committed = &mut self.holdings.committed[unit.index()];
+            *committed = has.min(*committed);
         }
     }
 
@@ -206,7 +206,7 @@ impl World {
 
     /// A backup that fell behind is in sync with nothing any more. Not amid a move: production then gives the move up.
     fn maybe_drop(&mut self, at: usize) {
-        if !self.rng.permille(3) {
+        if !self.rng.permille(1) {
             return;
         }
         let (me, backup) = (self.nodes[at].id, self.rng.below(self.nodes.len() as u64) as usize);
