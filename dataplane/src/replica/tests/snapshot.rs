@@ -93,6 +93,7 @@ fn silent_divergence_is_found_and_repaired() {
     carry(&mut outbox, &mut backup);
     assert!(outbox.is_synced(id(2), unit(5)), "nothing is wrong");
 
+    let diverged = backup.stats().diverged;
     backup.keep(&update(9, Change::Essential { version: 1, bytes: b"nobody said this" })).unwrap();
     assert!(outbox.is_synced(id(2), unit(5)), "nobody knows");
     Snapshots::verify(&mut outbox, &mut owner, unit(5));
@@ -101,7 +102,7 @@ fn silent_divergence_is_found_and_repaired() {
     settle(&mut outbox, &mut owner, &mut backup);
     assert!(outbox.is_synced(id(2), unit(5)) && backup.get(unit(5), SessionKey(9)).unwrap().essential.is_none());
     assert_eq!(backup.stats().digest_mismatch, 2, "at the first check, and now");
-    assert_eq!(backup.stats().diverged, 1);
+    assert_eq!(backup.stats().diverged, diverged + 1);
 }
 
 /// A member that has the unit already, from its owner before, is in sync without a snapshot.
