@@ -2,7 +2,7 @@
 //!
 //!     cargo test --release -p phalanx-tests --test tcp_interop -- --test-threads=1
 //!
-//! The table is `target/tcp-interop/all.md`. The lab suite has as few of these cases as hold every pair of settings.
+//! The table is `target/tcp-interop/all.md`. The lab suite has the ordinary ones of these cases, and those that hold every pair of settings.
 
 use phalanx_tests::lab::interop::{Stage, all, judge, write_table};
 use phalanx_tests::lab::stage;

@@ -144,7 +144,8 @@ pub fn judge(rows: &[Row]) -> Vec<String> {
             must_have_counted(fault.name, name, &|case| case.fault == fault);
         }
     }
-    let lossy = |case: &Case| case.fault.out.contains("loss");
+    // A small window has too few segments on their way for three duplicate ACKs.
+    let lossy = |case: &Case| case.fault.out.contains("loss") && case.window == Window::Large;
     must_have_counted("loss with SACK", "TCPSackRecovery", &|case| lossy(case) && case.sack);
     must_have_counted("loss without SACK", "TCPRenoRecovery", &|case| lossy(case) && !case.sack);
     problems
