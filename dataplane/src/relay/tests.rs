@@ -177,9 +177,8 @@ impl World {
             remote_port: here.port(),
         };
         let now_ns = self.worker.now_ns;
-        // A host's numbers go on with its clock.
-        let iss = crate::tcp::Seq(9 + (now_ns / 4000) as u32);
-        self.client = Some(Peer::new(Endpoint::connect(&Config::default(), flow, iss, now_ns)));
+        let isn = IsnSource::new([9; 16]).isn(&flow, now_ns);
+        self.client = Some(Peer::new(Endpoint::connect(&Config::default(), flow, isn, now_ns)));
     }
 
     fn give(&mut self, from: IpAddr, to: IpAddr, bytes: &[u8]) {
