@@ -92,7 +92,6 @@ pub fn reload_diff(old: &Config, new: &Config) -> Result<LiveChanges, Vec<Refusa
     fixed("workers.idle", c.idle == d.idle, THREAD);
     fixed("workers.realtime", c.realtime == d.realtime, THREAD);
     fixed("cluster_thread.core", old.cluster_thread.core == new.cluster_thread.core, THREAD);
-    fixed("link.realtime", old.link.realtime == new.link.realtime, THREAD);
     fixed("cluster_thread.realtime", old.cluster_thread.realtime == new.cluster_thread.realtime, THREAD);
     fixed("eal.args", old.eal == new.eal, "DPDK reads them once; drain and restart this member");
     fixed("management.listen", old.management.listen == new.management.listen, MANAGEMENT);

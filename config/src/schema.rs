@@ -151,8 +151,6 @@ pub struct Link {
     pub address: SocketAddr,
     /// The multicast group and port of beacons and keepalives; of the same family as `address`.
     pub group: SocketAddr,
-    /// SCHED_FIFO priority of the link's thread, 1 to 99; 0: the ordinary scheduler. Sessions' bytes wait for it.
-    pub realtime: u8,
 }
 
 /// Which side of the gateway a port is on.
@@ -263,7 +261,7 @@ pub struct Workers {
     pub cores: Vec<u16>,
     /// What they do when no packets come.
     pub idle: Idle,
-    /// SCHED_FIFO priority, 1 to 99; 0: the ordinary scheduler.
+    /// SCHED_FIFO priority, 1 to 99; 0: the ordinary scheduler. With relays, that of the link's thread as well.
     pub realtime: u8,
 }
 

@@ -135,12 +135,10 @@ pub(super) fn link(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Optio
     let group = s.required(problems, "group", "\"239.80.72.1:7400\"", |r| {
         r.parsed::<SocketAddr>("a multicast group with a port number", "239.80.72.1:7400")
     });
-    let realtime = s.or(problems, "realtime", 0, |r| r.number(0..=defaults::REALTIME_MAX));
     s.finish(problems);
     let (address, group) = (address?, group?);
     let sound = link_addresses(problems, &address, &group);
-    let (interface, realtime) = (interface?.value, realtime?.value);
-    let link = Link { interface, address: address.value, group: group.value, realtime };
+    let link = Link { interface: interface?.value, address: address.value, group: group.value };
     sound.then_some(At { value: link, span: address.span })
 }
 

@@ -177,7 +177,9 @@ impl Member {
             workers.iter_mut().zip(ports).for_each(|(worker, port)| worker.replicate(port));
             (replication, replicas) = (Some(carrier), Some(handle));
         }
-        let priority = config.link.realtime;
+        // No byte of a session is acknowledged before that thread has carried it. The same priority as the workers': whoever
+        // interrupts the other in the midst of a ring that they share would spin for ever, waiting for it to go on.
+        let priority = if config.relays.is_empty() { 0 } else { config.workers.realtime };
         let settle = move || settle(None, priority);
         let link = Link::start_with(&identity, admission.clone(), reliable, events, replication, settle)?;
         let told = settings::core(&config, id, macs.clone(), state.incarnation()?, state.members());

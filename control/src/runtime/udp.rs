@@ -125,12 +125,7 @@ mod tests {
 
     fn link(port: u16) -> Link {
         let group = SocketAddr::new("239.80.72.9".parse().unwrap(), port);
-        Link {
-            interface: "lo".into(),
-            address: SocketAddr::new("127.0.0.1".parse().unwrap(), port),
-            group,
-            realtime: 0,
-        }
+        Link { interface: "lo".into(), address: SocketAddr::new("127.0.0.1".parse().unwrap(), port), group }
     }
 
     #[test]
