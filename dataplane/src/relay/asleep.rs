@@ -12,11 +12,11 @@
 //! | a new client's | nobody wakes up; the new connection to a back end takes no sleeper's port |
 
 use super::Relay;
-use super::ledger::session_key;
+use super::ledger::{APP, session_key};
 use super::restore::{flow_inside, put};
 use crate::app::{Outlet, UnitSet};
 use crate::filter::steered::{OPENED_PORTS_MIN, PORTS_PER_UNIT, port_of};
-use crate::replica::SessionKey;
+use crate::replica::{SessionKey, Store};
 use crate::tcp::Flow;
 use crate::unit::Unit;
 
@@ -55,13 +55,15 @@ impl Asleep {
     fn next(&mut self, outlet: &mut dyn Outlet) -> Option<(Unit, SessionKey)> {
         let store = outlet.store();
         while let Some(unit) = self.busy.first() {
-            if let Some(key) = store.next_busy(unit) {
+            if let Some(key) = store.next_busy(unit)
+                && store.get(unit, key).is_some_and(|record| record.app == APP)
+            {
                 return Some((unit, key));
             }
             self.busy.remove(unit);
         }
         while let Some(unit) = self.units.first() {
-            if let Some((key, _)) = store.next_session(unit, SessionKey::default()) {
+            if let Some(key) = first_of_ours(store, unit) {
                 return Some((unit, key));
             }
             self.units.remove(unit);
@@ -109,7 +111,7 @@ impl Relay {
     }
 
     fn wake_unit(&mut self, outlet: &mut dyn Outlet, unit: Unit) {
-        while let Some(key) = outlet.store().next_session(unit, SessionKey::default()).map(|(key, _)| key) {
+        while let Some(key) = first_of_ours(outlet.store(), unit) {
             self.wake(outlet, unit, key);
         }
         self.asleep.forget(unit);
@@ -132,6 +134,11 @@ impl Relay {
         let number = |flow: Flow| (0..PORTS_PER_UNIT).find(|number| port_of(unit, *number) == flow.local_port);
         same.filter_map(number).fold(0, |ports, number| ports | 1 << number)
     }
+}
+
+/// A unit's first sleeper that is a relay's. Another app's stay where they are.
+fn first_of_ours(store: &Store, unit: Unit) -> Option<SessionKey> {
+    store.sessions(unit).find(|(_, record)| record.app == APP).map(|(key, _)| key)
 }
 
 /// The sleeping session that has this connection to a back end.

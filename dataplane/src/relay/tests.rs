@@ -661,6 +661,21 @@ fn a_successor_finishes_what_was_being_opened() {
 
 /// What the digest says of live sessions is what it says of the same sessions asleep, and of a backup's copy.
 #[test]
+fn sessions_of_other_apps_stay_where_they_are() {
+    use crate::replica::{Change, SessionKey, Update};
+    let mut world = World::new(spec(), 10);
+    let unit = World::unit();
+    let other = Update::new(unit, SessionKey(5), 200, Change::Initial { version: 1, bytes: b"not a relay's" });
+    world.worker.store.keep(&other).expect("room");
+    let units: UnitSet = std::iter::once(unit).collect();
+    world.relay.handle_units(&mut world.worker, &units, &UnitSet::EMPTY);
+    world.connect();
+    world.run();
+    assert_eq!(world.client().endpoint.state(), State::Established);
+    assert!(world.worker.store.get(unit, SessionKey(5)).is_some_and(|record| record.app == 200));
+}
+
+#[test]
 fn live_and_sleeping_sessions_have_the_same_digest() {
     let mut world = World::new(spec(), 10);
     let unit = World::unit();

@@ -80,8 +80,9 @@ impl Holdings {
     pub fn obey(&mut self, view: &View, lost: &UnitSet) {
         if !lost.is_empty() {
             self.stopped_at = self.outbox.head();
-            let holders = lost.iter().map(|unit| self.outbox.backups(unit));
-            self.stopped_for = holders.fold(self.stopped_for, MemberSet::union);
+            // Who does not follow the unit yet cannot be the one that it goes to, and would have to be connected first.
+            let followers = lost.iter().map(|unit| self.outbox.followers(unit));
+            self.stopped_for = followers.fold(self.stopped_for, MemberSet::union);
         }
         // The dead are not waited for.
         let is_here = |member: &MemberId| view.peers.get(member.index()).is_some_and(Option::is_some);

@@ -24,6 +24,11 @@ impl Outbox {
         self.units.get(unit.index()).map_or(MemberSet::EMPTY, |it| it.wanted)
     }
 
+    /// The backups that get a unit's updates: those that hold it, and those that are being brought into sync.
+    pub fn followers(&self, unit: Unit) -> MemberSet {
+        self.units.get(unit.index()).map_or(MemberSet::EMPTY, |it| it.live)
+    }
+
     /// Whether this backup holds the unit: it takes over without loss.
     pub fn is_synced(&self, member: MemberId, unit: Unit) -> bool {
         let caught_up = self.peers.get(member.index()).is_some_and(|peer| peer.caught_up);
