@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use clap::Parser;
 use phalanx_control::cluster::{Delivery, Fault, Quorum};
-use phalanx_tests::sim::{self, Options};
+use phalanx_tests::sim::{self, Options, Report, SessionFault, SessionOptions, SessionReport};
 
 /// Whole clusters in virtual time, under faults drawn from seeds.
 #[derive(Parser)]
@@ -27,7 +27,11 @@ struct Arguments {
     /// The keepalive period (drawn from the seed if not given).
     #[arg(long)]
     period_ms: Option<u64>,
-    /// Plant a fault: no-lease-check, hold-dropped, two-owners or heirs-unasked.
+    /// Run sessions on the clusters: connections through the relay, and tickets.
+    #[arg(long)]
+    sessions: bool,
+    /// Plant a fault: no-lease-check, hold-dropped, two-owners or heirs-unasked; with --sessions also ack-before-commit or
+    /// lease-not-replicated.
     #[arg(long)]
     fault: Option<String>,
     /// Print everything that happens, not only the last lines before a violation.
@@ -57,18 +61,25 @@ fn options(arguments: &Arguments) -> Result<Options, String> {
         "both" => None,
         other => return Err(format!("--delivery {other}: say forward, shared or both")),
     };
-    let fault = match arguments.fault.as_deref() {
-        None => None,
-        Some("no-lease-check") => Some(Fault::NoLeaseCheck),
-        Some("hold-dropped") => Some(Fault::HoldDropped),
-        Some("two-owners") => Some(Fault::TwoOwners),
-        Some("heirs-unasked") => Some(Fault::HeirsUnasked),
+    let (mut fault, mut session_fault) = (None, None);
+    match arguments.fault.as_deref() {
+        None => {}
+        Some("no-lease-check") => fault = Some(Fault::NoLeaseCheck),
+        Some("hold-dropped") => fault = Some(Fault::HoldDropped),
+        Some("two-owners") => fault = Some(Fault::TwoOwners),
+        Some("heirs-unasked") => fault = Some(Fault::HeirsUnasked),
+        Some("ack-before-commit") if arguments.sessions => session_fault = Some(SessionFault::AckBeforeCommit),
+        Some("lease-not-replicated") if arguments.sessions => session_fault = Some(SessionFault::LeaseNotReplicated),
         Some(other) => {
-            return Err(format!("--fault {other}: say no-lease-check, hold-dropped, two-owners or heirs-unasked"));
+            return Err(format!(
+                "--fault {other}: say no-lease-check, hold-dropped, two-owners or heirs-unasked; \
+                 with --sessions also ack-before-commit or lease-not-replicated"
+            ));
         }
     };
+    let sessions = arguments.sessions.then_some(SessionOptions { fault: session_fault });
     let (members, period_ms, trace) = (arguments.members, arguments.period_ms, arguments.trace);
-    Ok(Options { members, quorum, delivery, period_ms, fault, trace, steps_max: None })
+    Ok(Options { members, quorum, delivery, period_ms, fault, sessions, trace, steps_max: None })
 }
 
 fn main() -> std::process::ExitCode {
@@ -81,9 +92,8 @@ fn main() -> std::process::ExitCode {
         }
     };
     let (next, violations, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-    let (packets, moves, converged, blackout) =
-        (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let work = || {
+        let mut total = Report::default();
         while !stop.load(Relaxed) {
             let seed = next.fetch_add(1, Relaxed);
             if seed >= arguments.seeds {
@@ -91,10 +101,7 @@ fn main() -> std::process::ExitCode {
             }
             match sim::run(arguments.start + seed, &options) {
                 Ok(report) => {
-                    packets.fetch_add(report.packets, Relaxed);
-                    moves.fetch_add(report.moves, Relaxed);
-                    converged.fetch_add(report.converged, Relaxed);
-                    blackout.fetch_max(report.blackout_ns, Relaxed);
+                    add(&mut total, &report);
                     if arguments.seeds == 1 {
                         println!("{report:?}");
                     }
@@ -120,19 +127,48 @@ fn main() -> std::process::ExitCode {
                 }
             }
         }
+        total
     };
+    let mut total = Report::default();
     std::thread::scope(|scope| {
-        for _ in 0..arguments.threads.max(1) {
-            scope.spawn(work);
-        }
+        let threads: Vec<_> = (0..arguments.threads.max(1)).map(|_| scope.spawn(work)).collect();
+        // A thread that panicked has said so, and ends the process here.
+        threads.into_iter().for_each(|thread| add(&mut total, &thread.join().expect("a whole run")));
     });
     let (seeds, violations) = (next.load(Relaxed).min(arguments.seeds), violations.load(Relaxed));
     println!(
         "{seeds} seeds, {violations} violations, {} convergences, {} planned moves, {} packets, longest blackout {:.3} ms",
-        converged.load(Relaxed),
-        moves.load(Relaxed),
-        packets.load(Relaxed),
-        blackout.load(Relaxed) as f64 / 1e6
+        total.converged,
+        total.moves,
+        total.packets,
+        total.blackout_ns as f64 / 1e6
     );
+    if options.sessions.is_some() {
+        println!("{}", sessions_line(&total.sessions));
+    }
     u8::from(violations > 0).into()
+}
+
+fn add(total: &mut Report, report: &Report) {
+    total.packets += report.packets;
+    total.moves += report.moves;
+    total.converged += report.converged;
+    total.blackout_ns = total.blackout_ns.max(report.blackout_ns);
+    total.sessions.add(&report.sessions);
+}
+
+fn sessions_line(report: &SessionReport) -> String {
+    format!(
+        "sessions: {} begun, {} carried to their end, {} bytes checked, {} tickets, {} takeovers of units in use, \
+         {} restores, {} twins compared, {} lost by right ({} of them to a bad heir)",
+        report.begun,
+        report.completed,
+        report.bytes,
+        report.tickets,
+        report.takeovers,
+        report.restored,
+        report.compared,
+        report.excused,
+        report.bad_heirs
+    )
 }

@@ -208,6 +208,10 @@ impl World {
                 return Some(format!("the master still has unit {unit} in {mode:?}"));
             }
         }
+        let lacking = |node: &Node| Some(node.process.as_ref()?.desk.as_ref()?.holdings.lacking());
+        if let Some(node) = self.nodes.iter().find(|node| lacking(node).is_some_and(|count| count > 0)) {
+            return Some(format!("backups lack sessions of {}", node.id));
+        }
         if !self.delivers_to_all() && self.traffic.arp[1..].iter().any(|member| *member != Some(master)) {
             return Some(format!("hosts send to {:?}, not to the master", self.traffic.arp));
         }

@@ -41,10 +41,22 @@ pub enum Deed {
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    Converging { by: u64 },
-    Calm { until: u64, drained: Option<usize> },
-    Killed { at: u64, by: u64 },
+    Converging {
+        by: u64,
+    },
+    Calm {
+        until: u64,
+        drained: Option<usize>,
+    },
+    Killed {
+        at: u64,
+        by: u64,
+    },
     Trouble,
+    /// No more faults: sessions come to their end.
+    Finishing {
+        since: u64,
+    },
 }
 
 /// The course of events.
@@ -52,11 +64,13 @@ pub struct Schedule {
     phases: u64,
     phase: Phase,
     must_until: u64,
+    calm_since: u64,
 }
 
 impl Schedule {
-    pub(super) fn new(rng: &mut Rng) -> Self {
-        Self { phases: rng.between(2, 5), phase: Phase::Trouble, must_until: 0 }
+    pub(super) fn new(rng: &mut Rng, short: bool) -> Self {
+        let phases = if short { rng.between(1, 4) } else { rng.between(2, 5) };
+        Self { phases, phase: Phase::Trouble, must_until: 0, calm_since: 0 }
     }
 
     /// Whether nothing happens, or nothing but a lone kill has.
@@ -71,6 +85,13 @@ impl Schedule {
             Phase::Calm { .. } => now < self.must_until,
             _ => false,
         }
+    }
+}
+
+impl Schedule {
+    /// Since when nothing has been broken, if nothing is.
+    pub(super) fn calm_since(&self) -> Option<u64> {
+        matches!(self.phase, Phase::Calm { .. } | Phase::Finishing { .. }).then_some(self.calm_since)
     }
 }
 
@@ -91,7 +112,9 @@ impl World {
 
     /// How long the cluster may take to be whole again after everything healed.
     fn bound(&self) -> u64 {
-        1000 * MS + 100 * self.common.period.0
+        // A link between two members may be noticed to be broken only when all is healed, a second later.
+        let links = if self.sessions.is_some() { 2500 * MS } else { 0 };
+        1000 * MS + 100 * self.common.period.0 + links
     }
 
     pub(super) fn go_on(&mut self) -> Result<(), String> {
@@ -144,6 +167,15 @@ impl World {
                 }
             }
             Phase::Trouble => {}
+            Phase::Finishing { since } => {
+                let quiet = self.sessions.as_ref().is_none_or(|sessions| sessions.is_quiet());
+                if quiet && self.now > since + 100 * MS {
+                    self.check_copies()?;
+                    self.done = true;
+                } else {
+                    self.at(self.now + 10 * MS, Event::Schedule);
+                }
+            }
         }
         Ok(())
     }
@@ -152,6 +184,7 @@ impl World {
         self.note(|| "== calm".into());
         self.traffic.begin_calm();
         self.begin_history();
+        self.schedule.calm_since = self.now;
         let until = self.now + self.rng.between(200 * MS, 600 * MS);
         self.schedule.must_until = until - 100 * MS;
         let living: Vec<usize> = (0..self.nodes.len()).filter(|at| self.nodes[*at].process.is_some()).collect();
@@ -166,7 +199,13 @@ impl World {
 
     fn begin_trouble(&mut self) {
         if self.schedule.phases == 0 {
-            self.done = true;
+            let Some(sessions) = &mut self.sessions else {
+                self.done = true;
+                return;
+            };
+            sessions.close();
+            self.schedule.phase = Phase::Finishing { since: self.now };
+            self.at(self.now + 10 * MS, Event::Schedule);
             return;
         }
         self.note(|| "== trouble".into());

@@ -6,6 +6,8 @@
 //! processes that die, stop and stall ([`faults`]), and hosts that number their packets ([`traffic`]). What is left out:
 //! what sessions are (a unit's are one number, [`replicas`]), sealing (every datagram is authentic, copies are recognised), several workers per member, apps that refuse.
 //!
+//! Sessions (apps, replication, TCP, and hosts that talk through it) run on top where they are asked for: [`sessions`].
+//!
 //! A seed is a whole run. If a checker objects, [`World::run`] returns a [`Violation`]; the same seed with
 //! [`Options::trace`] tells the story.
 
@@ -17,10 +19,12 @@ pub mod node;
 pub mod options;
 pub mod replicas;
 pub mod rng;
+pub mod sessions;
 pub mod traffic;
 pub mod world;
 
 pub use options::{Options, Report, Violation};
+pub use sessions::{SessionFault, SessionOptions, SessionReport};
 pub use world::World;
 
 /// Runs a seed; if a checker objects, runs it again to write the story down.

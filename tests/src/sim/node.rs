@@ -3,15 +3,16 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use phalanx_control::cluster::{Contact, Core, Fault, Message, Reign, Settings, Span, Time};
+use phalanx_control::cluster::{Contact, Core, Fault, Message, Reign, Replicas, Settings, Span, Time};
 use phalanx_dataplane::drop_reason::DropReason;
 use phalanx_dataplane::steer::{Limits, Mode, Notice, Order, Sink, Source, Steering, Verdict};
 use phalanx_dataplane::unit::{MemberId, Unit};
 
 use super::clock::Clock;
+use super::sessions::desk::Desk;
 use super::world::Event;
 
-/// A packet: which one, its unit, and the data port (1 or 2) whose host sent it.
+/// A packet: which one, its unit, the data port (1 or 2) whose host sent it, and its digest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Packet {
     /// Its number in the ledger.
@@ -20,6 +21,8 @@ pub struct Packet {
     pub unit: Unit,
     /// Where it came from.
     pub port: u8,
+    /// What names its content.
+    pub digest: u32,
 }
 
 /// What is on a member's disk.
@@ -91,6 +94,8 @@ pub struct Process {
     pub core: Core,
     /// The production steering engine.
     pub worker: Steering<Packet>,
+    /// The half of the worker that serves apps, where sessions are simulated.
+    pub desk: Option<Box<Desk>>,
     /// What the worker sees of the lease, by the member's clock.
     pub lease: u64,
     /// Whether silent ports have to listen first.
@@ -158,7 +163,7 @@ pub struct Common {
     /// As in the core's settings.
     pub balance_interval: Span,
     /// As in the core's settings.
-    pub replicas: Option<phalanx_control::cluster::Replicas>,
+    pub replicas: Option<Replicas>,
     /// A planted fault.
     pub fault: Option<Fault>,
 }
@@ -204,6 +209,7 @@ impl Node {
         self.process = Some(Process {
             core: Core::new(settings, Time(self.clock.local(now))),
             worker: Steering::new(self.id, limits),
+            desk: None,
             lease: 0,
             probation: false,
             silence: [Silence::default(); 2],
@@ -260,7 +266,7 @@ impl Process {
         self.books.received += 1;
         let lease_ok = local < self.lease;
         self.worker.poll_deadlines(local, lease_ok, acts);
-        let verdict = self.worker.steer(local, lease_ok, packet.unit, source, || packet.id, packet);
+        let verdict = self.worker.steer(local, lease_ok, packet.unit, source, || packet.digest, packet);
         self.settle(local, source, verdict, acts);
     }
 

@@ -2,6 +2,8 @@
 
 use phalanx_control::cluster::{Delivery, Fault, Quorum};
 
+use super::sessions::{SessionOptions, SessionReport};
+
 /// Choices that are fixed for all seeds; what is `None` is drawn from each seed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
@@ -15,6 +17,8 @@ pub struct Options {
     pub period_ms: Option<u64>,
     /// A fault planted in every member's core.
     pub fault: Option<Fault>,
+    /// Whether sessions run on the cluster, and how.
+    pub sessions: Option<SessionOptions>,
     /// Whether to write every event down as text.
     pub trace: bool,
     /// Stop here, whatever comes later: for bisecting a long run.
@@ -42,6 +46,8 @@ pub struct Report {
     pub takeovers: u64,
     /// The longest failover blackout after a lone kill, and its bound.
     pub blackout_ns: u64,
+    /// What became of sessions.
+    pub sessions: SessionReport,
 }
 
 /// A checker's verdict.

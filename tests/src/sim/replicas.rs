@@ -5,6 +5,8 @@
 //! have is committed: from then on nobody may lose it. A backup that is new to a unit comes into sync after a while, at once
 //! or slowly; now and then one falls out. What the production cores get to know of that is what their workers would tell.
 //!
+//! Where real sessions run ([`super::sessions`]), these numbers rest, and what the cores are told comes from the members' own logs.
+//!
 //! *The check.* In a calm, and after a lone kill, whoever becomes a unit's owner has all that was committed, if anyone alive has.
 
 use std::collections::BTreeMap;
@@ -43,6 +45,8 @@ struct Store {
 
 /// All of it.
 pub struct Holdings {
+    /// Whether a number stands for a unit's sessions; else nothing does, or the sessions themselves.
+    is_modelled: bool,
     units: usize,
     stores: Vec<Store>,
     committed: Vec<u64>,
@@ -50,9 +54,9 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    pub(super) fn new(members: usize, units: usize) -> Self {
+    pub(super) fn new(members: usize, units: usize, is_modelled: bool) -> Self {
         let stores = (0..members).map(|_| Store::default()).collect();
-        Self { units, stores, committed: vec![0; units], updates: 0 }
+        Self { is_modelled, units, stores, committed: vec![0; units], updates: 0 }
     }
 
     /// A process begins: it holds nothing.
@@ -83,19 +87,17 @@ impl World {
         Unit::all().take(self.common.units)
     }
 
-    fn keeps_sessions(&self) -> bool {
-        self.common.replicas.is_some()
-    }
-
     pub(super) fn begin_replicating(&mut self) {
-        if self.keeps_sessions() {
+        if self.holdings.is_modelled {
             self.at(TICK, Event::Replicate);
         }
     }
 
     /// A worker obeys a view: it stops telling of units that are not its own any more, and begins with those that are.
     pub(super) fn take_over_holders(&mut self, at: usize, holders: Option<&Arc<Holders>>) -> Result<(), String> {
-        let (me, Some(holders)) = (self.nodes[at].id, holders) else { return Ok(()) };
+        let (me, Some(holders)) = (self.nodes[at].id, holders.filter(|_| self.holdings.is_modelled)) else {
+            return Ok(());
+        };
         let store = &mut self.holdings.stores[at];
         store.holders = Some(Arc::clone(holders));
         for unit in Unit::all().take(self.common.units) {
@@ -105,11 +107,11 @@ impl World {
             in_sync.retain(|backup, _| wanted.iter().any(|id| id.index() == *backup));
             store.told += u64::from(in_sync.len() != before);
         }
-        self.check_heirs(at)
+        self.check_modelled_heirs(at)
     }
 
     /// Whoever has become an owner has what was committed.
-    fn check_heirs(&mut self, at: usize) -> Result<(), String> {
+    fn check_modelled_heirs(&mut self, at: usize) -> Result<(), String> {
         let Some(process) = &self.nodes[at].process else { return Ok(()) };
         let me = self.nodes[at].id;
         let now: UnitSet = self.units().filter(|unit| is_owners(process.worker.mode(*unit), me)).collect();
@@ -228,6 +230,11 @@ impl World {
 
     /// The cluster thread looks what its worker has told. Before anything else: so does production's.
     pub(super) fn tell_in_sync(&mut self, at: usize, local: Time) {
+        if let Some(process) = &mut self.nodes[at].process
+            && let Some((told, holders)) = process.desk.as_mut().and_then(|desk| desk.news_of_backups())
+        {
+            process.core.handle_in_sync(local, told, holders);
+        }
         let store = &mut self.holdings.stores[at];
         let Some(process) = self.nodes[at].process.as_mut().filter(|_| store.told != store.heard) else { return };
         store.heard = store.told;
@@ -242,8 +249,11 @@ impl World {
 
     /// Commits go on when the cluster knows.
     pub(super) fn take_known(&mut self, at: usize) {
-        let Some(process) = &self.nodes[at].process else { return };
+        let Some(process) = &mut self.nodes[at].process else { return };
         let known = process.core.in_sync_known();
+        if let Some(desk) = &mut process.desk {
+            desk.known = known;
+        }
         let store = &mut self.holdings.stores[at];
         store.held_back = store.held_back.filter(|told| known < *told);
     }

@@ -41,9 +41,11 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    pub(super) fn new(rng: &mut Rng, units: usize) -> Self {
+    /// `sparse`: there is other traffic too.
+    pub(super) fn new(rng: &mut Rng, units: usize, sparse: bool) -> Self {
+        let gap_ns = *rng.pick(&[150 * US, 400 * US, 1000 * US]);
         Self {
-            gap_ns: *rng.pick(&[150 * US, 400 * US, 1000 * US]),
+            gap_ns: if sparse { 20 * gap_ns } else { gap_ns },
             hot: Unit::from_low_bits(rng.below(units as u64) as u32),
             ledger: Vec::new(),
             sent: vec![[0; 3]; units],
@@ -83,23 +85,29 @@ impl World {
             self.traffic.hot = Unit::from_low_bits(self.rng.below(units) as u32);
         }
         let port = 1 + self.rng.below(2) as u8;
-        let packet = Packet { id: self.traffic.ledger.len() as u32, unit, port };
+        let id = self.traffic.ledger.len() as u32;
+        let packet = Packet { id, unit, port, digest: id };
         let order = &mut self.traffic.sent[unit.index()][usize::from(port)];
         *order += 1;
         let must = self.schedule.must(self.now);
         let line = Line { sent_at: self.now, order: *order, must, unit, port, by: None, answered: false };
         self.traffic.ledger.push(line);
         self.report.packets += 1;
+        self.flood(packet);
+        // Bursts now and then: packets of one unit right behind one another.
+        let gap = if self.rng.permille(300) { 5 * US } else { self.rng.between(1, 2 * self.traffic.gap_ns) };
+        self.at(self.now + gap, Event::Inject);
+    }
+
+    /// A host's frame is on the LAN.
+    pub(super) fn flood(&mut self, packet: Packet) {
         if self.delivers_to_all() {
             for at in 0..self.nodes.len() {
                 self.send_to_member(at, packet);
             }
-        } else if let Some(at) = self.traffic.arp[usize::from(port)] {
+        } else if let Some(at) = self.traffic.arp[usize::from(packet.port)] {
             self.send_to_member(at, packet);
         }
-        // Bursts now and then: packets of one unit right behind one another.
-        let gap = if self.rng.permille(300) { 5 * US } else { self.rng.between(1, 2 * self.traffic.gap_ns) };
-        self.at(self.now + gap, Event::Inject);
     }
 
     /// A member has processed a packet: nobody else may have, and nothing may have overtaken it.

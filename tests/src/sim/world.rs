@@ -20,6 +20,8 @@ use super::node::{Act, Acts, Common, Datagram, Node, Packet, Sent};
 use super::options::{Options, Report, Violation};
 use super::replicas::Holdings;
 use super::rng::Rng;
+use super::sessions::lan::FIRST_ID;
+use super::sessions::{DeskEvent, Sessions};
 use super::traffic::Traffic;
 
 /// A microsecond.
@@ -48,6 +50,8 @@ pub enum Event {
     Timer(usize, u32),
     /// The worker's timer.
     WorkerTimer(usize, u32),
+    /// Something for the apps' half of a worker, or its link.
+    Desk(usize, u32, DeskEvent),
     /// The worker's load report.
     Loads(usize, u32),
     /// A host sends a packet.
@@ -62,6 +66,20 @@ pub enum Event {
     Deed(Deed),
     /// The schedule goes on.
     Schedule,
+    /// A line's next conversation begins.
+    Begin(usize),
+    /// An end of a conversation acts.
+    Act(usize, usize),
+    /// Somebody asks for a ticket.
+    Ask4Ticket(usize),
+    /// A host's frame reaches the LAN late.
+    Lan(Packet),
+    /// A frame reaches a host.
+    ToHost(u32),
+    /// A link between two members that was cut is tried again.
+    Stalled(usize, usize),
+    /// The sessions are looked at.
+    LookAtSessions,
 }
 
 struct Due {
@@ -96,6 +114,7 @@ pub struct World {
     pub(super) net: Net,
     pub(super) common: Common,
     pub(super) traffic: Traffic,
+    pub(super) sessions: Option<Box<Sessions>>,
     pub(super) checks: Checks,
     pub(super) holdings: Holdings,
     pub(super) schedule: Schedule,
@@ -116,20 +135,23 @@ impl World {
         let quorum = *rng.pick(&[Quorum::None, Quorum::Majority]);
         let delivery = *rng.pick(&[Delivery::Forward, Delivery::Shared]);
         let period_ms = *rng.pick(&[10, 10, 3]);
+        let units = if options.sessions.is_none() && rng.permille(30) { 1024 } else { 64 };
+        let balance_interval = Span::from_ms(rng.between(100, 1000));
+        let replicas = *rng.pick(&[
+            None,
+            None,
+            Some(Replicas::All),
+            Some(Replicas::All),
+            Some(Replicas::Count(1)),
+            Some(Replicas::Count(2)),
+        ]);
         let common = Common {
             period: Span::from_ms(options.period_ms.unwrap_or(period_ms)),
             quorum: options.quorum.unwrap_or(quorum),
             delivery: options.delivery.unwrap_or(delivery),
-            units: if rng.permille(30) { 1024 } else { 64 },
-            balance_interval: Span::from_ms(rng.between(100, 1000)),
-            replicas: *rng.pick(&[
-                None,
-                None,
-                Some(Replicas::All),
-                Some(Replicas::All),
-                Some(Replicas::Count(1)),
-                Some(Replicas::Count(2)),
-            ]),
+            units,
+            balance_interval,
+            replicas: if options.sessions.is_some() { Some(Replicas::All) } else { replicas },
             fault: options.fault,
         };
         let clocks: Vec<Clock> = (0..members)
@@ -140,17 +162,21 @@ impl World {
             .collect();
         let nodes: Vec<Node> =
             (1..=members as u8).filter_map(MemberId::new).zip(clocks).map(|(id, clock)| Node::new(id, clock)).collect();
-        let traffic = Traffic::new(&mut rng, common.units);
+        let traffic = Traffic::new(&mut rng, common.units, options.sessions.is_some());
+        let sessions = options
+            .sessions
+            .map(|options| Box::new(Sessions::new(&mut rng, options, nodes[0].id, members, common.units)));
         let mut world = Self {
-            schedule: Schedule::new(&mut rng),
+            schedule: Schedule::new(&mut rng, sessions.is_some()),
             rng,
             now: 0,
             net: Net::new(members),
             checks: Checks::new(members, common.units, common.period),
-            holdings: Holdings::new(members, common.units),
+            holdings: Holdings::new(members, common.units, options.sessions.is_none() && common.replicas.is_some()),
             nodes,
             common,
             traffic,
+            sessions,
             report: Report::default(),
             losses: 3,
             queue: BinaryHeap::new(),
@@ -161,6 +187,11 @@ impl World {
         let trouble = format!("{members} members, {:?}", world.common);
         world.note(|| trouble);
         world.begin();
+        let sessions = world.sessions.take();
+        if let Some(sessions) = &sessions {
+            world.begin_sessions(sessions);
+        }
+        world.sessions = sessions;
         world
     }
 
@@ -176,6 +207,7 @@ impl World {
             }
         }
         world.report.end_ns = world.now;
+        world.report.sessions = world.sessions.as_ref().map(|sessions| sessions.report()).unwrap_or_default();
         Ok(world.report)
     }
 
@@ -211,7 +243,18 @@ impl World {
             Event::Replicate => self.replicate(),
             Event::Deed(deed) => self.done_to(deed)?,
             Event::Schedule => self.go_on()?,
-            Event::Frame(at, ..) | Event::Marker(at, ..) | Event::Obey(at, ..) | Event::WorkerTimer(at, ..) => {
+            Event::Begin(..)
+            | Event::Act(..)
+            | Event::Ask4Ticket(..)
+            | Event::Lan(..)
+            | Event::ToHost(..)
+            | Event::Stalled(..)
+            | Event::LookAtSessions => self.with_sessions(|world, sessions| world.host_event(sessions, event))?,
+            Event::Frame(at, ..)
+            | Event::Marker(at, ..)
+            | Event::Obey(at, ..)
+            | Event::WorkerTimer(at, ..)
+            | Event::Desk(at, ..) => {
                 if self.nodes[at].paused > 0 {
                     self.nodes[at].inbox.push_back(event);
                 } else {
@@ -265,6 +308,7 @@ impl World {
                 if !self.lives(at, life) {
                     return Ok(());
                 }
+                self.desk_obeys(at, &order)?;
                 let local = self.nodes[at].clock.local(now);
                 if let Some(process) = &mut self.nodes[at].process {
                     process.obey(local, &order, &mut acts);
@@ -280,14 +324,26 @@ impl World {
                 }
                 let local = self.nodes[at].clock.local(now);
                 if let Some(process) = &mut self.nodes[at].process {
+                    // One that was set earlier for a later time; without sessions it costs nothing.
+                    if process.desk.is_some() && process.worker_timer_at.is_none_or(|set| set > now) {
+                        return Ok(());
+                    }
                     process.worker_timer_at = None;
                     process.worker.poll_deadlines(local, local < process.lease, &mut acts);
                 }
                 at
             }
+            Event::Desk(at, life, event) => {
+                if !self.lives(at, life) {
+                    return Ok(());
+                }
+                self.desk_event(at, &event)?;
+                at
+            }
             _ => return Ok(()),
         };
         self.carry_out(at, acts)?;
+        self.desk_round(at)?;
         self.after_worker(at)
     }
 
@@ -299,7 +355,11 @@ impl World {
                 Act::Process(packet) => {
                     process.books.processed += 1;
                     self.note(|| format!("{me} processes {packet:?}"));
-                    self.processed(at, packet)?;
+                    if packet.id >= FIRST_ID {
+                        self.session_packet(at, packet)?;
+                    } else {
+                        self.processed(at, packet)?;
+                    }
                 }
                 Act::PassOn(packet, to) => {
                     if process.peers & (1 << to.index()) == 0 {
@@ -316,7 +376,7 @@ impl World {
                 Act::Drop(packet, reason) => {
                     process.books.dropped += 1;
                     self.note(|| format!("{me} drops {packet:?}: {reason}"));
-                    if reason == DropReason::Quarantined {
+                    if reason == DropReason::Quarantined && packet.id < FIRST_ID {
                         self.traffic.excuse(packet);
                     }
                 }
@@ -338,6 +398,9 @@ impl World {
         let mut viewed = false;
         loop {
             let Some(process) = &mut self.nodes[at].process else { return Ok(()) };
+            if !process.desk.as_mut().is_none_or(|desk| desk.holdings.is_settled()) {
+                break;
+            }
             let Some(notice) = process.notice() else { break };
             viewed |= matches!(notice, Notice::Applied { .. });
             let then = (now + self.rng.between(US, 100 * US)).max(process.notice_at);
@@ -406,6 +469,8 @@ impl World {
             }
             Event::Tell(_, _, notice) => process.core.handle_notice(local, notice),
             Event::Verdict(_, _, candidate) => process.core.handle_verdict(local, candidate, Ok(())),
+            // One that was set earlier for a later time.
+            Event::Timer(..) if process.desk.is_some() && process.timer_at.is_none_or(|set| set > now) => return Ok(()),
             Event::Timer(..) => {
                 process.timer_at = None;
                 if process.core.poll_timeout().is_some_and(|(due, _)| due <= local) {
@@ -457,6 +522,8 @@ impl World {
         match output {
             Output::Send(to, message) => self.send(at, to, message),
             Output::Order(order) => {
+                self.keep_streams(at);
+                let Some(process) = &mut self.nodes[at].process else { return Ok(false) };
                 let then = (now + self.rng.between(US, 150 * US)).max(process.order_at);
                 process.order_at = then;
                 self.at(then, Event::Obey(at, life, Rc::new(order)));
@@ -466,6 +533,9 @@ impl World {
                 let Some(process) = &mut self.nodes[at].process else { return Ok(false) };
                 let lapsed = process.lease <= lapsed;
                 process.lease = until.0;
+                if lapsed && process.desk.is_some() {
+                    self.at(now, Event::Desk(at, life, DeskEvent::Round));
+                }
                 return Ok(lapsed);
             }
             Output::Announce => {
@@ -564,6 +634,7 @@ impl World {
         self.nodes[at].inbox.clear();
         self.nodes[at].cluster_inbox.clear();
         self.nodes[at].start(now, &common);
+        self.furnish(at);
         self.checks.reborn(now, at);
         let life = self.nodes[at].life;
         self.holdings.reborn(&mut self.rng, at, life);
@@ -573,6 +644,7 @@ impl World {
 
     /// Ends a member's process, as `kill -9` does.
     pub(super) fn stop(&mut self, at: usize) {
+        self.break_streams_to(at);
         let node = &mut self.nodes[at];
         node.process = None;
         node.inbox.clear();

@@ -1,0 +1,146 @@
+//! The checkers of sessions.
+//!
+//! *Who must know.* Whatever reaches a host shows what its owner had committed; so at that moment the owner and its backups
+//! in sync hold all of it (`Sessions::holders`, by unit). A unit may go to one of these, and everything goes on. If it goes to
+//! another, because all of these are dead, or (`SessionReport::bad_heirs`) because the master chose so or a split has healed in
+//! favour of those whom no host could reach, its sessions are lost by right: they are *excused* and counted.
+
+use phalanx_dataplane::app::UnitSet;
+use phalanx_dataplane::unit::Unit;
+use phalanx_dataplane::wire::proto;
+
+use super::super::world::{MS, World};
+use super::lan::Frame;
+use super::{Sessions, ticket};
+
+/// What a connection that nothing disturbs may take to go on.
+pub(super) const PATIENCE: u64 = 4000 * MS;
+/// How often that is looked at.
+pub(super) const LOOK: u64 = 50 * MS;
+
+/// Processes, by place and life.
+pub(super) type Holders = Vec<(usize, u32)>;
+
+impl World {
+    /// A packet of this member's is seen outside.
+    pub(super) fn shown(&mut self, sessions: &mut Sessions, at: usize, frame: &Frame) -> Result<(), String> {
+        let unit = sessions.unit_of_answer(frame);
+        self.check_heir(sessions, at, unit);
+        let Some(desk) = self.nodes[at].process.as_ref().and_then(|process| process.desk.as_ref()) else {
+            return Ok(());
+        };
+        let holders = &mut sessions.holders[unit.index()];
+        holders.clear();
+        holders.extend(desk.in_sync(unit).map(|member| (member.index(), self.nodes[member.index()].life)));
+        if frame.proto == proto::UDP { ticket::check_number(sessions, frame) } else { Ok(()) }
+    }
+
+    /// Backups that have come into sync since with an owner who holds what was shown hold it, too.
+    pub(super) fn note_in_sync(&self, sessions: &mut Sessions, at: usize) {
+        let life = self.nodes[at].life;
+        let Some(desk) = self.nodes[at].process.as_ref().and_then(|process| process.desk.as_ref()) else { return };
+        for (unit, holders) in Unit::all().zip(&mut sessions.holders).filter(|(_, it)| it.first() == Some(&(at, life)))
+        {
+            let in_sync = desk.in_sync(unit).map(|member| (member.index(), self.nodes[member.index()].life));
+            in_sync.for_each(|one| {
+                if !holders.contains(&one) {
+                    holders.push(one);
+                }
+            });
+        }
+    }
+
+    /// Units are this member's from now on.
+    pub(super) fn check_heirs(&mut self, sessions: &mut Sessions, at: usize, gained: &UnitSet) {
+        for unit in gained.iter() {
+            sessions.report.takeovers += u64::from(sessions.is_alive_in(unit));
+            self.check_heir(sessions, at, unit);
+        }
+    }
+
+    /// A member acts for a unit: it holds all that was shown, or the unit's sessions are lost. (Where a split heals, the one
+    /// whose side wins need not be the one whom the hosts have talked to.)
+    pub(super) fn check_heir(&mut self, sessions: &mut Sessions, at: usize, unit: Unit) {
+        let (id, life) = (self.nodes[at].id, self.nodes[at].life);
+        let holders = &sessions.holders[unit.index()];
+        if holders.is_empty() || holders.contains(&(at, life)) {
+            return;
+        }
+        let alive = |(at, life): &(usize, u32)| self.nodes[*at].life == *life && self.nodes[*at].process.is_some();
+        let bad = holders.iter().any(alive);
+        self.note(|| format!("unit {unit} goes to {id}, who does not hold it (others do: {bad}): {holders:?}"));
+        self.excuse(sessions, unit, bad);
+    }
+
+    fn excuse(&mut self, sessions: &mut Sessions, unit: Unit, bad: bool) {
+        sessions.holders[unit.index()].clear();
+        let mut count = 0;
+        let mut free = Vec::new();
+        for conversation in sessions.conversations.iter_mut().filter(|it| it.unit == unit && !it.excused) {
+            conversation.excused = true;
+            // What a lost connection's hosts do is their own affair.
+            conversation.hosts = [None, None];
+            if !conversation.is_over {
+                count += 1;
+                free.push(conversation.line);
+            }
+        }
+        for asker in sessions.askers.iter_mut().filter(|it| it.unit == unit) {
+            count += 1;
+            asker.last = None;
+        }
+        sessions.report.excused += count;
+        sessions.report.bad_heirs += if bad { count } else { 0 };
+        for line in free {
+            self.next_conversation(line);
+        }
+    }
+
+    /// Nothing stands still for long once everything has healed.
+    pub(super) fn check_sessions(&mut self, sessions: &mut Sessions) -> Result<(), String> {
+        let Some(healed_at) = self.schedule.calm_since() else { return Ok(()) };
+        for conversation in sessions.conversations.iter().filter(|it| !it.is_over && !it.excused) {
+            let since = conversation.progress_at.max(healed_at);
+            // Hosts double their pauses for as long as nothing comes through.
+            let patience = PATIENCE + 3 * healed_at.saturating_sub(conversation.progress_at);
+            if self.now > since + patience {
+                let (shown, unit) = (conversation.show(), conversation.unit);
+                return Err(format!(
+                    "no progress for {} ms, {} ms after all healed, unit {unit}: {shown}",
+                    (self.now - conversation.progress_at) / MS,
+                    (self.now - healed_at) / MS
+                ));
+            }
+        }
+        ticket::check_askers(sessions, self.now, healed_at)
+    }
+
+    /// At rest, every backup in sync has what the owner has.
+    pub(in crate::sim) fn check_copies(&mut self) -> Result<(), String> {
+        for unit in Unit::all().take(self.common.units) {
+            let Some(owner) = (0..self.nodes.len()).find(|at| self.nodes[*at].owns(self.now, unit)) else { continue };
+            let Some(desk) = self.desk(owner) else {
+                continue;
+            };
+            let digest = desk.with_sources(|source| source.digest(unit));
+            let quiet = desk.holdings.outbox.head() == desk.holdings.outbox.committed();
+            let holders: Vec<_> = desk.in_sync(unit).skip(1).collect();
+            for member in holders.into_iter().filter(|_| quiet) {
+                let desk = self.nodes[member.index()].process.as_ref().and_then(|process| process.desk.as_ref());
+                if let Some(held) = desk.map(|desk| desk.holdings.store.digest(unit)).filter(|held| *held != digest) {
+                    return Err(format!(
+                        "{member} holds unit {unit} otherwise than its owner: {held:x}, not {digest:x}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sessions {
+    /// Whether something of a unit is under way.
+    fn is_alive_in(&self, unit: Unit) -> bool {
+        self.conversations.iter().any(|it| it.unit == unit && !it.is_over && !it.excused)
+    }
+}

@@ -1,0 +1,289 @@
+//! The half of a member's worker that serves apps: production holdings, apps, log, store and snapshots, driven in the
+//! order in which `worker::run` drives them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use phalanx_control::replication::FrameBuffer;
+use phalanx_dataplane::app::{App, Outgoing, Outlet, UnitSet};
+use phalanx_dataplane::drop_reason::DropReason;
+use phalanx_dataplane::parse::Summary;
+use phalanx_dataplane::relay::{Relay, RelayConfig, RelayStats};
+use phalanx_dataplane::replica::{
+    DigestKey, Outbox, OutboxLimits, PortHandle, Snapshots, Source, Sources, Store, StoreLimits, Wake, WorkerPort, port,
+};
+use phalanx_dataplane::steer::{Order, View};
+use phalanx_dataplane::unit::{MEMBER_NUMBER_MAX, MemberId, Unit};
+use phalanx_dataplane::worker::Holdings;
+
+use super::link::Links;
+use super::ticket::Tickets;
+
+/// Digests' key, the cluster's.
+pub(super) const REPLICA_KEY: [u8; 16] = [7; 16];
+/// As the worker has it.
+const SNAPSHOT_STEPS: usize = 32;
+/// As the worker has it: a cluster that does not answer is not waited for any longer.
+const HELD_BACK_MAX_NS: u64 = 1_000_000_000;
+/// The cluster's address towards servers.
+pub(super) const INSIDE: &str = "10.10.0.1";
+/// The cluster's address towards clients.
+pub(super) const OUTSIDE: &str = "198.51.100.1";
+
+/// A packet that an app sends.
+pub(super) type Sent = (Outgoing, Vec<u8>);
+
+/// See the module.
+pub struct Desk {
+    pub(super) me: MemberId,
+    pub(in crate::sim) holdings: Holdings,
+    apps: Vec<Box<dyn App>>,
+    port: WorkerPort,
+    pub(super) handle: PortHandle,
+    snapshots: Snapshots,
+    /// How often who is in sync has changed, and what of that the cluster core was told.
+    told: u64,
+    heard: u64,
+    /// What of that the cluster goes by.
+    pub(in crate::sim) known: u64,
+    /// Commits wait for the cluster to know this much; since when.
+    held_back: Option<(u64, u64)>,
+    pub(super) links: Links,
+    /// What waits to be sent at the end of the round.
+    pub(super) sent: Vec<Sent>,
+    /// When its next round is.
+    pub(super) round_at: Option<u64>,
+    mtu: u16,
+}
+
+/// What all desks have in common.
+#[derive(Clone)]
+pub struct Setup {
+    pub(super) relay: RelayConfig,
+    pub(super) relay_stats: RelayStats,
+    pub(super) tickets_unreplicated: bool,
+    pub(super) mtu: u16,
+    pub(super) outbox: OutboxLimits,
+}
+
+impl Setup {
+    /// All apps of a worker.
+    pub(super) fn apps(&self) -> Vec<Box<dyn App>> {
+        let relay = Relay::new(self.relay.clone(), self.relay_stats.clone());
+        vec![Box::new(relay), Box::new(Tickets::new(self.tickets_unreplicated))]
+    }
+}
+
+/// What an app may do, for the time of a call.
+pub(super) struct Room<'a> {
+    pub(super) now_ns: u64,
+    pub(super) holdings: &'a mut Holdings,
+    pub(super) sent: &'a mut Vec<Sent>,
+    pub(super) mtu: u16,
+}
+
+impl Outlet for Room<'_> {
+    fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    fn owns(&self, unit: Unit) -> bool {
+        self.holdings.owns(unit)
+    }
+
+    fn source_towards(&self, destination: IpAddr) -> Option<IpAddr> {
+        if super::lan::is_inside(destination) { INSIDE.parse().ok() } else { OUTSIDE.parse().ok() }
+    }
+
+    fn mtu_towards(&self, _: IpAddr) -> Option<u16> {
+        Some(self.mtu)
+    }
+
+    fn outbox(&mut self) -> &mut Outbox {
+        &mut self.holdings.outbox
+    }
+
+    fn store(&mut self) -> &mut Store {
+        &mut self.holdings.store
+    }
+
+    fn cluster_clock_s(&self) -> u64 {
+        // The members' clocks differ by hours; cookies ask for one that they share.
+        1000
+    }
+
+    fn send(&mut self, packet: Outgoing, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        let mut room = [0; 1600];
+        let len = write(&mut room);
+        if len > 0 {
+            self.sent.push((packet, room[..len].to_vec()));
+        }
+        len > 0
+    }
+}
+
+impl Desk {
+    pub(super) fn new(me: MemberId, life: u32, members: usize, setup: &Setup) -> Self {
+        let nothing: Wake = Arc::new(|| {});
+        let (handle, port) =
+            port(nothing.clone(), vec![nothing.clone(); usize::from(MEMBER_NUMBER_MAX)], nothing.clone());
+        let outbox = Outbox::new(setup.outbox);
+        let store = Store::new(DigestKey::new(REPLICA_KEY), StoreLimits::default());
+        Self {
+            me,
+            holdings: Holdings::new(me, 0, 1, outbox, store),
+            apps: setup.apps(),
+            port,
+            handle,
+            snapshots: Snapshots::new(),
+            told: 0,
+            heard: 0,
+            known: 0,
+            held_back: None,
+            links: Links::new(life, members),
+            sent: Vec::new(),
+            round_at: None,
+            mtu: setup.mtu,
+        }
+    }
+
+    fn each_app(&mut self, now_ns: u64, mut call: impl FnMut(&mut dyn App, &mut Room<'_>)) {
+        let Self { apps, holdings, sent, mtu, .. } = self;
+        for app in apps {
+            call(app.as_mut(), &mut Room { now_ns, holdings, sent, mtu: *mtu });
+        }
+    }
+
+    /// A packet to the cluster, of a unit of ours. Says whether the unit was not known to be.
+    pub(super) fn offer(
+        &mut self,
+        now_ns: u64,
+        unit: Unit,
+        summary: &Summary,
+        payload: &[u8],
+    ) -> Result<(), DropReason> {
+        let Self { apps, holdings, sent, mtu, .. } = self;
+        let Some(at) = apps.iter().position(|app| app.claims(summary)) else { return Err(DropReason::NoApp) };
+        apps[at].handle_packet(&mut Room { now_ns, holdings, sent, mtu: *mtu }, unit, summary, payload)
+    }
+
+    /// Takes up a unit that a packet is of. True: it was not ours before.
+    pub(super) fn take_up(&mut self, now_ns: u64, unit: Unit) -> bool {
+        let new = self.holdings.take_up(unit);
+        if new {
+            let gained: UnitSet = std::iter::once(unit).collect();
+            self.each_app(now_ns, |app, room| app.handle_units(room, &gained, &UnitSet::EMPTY));
+        }
+        new
+    }
+
+    /// Takes a unit over without any table, for a twin.
+    pub(super) fn gain(&mut self, now_ns: u64, unit: Unit) {
+        self.holdings.take_up(unit);
+        let gained: UnitSet = std::iter::once(unit).collect();
+        self.each_app(now_ns, |app, room| app.handle_units(room, &gained, &UnitSet::EMPTY));
+    }
+
+    /// Forgets all that was gained of a unit.
+    pub(super) fn forget(&mut self, now_ns: u64, unit: Unit) {
+        let lost: UnitSet = std::iter::once(unit).collect();
+        self.each_app(now_ns, |app, room| app.handle_units(room, &UnitSet::EMPTY, &lost));
+        self.holdings.store.clear(unit);
+    }
+
+    /// An order is about to be obeyed; says which units come with it.
+    pub(super) fn note_order(&mut self, now_ns: u64, order: &Order) -> UnitSet {
+        match order {
+            Order::View(view) => self.note_view(now_ns, view),
+            _ => UnitSet::EMPTY,
+        }
+    }
+
+    fn note_view(&mut self, now_ns: u64, view: &View) -> UnitSet {
+        let (gained, lost) = self.holdings.note_units(view);
+        if !gained.is_empty() || !lost.is_empty() {
+            self.each_app(now_ns, |app, room| app.handle_units(room, &gained, &lost));
+        }
+        self.holdings.obey(view, &lost);
+        self.tell_in_sync(now_ns);
+        gained
+    }
+
+    /// What a round does besides packets and orders. Says whether there was anything to do.
+    pub(super) fn round(&mut self, now_ns: u64, lease_ok: bool) -> bool {
+        let mut busy = self.port.poll(&mut self.holdings.store, &mut self.holdings.outbox);
+        if self.holdings.has_new_commits() {
+            busy = true;
+            self.each_app(now_ns, |app, room| app.handle_commit(room));
+        }
+        // Without a lease somebody else may do it.
+        if lease_ok && self.timeout().is_some_and(|at_ns| at_ns <= now_ns) {
+            self.each_app(now_ns, |app, room| {
+                if app.poll_timeout().is_some_and(|at_ns| at_ns <= now_ns) {
+                    app.handle_timeout(room);
+                }
+            });
+        }
+        let mut all = Sources { store: &mut self.holdings.store, live: &mut self.apps };
+        busy |= self.snapshots.pump(&mut self.holdings.outbox, &mut all, SNAPSHOT_STEPS);
+        self.tell_in_sync(now_ns);
+        self.port.flush(&mut self.holdings.outbox);
+        busy
+    }
+
+    /// As the worker does: what changed is told, and commits go on when the cluster knows what it must.
+    fn tell_in_sync(&mut self, now_ns: u64) {
+        let outbox = &mut self.holdings.outbox;
+        self.told += u64::from(!outbox.take_changed().is_empty());
+        if outbox.take_shrunk() {
+            self.held_back = Some((self.told, now_ns));
+        }
+        if let Some((told, since_ns)) = self.held_back
+            && (self.known >= told || now_ns.saturating_sub(since_ns) >= HELD_BACK_MAX_NS)
+        {
+            self.held_back = None;
+            outbox.release();
+        }
+    }
+
+    /// Whether commits wait for the cluster to know something.
+    pub(super) const fn waits_for_the_cluster(&self) -> bool {
+        self.held_back.is_some()
+    }
+
+    /// What the cluster core is to hear of backups, if that has changed: who holds which of our units.
+    pub(in crate::sim) fn news_of_backups(&mut self) -> Option<(u64, BTreeMap<MemberId, UnitSet>)> {
+        if std::mem::replace(&mut self.heard, self.told) == self.told {
+            return None;
+        }
+        let mut holders: BTreeMap<MemberId, UnitSet> = BTreeMap::new();
+        for unit in Unit::all() {
+            for member in self.holdings.outbox.in_sync(unit).iter() {
+                holders.entry(member).or_insert(UnitSet::EMPTY).insert(unit);
+            }
+        }
+        Some((self.told, holders))
+    }
+
+    /// When an app is due.
+    pub(super) fn timeout(&self) -> Option<u64> {
+        self.apps.iter().filter_map(|app| app.poll_timeout()).min()
+    }
+
+    /// All that this member has of a unit.
+    pub(super) fn with_sources<T>(&mut self, look: impl FnOnce(&mut dyn Source) -> T) -> T {
+        look(&mut Sources { store: &mut self.holdings.store, live: &mut self.apps })
+    }
+
+    /// The members that hold a unit of ours as it was shown to peers.
+    pub(super) fn in_sync(&self, unit: Unit) -> impl Iterator<Item = MemberId> {
+        let me = std::iter::once(self.me);
+        me.chain(self.holdings.outbox.in_sync(unit).iter().collect::<Vec<_>>())
+    }
+}
+
+/// Both ends' buffers are alike.
+pub(super) fn frames() -> FrameBuffer {
+    FrameBuffer::default()
+}

@@ -1,0 +1,135 @@
+//! Frames between hosts and members: through the simulated LAN of all other packets, and on the way to it over a stretch
+//! that loses, doubles and reorders.
+//!
+//! A host's frame is mangled before it reaches the LAN, so that all members see the same of it; a member's after it has left it.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use phalanx_dataplane::parse::{Summary, flag};
+use phalanx_dataplane::unit::Unit;
+
+use super::super::net::HOST;
+use super::super::node::Packet;
+use super::super::rng::Rng;
+use super::super::world::{Event, MS, US, World};
+use super::Sessions;
+use super::desk::Sent;
+
+/// Ids of packets from here on are frames of sessions.
+pub const FIRST_ID: u32 = 1 << 31;
+
+/// What a frame carries: an IP packet without its header.
+pub struct Frame {
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    pub(super) proto: u8,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Frame {
+    /// Ports, of TCP or UDP.
+    pub(super) fn ports(&self) -> (u16, u16) {
+        let port = |at: usize| self.bytes.get(at..at + 2).map_or(0, |it| u16::from_be_bytes([it[0], it[1]]));
+        (port(0), port(2))
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        let mut summary = Summary::of_addresses(self.source, self.destination, self.proto);
+        (summary.src_port, summary.dst_port) = self.ports();
+        summary.flags |= flag::PORTS;
+        summary
+    }
+
+    /// As the worker's, this names the content: a frame that is sent again alike has the same.
+    fn digest(&self) -> u32 {
+        self.bytes.iter().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    }
+}
+
+/// The servers' network.
+pub(super) fn is_inside(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(four) if four.octets()[0] == 10)
+}
+
+/// The stretch between the hosts and the LAN.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stretch {
+    loss: u64,
+    doubled: u64,
+    reordered: u64,
+    late_ns: u64,
+}
+
+impl Stretch {
+    pub(super) fn draw(rng: &mut Rng) -> Self {
+        Self {
+            loss: *rng.pick(&[0, 0, 2, 10, 40]),
+            doubled: *rng.pick(&[0, 0, 10, 60]),
+            reordered: *rng.pick(&[0, 0, 20, 150]),
+            late_ns: *rng.pick(&[100 * US, MS, 8 * MS]),
+        }
+    }
+
+    /// How late each copy is.
+    fn copies(&self, rng: &mut Rng) -> [Option<u64>; 2] {
+        let copy = |rng: &mut Rng| {
+            let late = if rng.permille(self.reordered) { rng.below(self.late_ns) } else { 0 };
+            (!rng.permille(self.loss)).then_some(late)
+        };
+        [copy(rng), if rng.permille(self.doubled) { copy(rng) } else { None }]
+    }
+}
+
+impl World {
+    /// A host sends a packet to the cluster.
+    pub(super) fn host_sends(&mut self, sessions: &mut Sessions, frame: Frame) {
+        let summary = frame.summary();
+        let unit = sessions.filter.unit(&summary, true, &frame.bytes);
+        let port = if is_inside(frame.source) { 2 } else { 1 };
+        let digest = frame.digest();
+        let packet = Packet { id: sessions.keep(frame), unit, port, digest };
+        for late in sessions.stretch.copies(&mut self.rng).into_iter().flatten() {
+            if late == 0 {
+                self.flood(packet);
+            } else {
+                self.at(self.now + late, Event::Lan(packet));
+            }
+        }
+    }
+
+    /// A member sends a packet to a host.
+    pub(super) fn member_sends(&mut self, sessions: &mut Sessions, at: usize, sent: Sent) -> Result<(), String> {
+        let (header, bytes) = sent;
+        let frame = Frame { source: header.source, destination: header.destination, proto: header.proto, bytes };
+        let port = if is_inside(frame.destination) { 2 } else { 1 };
+        let Some(then) = self.net.frame(&mut self.rng, self.now, at, HOST, port) else { return Ok(()) };
+        self.shown(sessions, at, &frame)?;
+        let id = sessions.keep(frame);
+        for late in sessions.stretch.copies(&mut self.rng).into_iter().flatten() {
+            self.at(then + late, Event::ToHost(id));
+        }
+        Ok(())
+    }
+}
+
+impl Sessions {
+    /// Keeps a frame for as long as the run lasts; its id.
+    fn keep(&mut self, frame: Frame) -> u32 {
+        self.frames.push(Rc::new(frame));
+        FIRST_ID + self.frames.len() as u32 - 1
+    }
+
+    pub(super) fn frame(&self, id: u32) -> Rc<Frame> {
+        self.frames[(id - FIRST_ID) as usize].clone()
+    }
+
+    /// The unit of what a member sends to a host: that of the answer.
+    pub(super) fn unit_of_answer(&self, frame: &Frame) -> Unit {
+        let mut summary = Summary::of_addresses(frame.destination, frame.source, frame.proto);
+        let (source, destination) = frame.ports();
+        (summary.src_port, summary.dst_port) = (destination, source);
+        summary.flags |= flag::PORTS;
+        self.filter.unit(&summary, true, &[])
+    }
+}

@@ -1,0 +1,351 @@
+//! Sessions in the simulated cluster: every member runs the production apps on production logs, stores and replication
+//! machines, hosts talk TCP through its relays and draw tickets, and everything that hosts see is checked.
+//!
+//! Switched on by [`super::Options::sessions`]; without it the cluster's simulation is what it always was.
+//!
+//! Real: `relay::Relay` and all of `tcp`, `replica` (outbox, store, snapshots, ring port), `worker::Holdings`, the protocol
+//! machines of `control::replication`, the filter; besides `Core` and `Steering`. The hosts' TCP is ours too. Modelled: the
+//! tasks around the protocol machines and QUIC ([`link`]), the worker's round ([`desk`]), the LAN ([`lan`]).
+//!
+//! Checked ([`check`], [`host`], [`twin`]): every byte that a host hears is the right one at the right place; no connection is
+//! reset or given up, and none stands still for long once all has healed; no ticket comes twice or backwards; what a
+//! backup in sync restores behaves like what its owner has; at the end all copies are alike. So no byte that was acknowledged to
+//! anyone is lost as long as one member lives that was in sync.
+
+pub mod check;
+pub mod conversation;
+pub mod desk;
+pub mod host;
+pub mod lan;
+pub mod link;
+pub mod ticket;
+pub mod twin;
+
+use std::rc::Rc;
+
+use phalanx_dataplane::filter::{Filter, Scheme};
+use phalanx_dataplane::relay::{RelayConfig, RelayStats};
+use phalanx_dataplane::replica::OutboxLimits;
+use phalanx_dataplane::steer::Order;
+use phalanx_dataplane::unit::{MemberId, UNITS};
+
+use self::check::Holders;
+use self::conversation::Conversation;
+pub use self::conversation::LINES;
+use self::desk::{Desk, REPLICA_KEY, Setup};
+use self::lan::{Frame, Stretch};
+use self::link::{Bytes, Wire};
+use self::ticket::Asker;
+use self::twin::Twin;
+use super::node::Packet;
+use super::rng::Rng;
+use super::world::{Event, MS, US, World};
+
+/// A fault planted in the simulator's shell around the production code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SessionFault {
+    /// An owner takes what it has sent to a backup for acknowledged.
+    AckBeforeCommit,
+    /// Leases are used without being replicated.
+    LeaseNotReplicated,
+}
+
+/// How sessions are simulated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SessionOptions {
+    /// A planted fault.
+    pub fault: Option<SessionFault>,
+}
+
+/// What became of the sessions of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SessionReport {
+    /// Connections that clients have begun.
+    pub begun: u64,
+    /// And those that were carried to their end.
+    pub completed: u64,
+    /// Bytes that hosts heard, each of them checked.
+    pub bytes: u64,
+    /// Tickets that were heard of.
+    pub tickets: u64,
+    /// Units with a connection under way that came to another member.
+    pub takeovers: u64,
+    /// Connections that were restored from what backups held.
+    pub restored: u64,
+    /// Restored twins that were compared with their originals.
+    pub compared: u64,
+    /// Sessions that were lost by right: nobody who held them was left, or was chosen.
+    pub excused: u64,
+    /// Those among them of which somebody alive held the state.
+    pub bad_heirs: u64,
+}
+
+impl SessionReport {
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        self.begun += other.begun;
+        self.completed += other.completed;
+        self.bytes += other.bytes;
+        self.tickets += other.tickets;
+        self.takeovers += other.takeovers;
+        self.restored += other.restored;
+        self.compared += other.compared;
+        self.excused += other.excused;
+        self.bad_heirs += other.bad_heirs;
+    }
+}
+
+/// Something for a member's worker or link.
+#[derive(Clone, Debug)]
+pub enum DeskEvent {
+    /// A round: something is due, or was left over.
+    Round,
+    /// Bytes of a replication stream.
+    Bytes(Bytes),
+    /// A stream to this member is to be opened.
+    Dial(usize),
+    /// The stream of this number, to this member, is broken.
+    Broken(usize, u32),
+}
+
+/// All that the hosts know, and the checkers.
+pub struct Sessions {
+    fault: Option<SessionFault>,
+    members: usize,
+    filter: Filter,
+    setup: Setup,
+    stretch: Stretch,
+    frames: Vec<Rc<Frame>>,
+    conversations: Vec<Conversation>,
+    /// The conversation that each line has.
+    lines: [usize; LINES],
+    askers: Vec<Asker>,
+    /// Who holds what was last shown, by unit.
+    holders: Vec<Holders>,
+    /// By sender and receiver.
+    wires: Vec<Wire>,
+    twin: Twin,
+    /// No new conversation begins.
+    closing: bool,
+    report: SessionReport,
+}
+
+impl Sessions {
+    pub(super) fn new(rng: &mut Rng, options: SessionOptions, me: MemberId, members: usize, units: usize) -> Self {
+        let filter = Filter::new(Scheme::Steered, [9; 16]);
+        let buffer_bytes = *rng.pick(&[4 << 10, 16 << 10]);
+        let relay = RelayConfig {
+            relays: (0..LINES).map(|line| conversation::spec(line, buffer_bytes)).collect(),
+            chunks: 64,
+            // No cookies: where a handshake's last ACK is lost, they end in a reset, here as everywhere.
+            half_open_max: 16,
+            key: [3; 16],
+            replica_key: REPLICA_KEY,
+            seed: rng.number(),
+        };
+        let setup = Setup {
+            relay,
+            relay_stats: RelayStats::new(LINES),
+            tickets_unreplicated: options.fault == Some(SessionFault::LeaseNotReplicated),
+            mtu: *rng.pick(&[400, 1500]),
+            outbox: OutboxLimits { snapshot_window_bytes: 4 << 10, ..OutboxLimits::default() },
+        };
+        Self {
+            fault: options.fault,
+            members,
+            filter,
+            stretch: Stretch::draw(rng),
+            frames: Vec::new(),
+            conversations: Vec::new(),
+            lines: [usize::MAX; LINES],
+            askers: (0..2).map(|_| Asker::draw(rng, &filter, units)).collect(),
+            holders: vec![Holders::new(); UNITS],
+            wires: (0..members * members).map(|_| Wire::default()).collect(),
+            twin: Twin::new(me, &setup),
+            setup,
+            closing: false,
+            report: SessionReport::default(),
+        }
+    }
+
+    pub(super) fn report(&self) -> SessionReport {
+        let stats = (0..=LINES).flat_map(|line| self.setup.relay_stats.of(line).iter());
+        let restored = stats.filter(|(name, ..)| *name == "restored").map(|(.., count)| count).sum();
+        SessionReport { restored, ..self.report }
+    }
+
+    /// No more of them begin.
+    pub(super) fn close(&mut self) {
+        self.closing = true;
+    }
+
+    /// Whether all that began has ended.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.conversations.iter().all(|it| it.is_over || it.excused)
+    }
+}
+
+impl World {
+    pub(super) fn begin_sessions(&mut self, sessions: &Sessions) {
+        for line in 0..LINES {
+            let then = self.rng.between(100 * MS, 600 * MS);
+            self.at(then, Event::Begin(line));
+        }
+        for asker in 0..sessions.askers.len() {
+            let then = self.rng.between(100 * MS, 600 * MS);
+            self.at(then, Event::Ask4Ticket(asker));
+        }
+        self.at(check::LOOK, Event::LookAtSessions);
+    }
+
+    /// A member's process begins: it gets a desk.
+    pub(super) fn furnish(&mut self, at: usize) {
+        let Some(sessions) = &self.sessions else { return };
+        let node = &mut self.nodes[at];
+        let desk = Desk::new(node.id, node.life, sessions.members, &sessions.setup);
+        if let Some(process) = &mut node.process {
+            process.desk = Some(Box::new(desk));
+        }
+    }
+
+    /// Something that happens to the hosts.
+    pub(super) fn host_event(&mut self, sessions: &mut Sessions, event: Event) -> Result<(), String> {
+        match event {
+            Event::Begin(line) => self.begin_conversation(sessions, line),
+            Event::Act(number, end) => {
+                let host = sessions.conversations[number].hosts[end].as_ref();
+                if host.is_some_and(|host| host.due == Some(self.now)) {
+                    self.let_act(sessions, number, end)?;
+                }
+            }
+            Event::Ask4Ticket(number) => self.ask_ticket(sessions, number),
+            Event::Lan(packet) => self.flood(packet),
+            Event::ToHost(id) => {
+                let frame = sessions.frame(id);
+                self.host_hears(sessions, &frame)?;
+            }
+            Event::Stalled(from, to) => self.try_stalled(sessions, from, to),
+            Event::LookAtSessions => {
+                self.check_sessions(sessions)?;
+                self.at(self.now + check::LOOK, Event::LookAtSessions);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The apps' half of a member's worker, if it lives.
+    fn desk(&mut self, at: usize) -> Option<&mut Desk> {
+        self.nodes[at].process.as_mut()?.desk.as_deref_mut()
+    }
+
+    /// Something that happens to a member's worker or link.
+    pub(super) fn desk_event(&mut self, at: usize, event: &DeskEvent) -> Result<(), String> {
+        self.with_sessions(|world, sessions| {
+            let now = world.now;
+            match event {
+                DeskEvent::Round => {
+                    // One that was set earlier for a later time changes nothing.
+                    if let Some(desk) = world.desk(at)
+                        && desk.round_at.is_some_and(|set| set <= now)
+                    {
+                        desk.round_at = None;
+                    }
+                }
+                DeskEvent::Bytes(bytes) => world.take_bytes(at, bytes)?,
+                DeskEvent::Dial(to) => world.dial(sessions, at, *to),
+                DeskEvent::Broken(to, number) => world.break_stream(at, *to, Some(*number)),
+            }
+            Ok(())
+        })
+    }
+
+    /// The sessions, taken out of the world for the time of a call.
+    pub(super) fn with_sessions(
+        &mut self,
+        call: impl FnOnce(&mut Self, &mut Sessions) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let Some(mut sessions) = self.sessions.take() else { return Ok(()) };
+        let result = call(self, &mut sessions);
+        self.sessions = Some(sessions);
+        result
+    }
+
+    /// A packet of a session is processed by a member.
+    pub(super) fn session_packet(&mut self, at: usize, packet: Packet) -> Result<(), String> {
+        self.with_sessions(|world, sessions| {
+            let frame = sessions.frame(packet.id);
+            let node = &mut world.nodes[at];
+            let local = node.clock.local(world.now);
+            let Some(desk) = node.process.as_mut().and_then(|process| process.desk.as_mut()) else { return Ok(()) };
+            let unit = packet.unit;
+            if desk.take_up(local, unit) {
+                world.check_heirs(sessions, at, &std::iter::once(unit).collect());
+            }
+            world.check_heir(sessions, at, unit);
+            let mirrored = world.rng.permille(twin::SHARE);
+            let Some(desk) = world.desk(at) else { return Ok(()) };
+            if mirrored {
+                sessions.twin.mirror(desk, local, unit, &frame.summary(), &frame.bytes)?;
+            }
+            let offered = desk.offer(local, unit, &frame.summary(), &frame.bytes);
+            if mirrored {
+                sessions.report.compared += 1;
+                sessions.twin.compare(desk, local, unit)?;
+            }
+            if let Err(reason) = offered {
+                world.note(|| format!("dropped by its app: {reason}"));
+            }
+            Ok(())
+        })
+    }
+
+    /// An order is about to be obeyed by a member's worker.
+    pub(super) fn desk_obeys(&mut self, at: usize, order: &Order) -> Result<(), String> {
+        self.with_sessions(|world, sessions| {
+            let node = &mut world.nodes[at];
+            let local = node.clock.local(world.now);
+            let Some(desk) = node.process.as_mut().and_then(|process| process.desk.as_mut()) else { return Ok(()) };
+            let gained = desk.note_order(local, order);
+            world.check_heirs(sessions, at, &gained);
+            Ok(())
+        })
+    }
+
+    /// The end of a worker's round: what came in is dealt with, what is to go out goes.
+    pub(super) fn desk_round(&mut self, at: usize) -> Result<(), String> {
+        self.with_sessions(|world, sessions| {
+            let node = &mut world.nodes[at];
+            let local = node.clock.local(world.now);
+            let Some(process) = &mut node.process else { return Ok(()) };
+            let lease_ok = local < process.lease;
+            let Some(desk) = &mut process.desk else { return Ok(()) };
+            let busy = desk.round(local, lease_ok);
+            let sent = std::mem::take(&mut desk.sent);
+            if busy {
+                world.note_in_sync(sessions, at);
+            }
+            world.link_round(at, sessions)?;
+            for sent in sent.into_iter().filter(|_| lease_ok) {
+                world.member_sends(sessions, at, sent)?;
+            }
+            world.set_round(at, busy, lease_ok);
+            Ok(())
+        })
+    }
+
+    fn set_round(&mut self, at: usize, busy: bool, lease_ok: bool) {
+        let (now, soon) = (self.now, self.now + self.rng.between(2 * US, 20 * US));
+        let node = &mut self.nodes[at];
+        let (life, clock) = (node.life, node.clock);
+        let Some(desk) = node.process.as_mut().and_then(|process| process.desk.as_mut()) else { return };
+        // Without a lease the apps' timers wait; it comes with a round of its own.
+        let timer = desk.timeout().filter(|_| lease_ok).map(|at_ns| clock.moment(at_ns).max(now + US));
+        let look = desk.waits_for_the_cluster().then_some(now + MS);
+        let Some(next) = timer.into_iter().chain(busy.then_some(soon)).chain(look).min() else { return };
+        if desk.round_at.is_none_or(|set| next < set) {
+            desk.round_at = Some(next);
+            self.at(next, Event::Desk(at, life, DeskEvent::Round));
+        }
+    }
+}
