@@ -51,7 +51,8 @@ fn start_traffic(lab: &Lab) -> Traffic {
     let load = Load {
         host: "client".into(),
         server: stage::server(false),
-        sources: (100..120).map(|n| IpAddr::from([10, 2, 0, n])).collect(),
+        // Each is a unit with load: whoever comes back is to get several for each of its workers.
+        sources: (100..160).map(|n| IpAddr::from([10, 2, 0, n])).collect(),
         pings_per_s: 30,
         udp_per_s: 50,
         connections_per_s: 50,
