@@ -70,7 +70,8 @@ pub(crate) fn judge(lab: &Lab, findings: &Findings) {
         assert_eq!(findings.counts[event], 0.0, "relays counted {event}: {:?}", findings.counts);
     }
     assert!(findings.problems.is_empty(), "{:#?}", findings.problems);
-    assert!(findings.round.masters * 3 >= findings.round.victims, "{:?}", findings.round);
+    // Every third, so up to two more may have been others.
+    assert!(findings.round.masters * 3 + 2 >= findings.round.victims, "{:?}", findings.round);
     let (kill, moves) = (times("kill"), times("moves"));
     assert!(kill.touched() > 0, "no connection noticed any death: nothing was tested");
     judge_times(findings, &kill, "a death");

@@ -136,7 +136,8 @@ impl Run<'_> {
     fn step(&mut self, step: u32) -> Outcome<()> {
         let action = match self.course {
             Course::Deaths => Action::Kill,
-            Course::Changes => Action::draw(&mut self.dice),
+            // A run without any death would show nothing.
+            Course::Changes => Some(Action::draw(&mut self.dice)).filter(|_| step > 0).unwrap_or(Action::Kill),
         };
         await_in_sync(self.lab)?;
         let (master, _) = clock::until(HEALED, Duration::from_millis(20), || self.lab.healthy())?;
