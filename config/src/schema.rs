@@ -261,7 +261,7 @@ pub struct Workers {
     pub cores: Vec<u16>,
     /// What they do when no packets come.
     pub idle: Idle,
-    /// SCHED_FIFO priority, 1 to 99; 0: the ordinary scheduler. With relays, that of the link's thread as well.
+    /// SCHED_FIFO priority, 1 to 99; 0: the ordinary scheduler.
     pub realtime: u8,
 }
 

@@ -52,8 +52,7 @@ impl Member {
         });
         let (carried, replication, ports) = Replication::new(1, vec![wake]);
         let (inbox_end, inbox) = bounded(64);
-        let link =
-            Link::start_with(identity, admission, socket, inbox_end, Some(carried), || {}).map_err(link_error)?;
+        let link = Link::start_with(identity, admission, socket, inbox_end, Some(carried)).map_err(link_error)?;
         let port = ports.into_iter().next().ok_or(RelayBenchError::Ended)?;
         Ok(Self { port, woken, replication, _link: link, _inbox: inbox })
     }

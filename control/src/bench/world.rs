@@ -321,7 +321,7 @@ impl World {
             return;
         }
         self.note_commits();
-        let Some(member) = &self.member else { return };
+        let Some(member) = &mut self.member else { return };
         let (desk, snapshots) = (&mut self.desk, &mut self.snapshots);
         let mut all = Sources { store: &mut desk.store, live: std::slice::from_mut(&mut self.relay) };
         snapshots.pump(&mut desk.outbox, &mut all, SNAPSHOT_STEPS);

@@ -110,17 +110,16 @@ impl Link {
         socket: UdpSocket,
         inbox: crossbeam::channel::Sender<LinkEvent>,
     ) -> Result<LinkHandle, LinkError> {
-        Self::start_with(identity, admission, socket, inbox, None, || {})
+        Self::start_with(identity, admission, socket, inbox, None)
     }
 
-    /// The same, for a member that replicates. `settle` is the first that the thread does.
+    /// The same, for a member that replicates.
     pub fn start_with(
         identity: &Identity,
         admission: Admission,
         socket: UdpSocket,
         inbox: crossbeam::channel::Sender<LinkEvent>,
         replication: Option<Replication>,
-        settle: impl FnOnce() + Send + 'static,
     ) -> Result<LinkHandle, LinkError> {
         let counters = Arc::new(Counters::default());
         let (admission, admission_seen) = watch::channel(Arc::new(admission));
@@ -132,11 +131,9 @@ impl Link {
             let _inside = runtime.enter();
             Driver::new(identity, admission_seen, socket, inbox, Arc::clone(&counters), replication)?
         };
-        let body = move || {
-            settle();
-            runtime.block_on(driver.run(outboxes));
-        };
-        let thread = std::thread::Builder::new().name("phalanx-link".to_owned()).spawn(body)?;
+        let thread = std::thread::Builder::new()
+            .name("phalanx-link".to_owned())
+            .spawn(move || runtime.block_on(driver.run(outboxes)))?;
         Ok(LinkHandle { queues, admission: Some(admission), counters, addr, thread: Some(thread) })
     }
 }

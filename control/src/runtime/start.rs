@@ -167,7 +167,8 @@ impl Member {
         let refused = |source| RunError::Sockets { interface: config.link.interface.clone(), source };
         let sockets = LinkSockets::open(&config.link).map_err(refused)?;
         let reliable = open_reliable(&config.link).map_err(refused)?;
-        // The management thread needs no privileges; the others set a priority first.
+        // The link's thread and the management thread need no privileges; workers and the cluster thread set a
+        // priority first.
         drop_privileges(&[Capability::SysNice, Capability::IpcLock]);
         let (events, inbox) = inbox(&waker)?;
         let (mut replication, mut replicas) = (None, None);
@@ -177,11 +178,7 @@ impl Member {
             workers.iter_mut().zip(ports).for_each(|(worker, port)| worker.replicate(port));
             (replication, replicas) = (Some(carrier), Some(handle));
         }
-        // No byte of a session is acknowledged before that thread has carried it. The same priority as the workers': whoever
-        // interrupts the other in the midst of a ring that they share would spin for ever, waiting for it to go on.
-        let priority = if config.relays.is_empty() { 0 } else { config.workers.realtime };
-        let settle = move || settle(None, priority);
-        let link = Link::start_with(&identity, admission.clone(), reliable, events, replication, settle)?;
+        let link = Link::start_with(&identity, admission.clone(), reliable, events, replication)?;
         let told = settings::core(&config, id, macs.clone(), state.incarnation()?, state.members());
         let (members, memberships) = watch::channel(Vec::new());
         let (commands, commanded) = bounded(COMMANDS_MAX);

@@ -1,4 +1,4 @@
-//! Where a worker meets the transport: bounded lock-free rings, buffers that circulate.
+//! Where a worker meets the transport: bounded wait-free rings, buffers that circulate.
 //!
 //! *Out, as owner*: pieces of the log, one ring for each backup, so that a full one holds up nobody else.
 //! *In, as owner*: acknowledgements, one word for each backup, of which only the last counts; and news, in a ring.
@@ -8,12 +8,15 @@
 //! A worker calls [`WorkerPort::poll`] at the beginning of a round and [`WorkerPort::flush`] at its end, before it sleeps.
 //! An acknowledgement never overtakes news that were told before it: news are read after acknowledgements are fetched,
 //! and heeded before them.
+//!
+//! The transport's end is shared by its tasks, which take turns by a lock; the worker's end knows of no lock. Wait-free rings,
+//! because the worker may have the higher priority: one that waited for a write to be completed might wait for ever.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 
-use crossbeam::queue::ArrayQueue;
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use super::limits::BATCHES_OF_STREAM_MAX;
 use super::members::MemberSet;
@@ -118,26 +121,52 @@ pub struct Outcome {
     pub buffer: Vec<u8>,
 }
 
-struct Rings {
-    ships: Vec<ArrayQueue<Shipped>>,
-    acked: Vec<AtomicU64>,
-    /// Whose word in `acked` has changed.
+/// One of the transport's ends, which its tasks use in turn. They all run on one thread: nobody ever waits for this lock.
+#[allow(clippy::disallowed_types)]
+struct InTurn<T>(std::sync::Mutex<T>);
+
+impl<T> InTurn<T> {
+    fn new(end: T) -> Self {
+        #[allow(clippy::disallowed_types)]
+        Self(std::sync::Mutex::new(end))
+    }
+
+    /// A ring's end is whole between any two calls, whatever became of the task that made the last one.
+    fn with<R>(&self, use_it: impl FnOnce(&mut T) -> R) -> R {
+        use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// How far each backup has the log.
+struct Acknowledged {
+    positions: Vec<AtomicU64>,
+    /// Whose word in `positions` has changed.
     fresh: AtomicU32,
-    news: ArrayQueue<ReplicaNews>,
-    batches: ArrayQueue<Incoming>,
-    outcomes: ArrayQueue<Outcome>,
+}
+
+/// The transport's ends of the rings.
+struct Ends {
+    ships: Vec<InTurn<Consumer<Shipped>>>,
+    news: InTurn<Producer<ReplicaNews>>,
+    batches: InTurn<Producer<Incoming>>,
+    outcomes: InTurn<Consumer<Outcome>>,
 }
 
 /// The transport's end.
 #[derive(Clone)]
 pub struct PortHandle {
-    rings: Arc<Rings>,
+    ends: Arc<Ends>,
+    acked: Arc<Acknowledged>,
     wake_worker: Wake,
 }
 
 /// The worker's end.
 pub struct WorkerPort {
-    rings: Arc<Rings>,
+    ships: Vec<Producer<Shipped>>,
+    acked: Arc<Acknowledged>,
+    news: Consumer<ReplicaNews>,
+    batches: Consumer<Incoming>,
+    outcomes: Producer<Outcome>,
     /// By member: wakes whoever sends to it.
     wake_sender: Vec<Wake>,
     wake_receiver: Wake,
@@ -155,51 +184,68 @@ struct Progress {
 
 /// Both ends. `wake_sender` has an entry for each possible member.
 pub fn port(wake_worker: Wake, wake_sender: Vec<Wake>, wake_receiver: Wake) -> (PortHandle, WorkerPort) {
-    let rings = Arc::new(Rings {
-        ships: (0..MEMBER_NUMBER_MAX).map(|_| ArrayQueue::new(SHIPS_MAX)).collect(),
-        acked: (0..MEMBER_NUMBER_MAX).map(|_| AtomicU64::new(0)).collect(),
+    let (ships, ships_out): (Vec<_>, Vec<_>) = (0..MEMBER_NUMBER_MAX).map(|_| RingBuffer::new(SHIPS_MAX)).unzip();
+    let (news_in, news) = RingBuffer::new(NEWS_MAX);
+    let (batches_in, batches) = RingBuffer::new(BATCHES_MAX);
+    // While it is full, no batch is taken up.
+    let (outcomes, outcomes_out) = RingBuffer::new(OUTCOMES_MAX);
+    let acked = Arc::new(Acknowledged {
+        positions: (0..MEMBER_NUMBER_MAX).map(|_| AtomicU64::new(0)).collect(),
         fresh: AtomicU32::new(0),
-        news: ArrayQueue::new(NEWS_MAX),
-        batches: ArrayQueue::new(BATCHES_MAX),
-        // While it is full, no batch is taken up.
-        outcomes: ArrayQueue::new(OUTCOMES_MAX),
     });
-    let handle = PortHandle { rings: Arc::clone(&rings), wake_worker };
-    (handle, WorkerPort { rings, wake_sender, wake_receiver, aside: VecDeque::new(), budget: BATCHES_A_ROUND })
+    let ends = Ends {
+        ships: ships_out.into_iter().map(InTurn::new).collect(),
+        news: InTurn::new(news_in),
+        batches: InTurn::new(batches_in),
+        outcomes: InTurn::new(outcomes_out),
+    };
+    let handle = PortHandle { ends: Arc::new(ends), acked: Arc::clone(&acked), wake_worker };
+    let worker = WorkerPort {
+        ships,
+        acked,
+        news,
+        batches,
+        outcomes,
+        wake_sender,
+        wake_receiver,
+        aside: VecDeque::new(),
+        budget: BATCHES_A_ROUND,
+    };
+    (handle, worker)
 }
 
 impl PortHandle {
     /// The next piece of the log for a backup.
     pub fn poll_ship(&self, member: MemberId) -> Option<Shipped> {
-        self.rings.ships.get(member.index())?.pop()
+        self.ends.ships.get(member.index())?.with(|ring| ring.pop().ok())
     }
 
     /// Tells how far a backup has the log.
     pub fn acknowledge(&self, member: MemberId, position: Position) {
-        if let Some(word) = self.rings.acked.get(member.index()) {
+        if let Some(word) = self.acked.positions.get(member.index()) {
             word.store(position.0, Ordering::Release);
-            self.rings.fresh.fetch_or(MemberSet::of(member).bits(), Ordering::AcqRel);
+            self.acked.fresh.fetch_or(MemberSet::of(member).bits(), Ordering::AcqRel);
             (self.wake_worker)();
         }
     }
 
     /// Tells news; gives them back if there is no room: to be tried again, before anything else is told.
     pub fn tell(&self, news: ReplicaNews) -> Result<(), ReplicaNews> {
-        self.rings.news.push(news)?;
+        self.ends.news.with(|ring| ring.push(news)).map_err(|PushError::Full(news)| news)?;
         (self.wake_worker)();
         Ok(())
     }
 
     /// Delivers a batch; gives it back if there is no room: to be tried again when the receiver was woken.
     pub fn deliver(&self, batch: Incoming) -> Result<(), Incoming> {
-        self.rings.batches.push(batch)?;
+        self.ends.batches.with(|ring| ring.push(batch)).map_err(|PushError::Full(batch)| batch)?;
         (self.wake_worker)();
         Ok(())
     }
 
     /// What became of a batch.
     pub fn poll_outcome(&self) -> Option<Outcome> {
-        self.rings.outcomes.pop()
+        self.ends.outcomes.with(|ring| ring.pop().ok())
     }
 }
 
@@ -208,18 +254,18 @@ impl WorkerPort {
     /// anything.
     pub fn poll(&mut self, store: &mut Store, outbox: &mut Outbox) -> bool {
         // Looked at first: in most rounds there is nothing, and a swap would take the line from whoever writes it.
-        let fresh = match self.rings.fresh.load(Ordering::Acquire) {
+        let fresh = match self.acked.fresh.load(Ordering::Acquire) {
             0 => MemberSet::EMPTY,
-            _ => MemberSet::from_bits(self.rings.fresh.swap(0, Ordering::AcqRel)),
+            _ => MemberSet::from_bits(self.acked.fresh.swap(0, Ordering::AcqRel)),
         };
         let mut acked = [0; MEMBER_NUMBER_MAX as usize];
         for member in fresh.iter() {
-            if let (Some(to), Some(word)) = (acked.get_mut(member.index()), self.rings.acked.get(member.index())) {
+            if let (Some(to), Some(word)) = (acked.get_mut(member.index()), self.acked.positions.get(member.index())) {
                 *to = word.load(Ordering::Acquire);
             }
         }
         let mut busy = !fresh.is_empty();
-        while let Some(news) = self.rings.news.pop() {
+        while let Ok(news) = self.news.pop() {
             busy = true;
             heed(news, outbox);
         }
@@ -230,9 +276,9 @@ impl WorkerPort {
     }
 
     /// Hands over what was appended. No more than a look where nothing was.
-    pub fn flush(&self, outbox: &mut Outbox) {
+    pub fn flush(&mut self, outbox: &mut Outbox) {
         for member in outbox.shippable().iter() {
-            let Some(ring) = self.rings.ships.get(member.index()) else { continue };
+            let Some(ring) = self.ships.get_mut(member.index()) else { continue };
             let mut told = false;
             while !ring.is_full()
                 && let Some((stream, ship)) = outbox.poll_ship(member)
@@ -249,15 +295,15 @@ impl WorkerPort {
 
     /// Whether [`Self::poll`] would find something: to be asked before a sleep. What waits for a table is not looked at.
     pub fn is_waiting(&self) -> bool {
-        self.rings.fresh.load(Ordering::Acquire) != 0 || !self.rings.news.is_empty() || !self.rings.batches.is_empty()
+        self.acked.fresh.load(Ordering::Acquire) != 0 || !self.news.is_empty() || !self.batches.is_empty()
     }
 
     fn poll_batches(&mut self, store: &mut Store) -> bool {
         self.budget = BATCHES_A_ROUND;
         let mut busy = self.retry_aside(store);
         // Two outcomes may come of one batch.
-        while self.budget > 0 && self.aside.len() < ASIDE_MAX && self.rings.outcomes.len() + 1 < OUTCOMES_MAX {
-            let Some(batch) = self.rings.batches.pop() else { break };
+        while self.budget > 0 && self.aside.len() < ASIDE_MAX && self.outcomes.slots() >= 2 {
+            let Ok(batch) = self.batches.pop() else { break };
             self.budget -= 1;
             busy = true;
             let behind = self.aside.iter().any(|(waiting, _)| waiting.stream == batch.stream);
@@ -291,7 +337,7 @@ impl WorkerPort {
     /// What waits for a table: tried again, in order for each stream.
     fn retry_aside(&mut self, store: &mut Store) -> bool {
         let (mut index, mut busy) = (0, false);
-        while !self.rings.outcomes.is_full()
+        while !self.outcomes.is_full()
             && let Some((batch, _)) = self.aside.get(index)
         {
             let stream = batch.stream;
@@ -313,14 +359,14 @@ impl WorkerPort {
         busy
     }
 
-    fn finish(&self, batch: Incoming, progress: Progress) {
+    fn finish(&mut self, batch: Incoming, progress: Progress) {
         let Incoming { stream, ticket, bytes: mut buffer, .. } = batch;
         let Progress { unsynced, fenced, done } = progress;
         let malformed = (done == usize::MAX).then_some(Malformed::Truncated);
         buffer.clear();
         let outcome = Outcome { stream, ticket, unsynced, fenced, malformed, buffer };
         // The worker is the only one that pushes, and has asked for room.
-        let _ = self.rings.outcomes.push(outcome);
+        let _ = self.outcomes.push(outcome);
     }
 }
 

@@ -1,12 +1,15 @@
-//! Messages between a worker and the cluster thread: bounded lock-free rings, buffers that circulate.
+//! Messages between a worker and the cluster thread: bounded wait-free rings, buffers that circulate.
 //!
 //! Down: [`WorkerOrder`]s, obeyed in order between two bursts. Up: [`Notice`]s, kept by the worker while the ring is
 //! full, and cluster frames, copied into buffers that the cluster thread gives back after reading, so that a flood of
 //! frames costs a copy and a counter but never memory. Whoever puts something into a ring wakes the other side.
+//!
+//! Wait-free, because the two may have different priorities: of a ring whose reader waits for a write to be completed, a
+//! reader of higher priority may wait for ever.
 
 use std::sync::Arc;
 
-use crossbeam::queue::ArrayQueue;
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use super::routes::RouteError;
 use crate::port::{PortIndex, RouteSpec};
@@ -19,6 +22,8 @@ const ORDERS_MAX: usize = 8192;
 const NOTICES_MAX: usize = 2048;
 /// Cluster frames that may wait for the cluster thread. A keepalive period brings one per member and port.
 const FRAMES_MAX: usize = 256;
+/// Refused routes that nobody has read of yet.
+const ROUTE_ERRORS_MAX: usize = 4;
 /// The longest cluster frame's content.
 pub const CLUSTER_FRAME_LEN_MAX: usize = 1500;
 
@@ -70,36 +75,34 @@ impl ClusterFrame {
         self.bytes.get(..usize::from(self.len)).unwrap_or(&[])
     }
 
-    /// Takes over what came in; refuses what is too long.
-    pub(super) fn fill(&mut self, at_ns: u64, port: PortIndex, source: [u8; 6], payload: &[u8]) -> bool {
-        let Some(room) = self.bytes.get_mut(..payload.len()) else { return false };
+    /// Takes over what came in. Its length has been looked at.
+    fn fill(&mut self, at_ns: u64, port: PortIndex, source: [u8; 6], payload: &[u8]) {
+        let Some(room) = self.bytes.get_mut(..payload.len()) else { return };
         room.copy_from_slice(payload);
         (self.at_ns, self.port, self.source, self.len) = (at_ns, port, source, payload.len() as u16);
-        true
     }
 }
 
 /// What wakes a thread. Called for every message; must be cheap and must not block.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
-#[derive(Debug)]
-struct Rings {
-    orders: ArrayQueue<WorkerOrder>,
-    notices: ArrayQueue<Notice>,
-    frames: ArrayQueue<ClusterFrame>,
-    spare_frames: ArrayQueue<ClusterFrame>,
-    route_errors: ArrayQueue<RouteError>,
-}
-
 /// The cluster thread's end.
 pub struct WorkerHandle {
-    rings: Arc<Rings>,
+    orders: Producer<WorkerOrder>,
+    notices: Consumer<Notice>,
+    frames: Consumer<ClusterFrame>,
+    spare_frames: Producer<ClusterFrame>,
+    route_errors: Consumer<RouteError>,
     wake_worker: Wake,
 }
 
 /// The worker's end.
 pub struct WorkerLink {
-    rings: Arc<Rings>,
+    orders: Consumer<WorkerOrder>,
+    notices: Producer<Notice>,
+    frames: Producer<ClusterFrame>,
+    spare_frames: Consumer<ClusterFrame>,
+    route_errors: Producer<RouteError>,
     wake_cluster: Wake,
 }
 
@@ -110,18 +113,25 @@ pub struct Stuck(pub WorkerOrder);
 
 /// Both ends of a worker's rings.
 pub fn link(wake_worker: Wake, wake_cluster: Wake) -> (WorkerHandle, WorkerLink) {
-    let rings = Arc::new(Rings {
-        orders: ArrayQueue::new(ORDERS_MAX),
-        notices: ArrayQueue::new(NOTICES_MAX),
-        frames: ArrayQueue::new(FRAMES_MAX),
-        spare_frames: ArrayQueue::new(FRAMES_MAX),
-        route_errors: ArrayQueue::new(1),
-    });
+    let (orders, orders_out) = RingBuffer::new(ORDERS_MAX);
+    let (notices_in, notices) = RingBuffer::new(NOTICES_MAX);
+    let (frames_in, frames) = RingBuffer::new(FRAMES_MAX);
+    let (mut spare_frames, spares_out) = RingBuffer::new(FRAMES_MAX);
+    let (errors_in, route_errors) = RingBuffer::new(ROUTE_ERRORS_MAX);
     for _ in 0..FRAMES_MAX {
         // Cannot fail: the ring has this many places.
-        let _ = rings.spare_frames.push(ClusterFrame::empty());
+        let _ = spare_frames.push(ClusterFrame::empty());
     }
-    (WorkerHandle { rings: rings.clone(), wake_worker }, WorkerLink { rings, wake_cluster })
+    let handle = WorkerHandle { orders, notices, frames, spare_frames, route_errors, wake_worker };
+    let link = WorkerLink {
+        orders: orders_out,
+        notices: notices_in,
+        frames: frames_in,
+        spare_frames: spares_out,
+        route_errors: errors_in,
+        wake_cluster,
+    };
+    (handle, link)
 }
 
 impl WorkerHandle {
@@ -131,29 +141,29 @@ impl WorkerHandle {
     }
 
     /// Gives an order and wakes the worker.
-    pub fn order(&self, order: WorkerOrder) -> Result<(), Stuck> {
-        self.rings.orders.push(order).map_err(Stuck)?;
+    pub fn order(&mut self, order: WorkerOrder) -> Result<(), Stuck> {
+        self.orders.push(order).map_err(|PushError::Full(order)| Stuck(order))?;
         (self.wake_worker)();
         Ok(())
     }
 
     /// The next notice.
-    pub fn poll_notice(&self) -> Option<Notice> {
-        self.rings.notices.pop()
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.pop().ok()
     }
 
     /// Reads the next cluster frame; its buffer goes back to the worker.
-    pub fn poll_frame<T>(&self, read: impl FnOnce(&ClusterFrame) -> T) -> Option<T> {
-        let frame = self.rings.frames.pop()?;
+    pub fn poll_frame<T>(&mut self, read: impl FnOnce(&ClusterFrame) -> T) -> Option<T> {
+        let frame = self.frames.pop().ok()?;
         let result = read(&frame);
         // Cannot fail: there are no more buffers than places.
-        let _ = self.rings.spare_frames.push(frame);
+        let _ = self.spare_frames.push(frame);
         Some(result)
     }
 
-    /// Why the last [`WorkerOrder::Routes`] was refused, if it was.
-    pub fn poll_route_error(&self) -> Option<RouteError> {
-        self.rings.route_errors.pop()
+    /// Why [`WorkerOrder::Routes`] was refused, if it was.
+    pub fn poll_route_error(&mut self) -> Option<RouteError> {
+        self.route_errors.pop().ok()
     }
 }
 
@@ -161,44 +171,46 @@ impl WorkerLink {
     /// How many orders wait.
     #[inline]
     pub(super) fn orders(&self) -> usize {
-        self.rings.orders.len()
+        self.orders.slots()
     }
 
     #[inline]
     pub(super) fn has_orders(&self) -> bool {
-        !self.rings.orders.is_empty()
+        !self.orders.is_empty()
     }
 
-    pub(super) fn next_order(&self) -> Option<WorkerOrder> {
-        self.rings.orders.pop()
+    pub(super) fn next_order(&mut self) -> Option<WorkerOrder> {
+        self.orders.pop().ok()
     }
 
     /// Whether a notice fits.
     pub(super) fn has_room(&self) -> bool {
-        !self.rings.notices.is_full()
+        !self.notices.is_full()
     }
 
-    pub(super) fn tell(&self, notice: Notice) {
+    pub(super) fn tell(&mut self, notice: Notice) {
         // The worker is the only one that pushes, and has asked for room.
-        let _ = self.rings.notices.push(notice);
+        let _ = self.notices.push(notice);
         (self.wake_cluster)();
     }
 
-    pub(super) fn refuse_routes(&self, error: RouteError) {
-        self.rings.route_errors.force_push(error);
+    pub(super) fn refuse_routes(&mut self, error: RouteError) {
+        // If nobody has read the earlier ones yet, the operator hears of those first and asks again.
+        let _ = self.route_errors.push(error);
         (self.wake_cluster)();
     }
 
     /// Copies a frame's content to the cluster thread; false if no buffer is free or it is too long.
-    pub(super) fn hand_up(&self, at_ns: u64, port: PortIndex, source: [u8; 6], payload: &[u8]) -> bool {
-        let Some(mut frame) = self.rings.spare_frames.pop() else { return false };
-        let fits = frame.fill(at_ns, port, source, payload);
-        // Neither can fail: there are no more buffers than places.
-        let _ = if fits { self.rings.frames.push(frame) } else { self.rings.spare_frames.push(frame) };
-        if fits {
-            (self.wake_cluster)();
+    pub(super) fn hand_up(&mut self, at_ns: u64, port: PortIndex, source: [u8; 6], payload: &[u8]) -> bool {
+        if payload.len() > CLUSTER_FRAME_LEN_MAX {
+            return false;
         }
-        fits
+        let Ok(mut frame) = self.spare_frames.pop() else { return false };
+        frame.fill(at_ns, port, source, payload);
+        // Cannot fail: there are no more buffers than places.
+        let _ = self.frames.push(frame);
+        (self.wake_cluster)();
+        true
     }
 }
 
@@ -208,7 +220,7 @@ mod tests {
 
     #[test]
     fn frame_buffers_circulate_and_run_out() {
-        let (handle, link) = link(Arc::new(|| {}), Arc::new(|| {}));
+        let (mut handle, mut link) = link(Arc::new(|| {}), Arc::new(|| {}));
         for round in 0..3u8 {
             for _ in 0..FRAMES_MAX {
                 assert!(link.hand_up(1, 2, [3; 6], &[1, round]));
@@ -223,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_stuck_worker_is_noticed() {
-        let (handle, link) = link(Arc::new(|| {}), Arc::new(|| {}));
+        let (mut handle, link) = link(Arc::new(|| {}), Arc::new(|| {}));
         for _ in 0..ORDERS_MAX {
             handle.order(WorkerOrder::Announce).expect("room");
         }

@@ -2,16 +2,15 @@
 //! asked may serve another, and sleep until it hears of it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use crossbeam::queue::ArrayQueue;
+use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::link::Wake;
 use crate::neighbour::Evidence;
 use crate::port::PortIndex;
 use crate::wire::MacAddr;
 
-/// News that may wait for a worker; what is lost to a full ring is asked for again.
+/// News of one worker that may wait for another; what a full ring does not take is asked for again.
 const NEWS_MAX: usize = 256;
 
 /// What a neighbour said about itself.
@@ -23,28 +22,33 @@ pub(super) struct News {
     pub(super) evidence: Evidence,
 }
 
-/// One worker's inbox, and those of the others with what wakes them.
+/// One worker's ends: what it hears from each other, and what each other hears of it, with what wakes that one.
 #[derive(Default)]
 pub(super) struct NewsRings {
-    inbox: Option<Arc<ArrayQueue<News>>>,
-    others: Vec<(Arc<ArrayQueue<News>>, Wake)>,
+    inboxes: Vec<Consumer<News>>,
+    others: Vec<(Producer<News>, Wake)>,
 }
 
 impl NewsRings {
     /// The rings of the workers that these wake up.
     pub(super) fn mesh(wakes: &[Wake]) -> Vec<Self> {
-        let inboxes: Vec<_> = wakes.iter().map(|wake| (Arc::new(ArrayQueue::new(NEWS_MAX)), wake.clone())).collect();
-        let ends = |at: usize| {
-            let others = inboxes.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, other)| other.clone());
-            Self { inbox: inboxes.get(at).map(|(ring, _)| ring.clone()), others: others.collect() }
-        };
-        (0..wakes.len()).map(ends).collect()
+        let mut mesh: Vec<Self> = wakes.iter().map(|_| Self::default()).collect();
+        for (hearer, wake) in wakes.iter().enumerate() {
+            let mut inboxes = Vec::with_capacity(wakes.len());
+            for (_, speaker) in mesh.iter_mut().enumerate().filter(|(speaker, _)| *speaker != hearer) {
+                let (end, inbox) = RingBuffer::new(NEWS_MAX);
+                speaker.others.push((end, wake.clone()));
+                inboxes.push(inbox);
+            }
+            mesh.get_mut(hearer).into_iter().for_each(|it| it.inboxes = std::mem::take(&mut inboxes));
+        }
+        mesh
     }
 
     /// Tells the others; wakes them if packets may wait for this.
-    pub(super) fn tell(&self, news: News) {
-        for (ring, wake) in &self.others {
-            ring.force_push(news);
+    pub(super) fn tell(&mut self, news: News) {
+        for (ring, wake) in &mut self.others {
+            let _ = ring.push(news);
             if news.evidence != Evidence::Gratuitous {
                 wake();
             }
@@ -52,13 +56,14 @@ impl NewsRings {
     }
 
     #[inline]
-    pub(super) fn next(&self) -> Option<News> {
-        self.inbox.as_ref()?.pop()
+    pub(super) fn next(&mut self) -> Option<News> {
+        self.inboxes.iter_mut().find_map(|inbox| inbox.pop().ok())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     use super::*;
@@ -70,7 +75,7 @@ mod tests {
         let wake: Wake = Arc::new(move || {
             count.fetch_add(1, Relaxed);
         });
-        let rings = NewsRings::mesh(&[wake.clone(), wake.clone(), wake]);
+        let mut rings = NewsRings::mesh(&[wake.clone(), wake.clone(), wake]);
         let news = News {
             port: 1,
             address: "10.2.0.1".parse().expect("an address"),
@@ -82,7 +87,7 @@ mod tests {
         (0..NEWS_MAX + 5).for_each(|_| rings[0].tell(news));
         assert_eq!(woken.load(Relaxed), 2 * (NEWS_MAX + 5));
         assert!(rings[0].next().is_none());
-        for ring in &rings[1..] {
+        for ring in &mut rings[1..] {
             assert_eq!(std::iter::from_fn(|| ring.next()).count(), NEWS_MAX);
         }
     }

@@ -98,7 +98,7 @@ impl Worker {
 
     /// Hands over what this round has written for others.
     fn flush_replica(&mut self) {
-        let Some(port) = &self.replica else { return };
+        let Some(port) = &mut self.replica else { return };
         self.path.pump_snapshots(&mut self.snapshots);
         self.path.verify_backups();
         self.path.tell_in_sync();

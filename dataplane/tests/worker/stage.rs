@@ -208,7 +208,7 @@ impl Stage {
     }
 
     pub(crate) fn order(&mut self, order: WorkerOrder) {
-        for handle in &self.data.handles {
+        for handle in &mut self.data.handles {
             handle.order(order.clone()).expect("the worker obeys");
         }
         self.work();

@@ -85,7 +85,7 @@ impl Member {
             .unzip();
         let (replication, handle, ports) = Replication::new(incarnation, wakes);
         let (sender, inbox) = bounded(64);
-        let link = Link::start_with(identity, ca.admission.clone(), socket, sender, Some(replication), || {}).unwrap();
+        let link = Link::start_with(identity, ca.admission.clone(), socket, sender, Some(replication)).unwrap();
         let worker = |(port, woken)| Worker {
             port,
             outbox: Outbox::new(OutboxLimits::default()),

@@ -67,7 +67,7 @@ impl ClusterThread {
     fn take_frames(&mut self, worker: usize) {
         for _ in 0..FRAMES_MAX {
             let now_ns = self.parts.clock.now_ns();
-            let Some(handle) = self.parts.workers.get(worker) else { return };
+            let Some(handle) = self.parts.workers.get_mut(worker) else { return };
             let post = &mut self.parts.post;
             let read = handle.poll_frame(|frame| {
                 let path = Path::Port(frame.port);
@@ -92,7 +92,9 @@ impl ClusterThread {
 
     fn take_notices(&mut self, worker: usize) {
         for _ in 0..NOTICES_MAX {
-            let Some(notice) = self.parts.workers.get(worker).and_then(|handle| handle.poll_notice()) else { break };
+            let Some(notice) = self.parts.workers.get_mut(worker).and_then(|handle| handle.poll_notice()) else {
+                break;
+            };
             let Some(notice) = self.merge.take(worker, notice) else { continue };
             self.take_in_sync();
             let now = self.now();
@@ -102,7 +104,7 @@ impl ClusterThread {
             self.parts.core.handle_notice(now, notice);
             self.carry_out();
         }
-        if let Some(error) = self.parts.workers.get(worker).and_then(|handle| handle.poll_route_error()) {
+        if let Some(error) = self.parts.workers.get_mut(worker).and_then(|handle| handle.poll_route_error()) {
             tracing::error!(worker, "new routes refused, the old ones stay: {error}");
         }
     }

@@ -77,7 +77,7 @@ impl ClusterThread {
     }
 
     pub(super) fn order(&mut self, worker: usize, order: WorkerOrder) {
-        let Some(handle) = self.parts.workers.get(worker) else { return };
+        let Some(handle) = self.parts.workers.get_mut(worker) else { return };
         if let Err(stuck) = handle.order(order) {
             self.end.get_or_insert(End::Failed(stuck.to_string()));
         }
@@ -86,7 +86,7 @@ impl ClusterThread {
     /// The last order. A worker that is stuck does not get it, and ends with the process.
     pub(super) fn stop_workers(&mut self) {
         self.parts.shared.lease_until_ns.store(0, Relaxed);
-        for handle in &self.parts.workers {
+        for handle in &mut self.parts.workers {
             let _ = handle.order(WorkerOrder::Stop);
         }
     }
