@@ -10,10 +10,8 @@ use crate::unit::Unit;
 use crate::wire::proto;
 
 const S: u64 = 1_000_000_000;
-/// TIME-WAIT towards clients.
-const TIME_WAIT_CLIENT_NS: u64 = 30 * S;
-/// TIME-WAIT towards back ends: a network of our own, whose ports are scarce.
-const TIME_WAIT_SERVER_NS: u64 = S;
+/// TIME-WAIT, unless a new connection to a back end needs the port.
+const TIME_WAIT_NS: u64 = 30 * S;
 
 impl Relay {
     /// A segment of no connection that we know.
@@ -44,12 +42,12 @@ impl Relay {
     }
 
     fn accept(&mut self, outlet: &mut dyn Outlet, unit: Unit, relay: usize, flow: Flow, syn: &Segment<'_>) {
-        if self.table.len() >= self.specs[relay].connections_max {
+        if self.open[relay] >= self.specs[relay].connections_max {
             add(&self.counters.of(relay).refused_limit, 1);
             return self.refuse(outlet, &flow, syn);
         }
         let now_ns = outlet.now_ns();
-        let config = self.config_of(outlet, relay, &flow, CLIENT);
+        let config = self.config_of(outlet, relay, &flow);
         if self.half_open >= self.half_open_max || self.pool.is_tight() {
             let (cookies, clock_s) = (self.cookies, outlet.cluster_clock_s());
             let mut answer = |room: &mut [u8]| cookies.answer(&config, &flow, syn, clock_s, now_ns, room).unwrap_or(0);
@@ -73,12 +71,12 @@ impl Relay {
         ack: &Segment<'_>,
     ) -> bool {
         let Some(cookie) = self.cookies.check(&flow, ack, outlet.cluster_clock_s()) else { return false };
-        if self.table.len() >= self.specs[relay].connections_max {
+        if self.open[relay] >= self.specs[relay].connections_max {
             add(&self.counters.of(relay).refused_limit, 1);
             return false;
         }
         let now_ns = outlet.now_ns();
-        let config = self.config_of(outlet, relay, &flow, CLIENT);
+        let config = self.config_of(outlet, relay, &flow);
         let endpoint = Endpoint::from_cookie(&config, flow, ack, &cookie, now_ns);
         let slot = self.begin(now_ns, unit, relay, flow, endpoint);
         add(&self.counters.of(relay).cookies_accepted, 1);
@@ -102,14 +100,14 @@ impl Relay {
     }
 
     /// How an end of a relay's connections behaves.
-    pub(super) fn config_of(&self, outlet: &dyn Outlet, relay: usize, flow: &Flow, end: usize) -> Config {
+    pub(super) fn config_of(&self, outlet: &dyn Outlet, relay: usize, flow: &Flow) -> Config {
         let header = flow.ip_header_len() + 20;
         let mtu = outlet.mtu_towards(flow.remote_ip).unwrap_or(flow.default_mss() + header);
         Config {
             mss: mtu.saturating_sub(header).max(64),
             keepalive: self.specs[relay].keepalive,
             receive_limit_bytes: self.specs[relay].buffer_bytes,
-            time_wait_ns: if end == CLIENT { TIME_WAIT_CLIENT_NS } else { TIME_WAIT_SERVER_NS },
+            time_wait_ns: TIME_WAIT_NS,
             ..Config::default()
         }
     }

@@ -4,7 +4,7 @@ use super::counters::add;
 use super::{Relay, SERVER};
 use crate::app::Outlet;
 use crate::filter::steered::{PORTS_PER_UNIT, port_of};
-use crate::tcp::{Endpoint, Flow};
+use crate::tcp::{Endpoint, Flow, State};
 
 /// Back ends that are tried for one client.
 const TRIES_MAX: usize = 3;
@@ -22,7 +22,7 @@ impl Relay {
         let avoid = (tries > 0).then_some(before);
         let Some(backend) = self.backends[relay].choose(now_ns, avoid) else { return false };
         let Some(flow) = self.free_flow(outlet, relay, backend, unit, now_ns) else { return false };
-        let config = self.config_of(outlet, relay, &flow, SERVER);
+        let config = self.config_of(outlet, relay, &flow);
         let endpoint = Endpoint::connect(&config, flow, self.isn.isn(&flow, now_ns), now_ns);
         let connect_by_ns = now_ns.saturating_add(self.specs[relay].connect_ns);
         if let Some(session) = self.table.get_mut(slot) {
@@ -37,9 +37,10 @@ impl Relay {
         true
     }
 
-    /// A connection to the back end that nobody has, from a port of the session's unit.
+    /// A connection to the back end that nobody has, from a port of the session's unit; if need be from one whose last
+    /// connection is in TIME-WAIT.
     pub(super) fn free_flow(
-        &self,
+        &mut self,
         outlet: &mut dyn Outlet,
         relay: usize,
         backend: usize,
@@ -59,7 +60,25 @@ impl Relay {
         let asleep = self.sleepers_ports(outlet, unit, &flow(0));
         let numbers = (0..PORTS_PER_UNIT).map(|number| (first + number) % PORTS_PER_UNIT);
         let mut free = numbers.filter(|number| asleep >> number & 1 == 0).map(flow);
-        free.find(|flow| self.table.find(flow).is_none())
+        let found = free.find(|flow| self.table.find(flow).is_none());
+        found.or_else(|| self.end_time_wait(outlet, (0..PORTS_PER_UNIT).map(flow)))
+    }
+
+    /// Ends the longest TIME-WAIT among these. A new connection from its port begins at a higher sequence number, which is what
+    /// the other side goes by (RFC 6191).
+    fn end_time_wait(&mut self, outlet: &mut dyn Outlet, flows: impl Iterator<Item = Flow>) -> Option<Flow> {
+        let in_time_wait = |flow: Flow| {
+            let (slot, end) = self.table.find(&flow)?;
+            let server = self.table.get(slot)?.ends[SERVER].as_ref();
+            let server = server.filter(|server| end == SERVER && server.state() == State::TimeWait)?;
+            server.poll_timeout().map(|(at_ns, _)| (at_ns, slot, flow))
+        };
+        let (_, slot, flow) = flows.filter_map(in_time_wait).min_by_key(|(at_ns, ..)| *at_ns)?;
+        if let Some(server) = self.table.get_mut(slot).and_then(|session| session.ends[SERVER].as_mut()) {
+            server.abort();
+        }
+        self.settle(outlet, slot);
+        Some(flow)
     }
 
     /// The present attempt has failed.
@@ -74,23 +93,29 @@ impl Relay {
     /// Forgets the end towards the back end.
     fn disconnect(&mut self, slot: u32) {
         self.leave_back_end(slot);
+        self.free_port(slot);
         if let Some(session) = self.table.get_mut(slot) {
             session.connect_by_ns = None;
             session.ends[SERVER] = None;
         }
     }
 
-    /// The connection to the back end is over: its port is free again, however long the client's goes on, or waits in
-    /// TIME-WAIT. A unit has few of them.
+    /// The connection to the back end is over, or in TIME-WAIT: it does not count there any longer.
     pub(super) fn leave_back_end(&mut self, slot: u32) {
         let Some(session) = self.table.get_mut(slot) else { return };
         if !std::mem::take(&mut session.is_at_back_end) {
             return;
         }
         let (relay, backend) = (session.relay, session.backend);
-        if let Some(flow) = session.flow(SERVER) {
+        self.backends[relay].closed(backend);
+    }
+
+    /// The port of the connection to the back end is free again, however long the client's goes on. A unit has few of them.
+    pub(super) fn free_port(&mut self, slot: u32) {
+        if let Some(flow) = self.table.get(slot).and_then(|session| session.flow(SERVER))
+            && self.table.find(&flow) == Some((slot, SERVER))
+        {
             self.table.unlink(&flow);
         }
-        self.backends[relay].closed(backend);
     }
 }

@@ -124,12 +124,15 @@ impl Relay {
 
     /// Writes down what has changed, and sends what may be sent; forgets the session if it is over.
     pub(super) fn settle(&mut self, outlet: &mut dyn Outlet, slot: u32) {
-        if let Some(session) = self.table.get_mut(slot)
-            && session.counts_as_half_open
-            && !session.is_half_open()
-        {
-            session.counts_as_half_open = false;
-            self.half_open -= 1;
+        if let Some(session) = self.table.get_mut(slot) {
+            if session.counts_as_half_open && !session.is_half_open() {
+                session.counts_as_half_open = false;
+                self.half_open -= 1;
+            }
+            if session.counts_as_open && session.only_waits() {
+                session.counts_as_open = false;
+                self.open[session.relay] -= 1;
+            }
         }
         if let Some(entry) = self.write(outlet, slot) {
             if outlet.outbox().committed() >= entry.position {
@@ -171,8 +174,13 @@ impl Relay {
         if session.is_over() {
             return self.forget(outlet, slot);
         }
-        if session.is_at_back_end && session.state(SERVER) == Some(State::Closed) {
-            self.leave_back_end(slot);
+        match session.state(SERVER) {
+            Some(State::TimeWait) => self.leave_back_end(slot),
+            Some(State::Closed) => {
+                self.leave_back_end(slot);
+                self.free_port(slot);
+            }
+            _ => {}
         }
         self.schedule(slot, now_ns);
     }
@@ -201,7 +209,9 @@ impl Relay {
     /// Takes a session up in everything here.
     pub(super) fn admit(&mut self, mut session: Session) -> u32 {
         self.half_open += usize::from(session.counts_as_half_open);
-        session.is_at_back_end = session.state(SERVER).is_some_and(|state| state != State::Closed);
+        self.open[session.relay] += usize::from(session.counts_as_open);
+        let server = session.state(SERVER);
+        session.is_at_back_end = server.is_some_and(|state| !matches!(state, State::TimeWait | State::Closed));
         if session.is_at_back_end {
             self.backends[session.relay].opened(session.backend);
         }
@@ -214,6 +224,7 @@ impl Relay {
         self.leave_back_end(slot);
         let mut session = self.table.remove(slot)?;
         self.half_open -= usize::from(session.counts_as_half_open);
+        self.open[session.relay] -= usize::from(session.counts_as_open);
         session.streams.iter_mut().for_each(|stream| stream.free(&mut self.pool));
         add(&self.counters.of(session.relay).open, u64::MAX);
         Some(session)

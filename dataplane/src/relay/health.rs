@@ -4,9 +4,9 @@
 //! replicating. So many failures in a row take a back end out, so many successes bring it back; one that is out gets no
 //! new connections while another is in.
 
+use super::Relay;
 use super::accept::outgoing;
 use super::counters::add;
-use super::{Relay, SERVER};
 use crate::app::{Outlet, UnitSet};
 use crate::filter::steered::OPENED_PORTS_MIN;
 use crate::tcp::{Endpoint, Flow, Segment, Stream};
@@ -90,7 +90,7 @@ impl Relay {
         // A worker that serves nothing at the moment cannot be answered, and has nobody to connect.
         let Some(unit) = Unit::all().find(|unit| outlet.owns(*unit)) else { return };
         let Some(flow) = self.free_flow(outlet, relay, backend, unit, now_ns) else { return };
-        let config = self.config_of(outlet, relay, &flow, SERVER);
+        let config = self.config_of(outlet, relay, &flow);
         let mut endpoint = Endpoint::connect(&config, flow, self.isn.isn(&flow, now_ns), now_ns);
         endpoint.confirm(endpoint.initial_version());
         let streams = [Stream::new(0, 0), Stream::new(0, 0)];

@@ -81,6 +81,8 @@ pub struct Relay {
     asleep: Asleep,
     /// Connections that have not been opened yet.
     half_open: usize,
+    /// By relay: sessions that its limit is about.
+    open: Vec<usize>,
     half_open_max: usize,
 }
 
@@ -99,6 +101,7 @@ impl Relay {
             isn: IsnSource::new(config.key),
             cookies: CookieJar::new(config.key),
             half_open: 0,
+            open: vec![0; config.relays.len()],
             half_open_max: config.half_open_max,
             specs: config.relays,
             counters,

@@ -86,7 +86,7 @@ impl Relay {
         let saved =
             Saved { initial: client, essential: EssentialState::decode(&essential[4..4 + E]).ok()?, age_ns: AGE_NS };
         let now_ns = outlet.now_ns();
-        let config = self.config_of(outlet, relay, &client.flow, CLIENT);
+        let config = self.config_of(outlet, relay, &client.flow);
         let first = Endpoint::restore(&config, &saved, up, down, &mut self.pool, now_ns).ok()?;
         if essential[2] == 0 {
             return Some([Some(first), None]);
@@ -94,7 +94,7 @@ impl Relay {
         let initial = InitialState::decode(&essential[4 + 2 * E..]).ok()?;
         let saved =
             Saved { initial, essential: EssentialState::decode(&essential[4 + E..4 + 2 * E]).ok()?, age_ns: AGE_NS };
-        let config = self.config_of(outlet, relay, &initial.flow, SERVER);
+        let config = self.config_of(outlet, relay, &initial.flow);
         let second = Endpoint::restore(&config, &saved, down, up, &mut self.pool, now_ns).ok()?;
         Some([Some(first), Some(second)])
     }

@@ -53,7 +53,7 @@ pub(super) struct Session {
     pub(super) ends: [Option<Endpoint>; 2],
     /// By the end that appends to it.
     pub(super) streams: [Stream; 2],
-    /// Its connection to the back end holds a port, and counts there.
+    /// Its connection to the back end counts there.
     pub(super) is_at_back_end: bool,
     /// Which of the relay's back ends.
     pub(super) backend: usize,
@@ -65,6 +65,8 @@ pub(super) struct Session {
     pub(super) used_ns: u64,
     /// It is one of the connections in the making.
     pub(super) counts_as_half_open: bool,
+    /// It is one of those that the relay's limit is about.
+    pub(super) counts_as_open: bool,
     /// It could not send all it wanted: to be tried again soon.
     pub(super) stuck: bool,
     /// When it stands in the deadlines; `u64::MAX`: not at all.
@@ -95,11 +97,13 @@ impl Session {
             connect_by_ns: None,
             used_ns: now_ns,
             counts_as_half_open: false,
+            counts_as_open: false,
             stuck: false,
             due_ns: u64::MAX,
             written: Written::new(key),
         };
         session.counts_as_half_open = session.is_half_open();
+        session.counts_as_open = !session.only_waits();
         session
     }
 
@@ -138,6 +142,11 @@ impl Session {
         let written = self.written.ends[stream];
         let fin = self.streams[stream].fin().filter(|fin| written > *fin);
         StreamShape { start: self.written.starts[stream], end: fin.unwrap_or(written), fin }
+    }
+
+    /// Whether all is said and done, but for what may come late.
+    pub(super) fn only_waits(&self) -> bool {
+        self.ends.iter().flatten().all(|end| matches!(end.state(), State::TimeWait | State::Closed))
     }
 
     /// Whether neither end has anything left to do.

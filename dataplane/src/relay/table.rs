@@ -7,7 +7,7 @@ use siphasher::sip::SipHasher13;
 
 use super::SERVER;
 use super::session::Session;
-use crate::tcp::Flow;
+use crate::tcp::{Flow, State};
 use crate::unit::Unit;
 
 /// Hashing that outsiders cannot aim at.
@@ -40,6 +40,7 @@ impl Table {
     }
 
     /// How many sessions there are.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
@@ -67,7 +68,7 @@ impl Table {
         });
         for end in 0..session.ends.len() {
             // The port of a connection to a back end that is over may be another session's.
-            let is_free = end == SERVER && !session.is_at_back_end;
+            let is_free = end == SERVER && session.state(SERVER) == Some(State::Closed);
             if let Some(flow) = session.flow(end).filter(|_| !is_free) {
                 self.flows.insert(flow, (slot, end as u8));
             }

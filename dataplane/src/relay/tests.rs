@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::app::Outgoing;
+use crate::filter::steered::PORTS_PER_UNIT;
 use crate::replica::{DigestKey, Outbox, OutboxLimits, Store, StoreLimits};
 use crate::tcp::{Config, Endpoint, State, Stream};
 use crate::unit::UNITS;
@@ -324,6 +325,26 @@ fn a_client_may_use_its_port_again_at_once() {
         assert_eq!(world.relay.table.len(), 1);
         world.pass(1);
     }
+}
+
+/// What a server sends again late is answered, but not at the price of a new connection; nor does TIME-WAIT count as one.
+#[test]
+fn time_wait_towards_a_back_end_gives_way_to_a_new_connection() {
+    let mut world = World::new(RelaySpec { connections_max: 2, ..spec() }, 10);
+    for port in 0..100 {
+        world.connect_from(41_000 + port);
+        world.run();
+        assert_eq!(world.client().endpoint.state(), State::Established, "connection {port}");
+        world.client().end();
+        world.pass(2);
+        world.servers.last_mut().expect("a server").end();
+        world.pass(2);
+        world.servers.retain(|server| !server.is_over());
+    }
+    assert_eq!(world.relay.table.len(), 2 * usize::from(PORTS_PER_UNIT), "two back ends");
+    assert_eq!((world.count("resets_sent"), world.count("refused_limit")), (0, 0));
+    world.pass(31_000);
+    assert_eq!(world.relay.table.len(), 0);
 }
 
 /// A unit has 32 ports for each back end, and a client's TIME-WAIT lasts half a minute: a port is not kept for as long.
