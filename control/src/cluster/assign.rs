@@ -43,7 +43,9 @@ impl Core {
         let me = self.id();
         let members = self.member_ids();
         let Role::Lead(lead) = &mut self.role else { return };
-        let version = Version { term: lead.reign.term, generation: self.table.version.generation.saturating_add(1) };
+        // As a rule our reign's term; higher, if a member came that knew a later reign.
+        let term = lead.reign.term.max(self.table.version.term);
+        let version = Version { term, generation: self.table.version.generation.saturating_add(1) };
         self.assign_the_unowned(now, &mut table);
         table.version = version;
         self.inherit(&table);

@@ -493,6 +493,14 @@ impl Core {
         self.note_lease(now);
     }
 
+    /// A lease that another gave may last longer than one that a master gives itself: those who watch it wait for less.
+    pub(super) fn shorten_lease(&mut self, until: Time) {
+        if self.lease_until.is_some_and(|old| old > until) && !self.settings.no_lease_check() {
+            self.lease_until = Some(until);
+            self.outputs.push_back(Output::Lease(until));
+        }
+    }
+
     pub(super) fn end_lease(&mut self, now: Time) {
         if self.lease_until.take().is_some() {
             self.outputs.push_back(Output::Lease(now));

@@ -228,6 +228,7 @@ impl Core {
         let (reign, members) = (lead.reign, self.members.len());
         self.role = Role::Lead(Box::new(lead));
         self.linger_until = None;
+        self.shorten_lease(now + self.settings.self_lease(losses));
         let succeeded = (!asked).then_some((old, silent));
         self.event(ClusterEvent::BecameMaster { reign, members, succeeded });
         self.set_probation(members == 1);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use phalanx_dataplane::replica::MemberSet;
 use phalanx_dataplane::unit::{MemberId, Unit};
 
-/// Orders all tables: the term of the master that made it, then its generation.
+/// Orders all tables: the term of the master that made it (or a later one that it has heard of), then its generation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Version {
     /// The master's term.
