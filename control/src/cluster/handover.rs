@@ -78,6 +78,11 @@ impl Part {
 }
 
 impl Side {
+    /// The other party.
+    pub(super) fn other(&self) -> MemberId {
+        self.other
+    }
+
     pub(super) fn deadline(&self, settings: &Settings) -> Option<(Time, &'static str)> {
         matches!(self.part, Part::From { stage: FromStage::Stopped, .. })
             .then(|| (self.acted_at + settings.retry(), "log unanswered"))

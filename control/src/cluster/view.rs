@@ -9,7 +9,7 @@ use phalanx_dataplane::unit::{MEMBER_NUMBER_MAX, MemberId, Unit};
 
 use super::core::{Core, Role};
 use super::follow::Follow;
-use super::handover::Part;
+use super::handover::{Part, Side};
 use super::lead::Lead;
 use super::output::Output;
 use super::settings::{Delivery, Replicas};
@@ -27,8 +27,14 @@ pub(super) struct Views {
 
 impl Views {
     pub(super) fn new(units: usize) -> Self {
-        let told =
-            View { version: 0, modes: vec![Mode::Drop; units], answers: false, peers: no_peers(), holders: None };
+        let told = View {
+            version: 0,
+            modes: vec![Mode::Drop; units],
+            answers: false,
+            peers: no_peers(),
+            holders: None,
+            heir: None,
+        };
         Self { told, applied: 0, plain: None }
     }
 
@@ -56,6 +62,7 @@ impl Core {
             answers: matches!(self.role, Role::Lead(_)),
             peers: no_peers(),
             holders: self.settings.replicas.map(|replicas| self.holders(replicas)),
+            heir: self.side.as_ref().filter(|side| side.part.has_stopped()).map(Side::other),
         };
         for member in &self.members {
             if let Some(peer) = self.peers.get(&member.id) {

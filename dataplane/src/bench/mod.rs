@@ -182,7 +182,7 @@ impl Bench {
             let mode = plan.work.mode();
             let peers = vec![None, Some(if returns { vec![plan.address; 2] } else { PEER_MACS.to_vec() })];
             let answers = plan.work == Work::MasterForward;
-            let view = View { version: 1, modes: vec![mode; UNITS], answers, peers, holders: None };
+            let view = View { version: 1, modes: vec![mode; UNITS], answers, peers, holders: None, heir: None };
             data.handles[0].order(WorkerOrder::Steer(Order::View(view)))?;
             let pool = data.pool;
             (Kernel::Worker { worker: Box::new(data.workers.remove(0)), data }, pool)

@@ -95,6 +95,8 @@ pub struct View {
     pub peers: Vec<Option<Vec<[u8; 6]>>>,
     /// Who holds which sessions; none where no app keeps any.
     pub holders: Option<Arc<Holders>>,
+    /// To whom those units are on their way that are ours by the table and not served any more.
+    pub heir: Option<MemberId>,
 }
 
 /// Where kept packets of a unit go.

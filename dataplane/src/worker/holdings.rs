@@ -5,10 +5,37 @@
 //! is to be told, and when an order counts as obeyed.
 
 use super::handover::worker_of;
+use super::in_sync::HeldBack;
 use crate::app::UnitSet;
 use crate::replica::{MemberSet, Outbox, Position, Store};
 use crate::steer::{Holders, Mode, View};
 use crate::unit::{MemberId, Unit};
+
+/// How long the other backups are waited for when units are handed over: so much spares them a snapshot by the new owner.
+const OTHERS_WAIT_NS: u64 = 10_000_000;
+
+/// What must be elsewhere before orders by which we stopped serving units count as obeyed.
+#[derive(Clone, Copy, Debug)]
+struct Stopped {
+    units: UnitSet,
+    /// Where the log ended.
+    at: Position,
+    /// Those who may take the units over, and are to have all of it.
+    takers: MemberSet,
+    /// The other backups, and until when they are waited for.
+    others: MemberSet,
+    others_until_ns: u64,
+}
+
+impl Stopped {
+    const NOTHING: Self = Self {
+        units: UnitSet::EMPTY,
+        at: Position(0),
+        takers: MemberSet::EMPTY,
+        others: MemberSet::EMPTY,
+        others_until_ns: 0,
+    };
+}
 
 /// See the module.
 pub struct Holdings {
@@ -25,11 +52,12 @@ pub struct Holdings {
     replicated: UnitSet,
     /// The units that this worker serves, as the apps know.
     owned: UnitSet,
-    /// Where the log ended when units were last taken from us, and who is to hold them.
-    stopped_at: Position,
-    stopped_for: MemberSet,
+    /// Units that we serve no longer.
+    stopped: Stopped,
     /// Units that are on their way to us.
     expected: UnitSet,
+    /// Commits wait for the cluster to know who fell out of sync.
+    pub(super) held_back: Option<HeldBack>,
 }
 
 impl Holdings {
@@ -44,9 +72,9 @@ impl Holdings {
             committed: Position(0),
             replicated: UnitSet::EMPTY,
             owned: UnitSet::EMPTY,
-            stopped_at: Position(0),
-            stopped_for: MemberSet::EMPTY,
+            stopped: Stopped::NOTHING,
             expected: UnitSet::EMPTY,
+            held_back: None,
         }
     }
 
@@ -77,21 +105,37 @@ impl Holdings {
     }
 
     /// Takes over who holds what from a view that is about to be obeyed, once the apps have let go of the units that they lost.
-    pub fn obey(&mut self, view: &View, lost: &UnitSet) {
-        if !lost.is_empty() {
-            self.stopped_at = self.outbox.head();
-            // Who does not follow the unit yet cannot be the one that it goes to, and would have to be connected first.
-            let followers = lost.iter().map(|unit| self.outbox.followers(unit));
-            self.stopped_for = followers.fold(self.stopped_for, MemberSet::union);
-        }
-        // The dead are not waited for.
-        let is_here = |member: &MemberId| view.peers.get(member.index()).is_some_and(Option::is_some);
-        self.stopped_for = self.stopped_for.iter().filter(is_here).collect();
+    pub fn obey(&mut self, now_ns: u64, view: &View, lost: &UnitSet) {
+        self.note_stopped(now_ns, view, lost);
         self.expected = UnitSet::EMPTY;
         if let Some(holders) = &view.holders {
             self.note_holders(holders);
             self.expected = self.units(view, |mode| is_expected(mode, self.me, view.answers));
         }
+    }
+
+    fn note_stopped(&mut self, now_ns: u64, view: &View, lost: &UnitSet) {
+        let mut stopped = self.stopped;
+        for unit in lost.iter() {
+            // Who does not follow the unit yet cannot be the one that it goes to, and would have to be connected first.
+            let followers = self.outbox.followers(unit);
+            let takers = takers(view, unit, self.me, followers);
+            stopped.takers = stopped.takers.union(takers);
+            stopped.others = stopped.others.union(followers.without(takers));
+            stopped.units.insert(unit);
+        }
+        if !lost.is_empty() {
+            (stopped.at, stopped.others_until_ns) = (self.outbox.head(), now_ns.saturating_add(OTHERS_WAIT_NS));
+        }
+        stopped.units = stopped.units.without(&self.owned);
+        // What we serve again nobody takes over. And the dead are not waited for.
+        let is_here = |member: &MemberId| view.peers.get(member.index()).is_some_and(Option::is_some);
+        let counts = |members: MemberSet| members.iter().filter(is_here).collect();
+        self.stopped = if stopped.units.is_empty() {
+            Stopped::NOTHING
+        } else {
+            Stopped { takers: counts(stopped.takers), others: counts(stopped.others), ..stopped }
+        };
     }
 
     /// A unit that is ours by the table has its backups though it may rest at the moment; one that is not has none of ours.
@@ -118,13 +162,19 @@ impl Holdings {
 
     /// Whether orders count as obeyed. Who takes over what we stop doing must first hold all that we did; and before we say that we
     /// are ready for a unit we must hold all that its owner did.
-    pub fn is_settled(&mut self) -> bool {
-        let (outbox, stopped_at) = (&self.outbox, self.stopped_at);
-        if self.stopped_for.iter().all(|member| outbox.has_reached(member, stopped_at)) {
-            self.stopped_for = MemberSet::EMPTY;
+    pub fn is_settled(&mut self, now_ns: u64) -> bool {
+        let Stopped { at, takers, others, others_until_ns, .. } = self.stopped;
+        let have_it = |members: MemberSet| members.iter().all(|member| self.outbox.has_reached(member, at));
+        if have_it(takers) && (now_ns >= others_until_ns || have_it(others)) {
+            self.stopped = Stopped::NOTHING;
         }
-        self.stopped_for == MemberSet::EMPTY
+        self.stopped.units.is_empty()
             && (self.expected.is_empty() || self.expected.iter().all(|unit| self.store.is_synced(unit)))
+    }
+
+    /// Whether something is waited for that no message need bring: it is to be looked for every now and then.
+    pub fn looks_again(&self) -> bool {
+        self.held_back.is_some() || !self.stopped.others.is_empty()
     }
 
     /// Whether the backups hold more than when this was last asked: then the apps are to be told.
@@ -150,6 +200,13 @@ impl Holdings {
     fn serves(&self, unit: Unit) -> bool {
         self.workers == 1 || worker_of(unit, self.workers) == self.worker
     }
+}
+
+/// Those among a unit's followers who may take it over, now that we stop serving it.
+fn takers(view: &View, unit: Unit, me: MemberId, followers: MemberSet) -> MemberSet {
+    let owner = view.holders.as_ref().and_then(|holders| holders.owners.get(unit.index()).copied().flatten());
+    let taker = if owner == Some(me) { view.heir } else { owner };
+    taker.map_or(followers, |taker| followers.intersection(MemberSet::of(taker)))
 }
 
 /// Whether the member serves a unit in this mode.

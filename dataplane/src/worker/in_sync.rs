@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::path::Path;
+use super::holdings::Holdings;
 use crate::replica::MemberSet;
 use crate::unit::{UNITS, Unit};
 
@@ -57,31 +57,30 @@ pub(super) struct HeldBack {
     since_ns: u64,
 }
 
-impl Path {
+impl Holdings {
     /// Tells what has changed, and goes on committing if the cluster knows what it must. No more than a look where nothing has.
-    pub(super) fn tell_in_sync(&mut self) {
-        let changed = self.holdings.outbox.take_changed();
-        let shared = &self.counters.replica.in_sync;
+    /// Says whether commits go on though the cluster has not answered.
+    pub fn tell_in_sync(&mut self, now_ns: u64, shared: &InSyncShared) -> bool {
+        let changed = self.outbox.take_changed();
         if !changed.is_empty() {
             for unit in changed.iter() {
                 if let Some(word) = shared.words.get(unit.index()) {
-                    word.store(self.holdings.outbox.in_sync(unit).bits(), Ordering::Release);
+                    word.store(self.outbox.in_sync(unit).bits(), Ordering::Release);
                 }
             }
             // This worker is the only one that writes.
             shared.told.store(shared.told.load(Ordering::Relaxed) + 1, Ordering::Release);
         }
-        if self.holdings.outbox.take_shrunk() {
-            self.held_back = Some(HeldBack { told: shared.told.load(Ordering::Relaxed), since_ns: self.now_ns });
+        if self.outbox.take_shrunk() {
+            self.held_back = Some(HeldBack { told: shared.told.load(Ordering::Relaxed), since_ns: now_ns });
         }
-        if let Some(held_back) = self.held_back {
-            let known = shared.known.load(Ordering::Acquire) >= held_back.told;
-            let late = self.now_ns.saturating_sub(held_back.since_ns) >= HELD_BACK_MAX_NS;
-            if known || late {
-                self.counters.replica.unheard.add(u64::from(!known));
-                self.held_back = None;
-                self.holdings.outbox.release();
-            }
+        let Some(held_back) = self.held_back else { return false };
+        let known = shared.known.load(Ordering::Acquire) >= held_back.told;
+        let late = now_ns.saturating_sub(held_back.since_ns) >= HELD_BACK_MAX_NS;
+        if known || late {
+            self.held_back = None;
+            self.outbox.release();
         }
+        late && !known
     }
 }

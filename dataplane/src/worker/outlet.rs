@@ -56,7 +56,7 @@ impl Path {
         if !gained.is_empty() || !lost.is_empty() {
             self.each_app(|app, path| app.handle_units(path, &gained, &lost));
         }
-        self.holdings.obey(view, &lost);
+        self.holdings.obey(self.now_ns, view, &lost);
         if view.holders.is_some() {
             self.publish_replica();
         }
@@ -98,6 +98,14 @@ impl Path {
         self.commit_lag.look(self.now_ns, outbox.head(), outbox.committed());
         if self.holdings.has_new_commits() {
             self.each_app(|app, path| app.handle_commit(path));
+        }
+    }
+
+    /// Tells the cluster who is in sync with us.
+    pub(super) fn tell_in_sync(&mut self) {
+        let shared = &self.counters.replica;
+        if self.holdings.tell_in_sync(self.now_ns, &shared.in_sync) {
+            shared.unheard.add(1);
         }
     }
 

@@ -14,7 +14,6 @@ use super::commit_lag::CommitLag;
 use super::fast::Gate;
 use super::fragment_ids::FragmentIds;
 use super::holdings::Holdings;
-use super::in_sync::HeldBack;
 use super::news::NewsRings;
 use super::packet::Packet;
 use super::recent::Recent;
@@ -29,7 +28,7 @@ use crate::local::{self, Origin};
 use crate::neighbour::{Action, Table};
 use crate::parse::{Summary, summarise, summarise_trusted};
 use crate::port::{Delivery, PortIndex};
-use crate::steer::{Holders, MarkerPart, Sink, View};
+use crate::steer::{MarkerPart, Sink, View};
 use crate::unit::{MemberId, Unit};
 use crate::wire::{EtherType, MacAddr};
 
@@ -71,16 +70,12 @@ pub(super) struct Path {
     pub(super) apps: Vec<Box<dyn App>>,
     /// What is held of the apps' sessions, and of others'.
     pub(super) holdings: Holdings,
-    /// The table as the last view told it.
-    pub(super) holders: Option<Arc<Holders>>,
     /// Packets to sessions that are other members'.
     pub(super) recent: Recent,
     /// How long commits take.
     pub(super) commit_lag: CommitLag,
     /// Compares what backups hold with what is here.
     pub(super) verifier: Verifier,
-    /// Commits wait for the cluster to know who fell out of sync.
-    pub(super) held_back: Option<HeldBack>,
     pub(super) answers: bool,
     pub(super) peers: Vec<Option<Vec<[u8; 6]>>>,
     /// Units that became ours with the last views and have not had a packet yet.
@@ -145,7 +140,6 @@ impl Path {
         let macs = view.peers.iter().flatten().flatten();
         self.member_filter = macs.fold(0, |filter, mac| filter | member_bit(*mac));
         self.peers.clone_from(&view.peers);
-        self.holders.clone_from(&view.holders);
     }
 
     pub(super) fn drop_packet(&mut self, mbuf: Mbuf, reason: DropReason) {

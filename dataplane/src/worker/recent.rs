@@ -101,22 +101,23 @@ impl Recent {
 impl Path {
     /// Keeps a copy of a packet to a cluster address, of a unit that is another member's, if an app could use it later.
     pub(super) fn remember_packet(&mut self, unit: Unit, summary: &Summary, port: PortIndex, frame: &[u8]) {
-        if self.holders.is_some() && self.apps.iter().any(|app| app.claims(summary) && app.bears_repeats()) {
+        if self.holdings.store.owner(unit).is_some()
+            && self.apps.iter().any(|app| app.claims(summary) && app.bears_repeats())
+        {
             self.recent.keep(self.now_ns, unit, port, frame);
         }
     }
 
-    /// The units of members that are gone, as far as a view wants their packets here: processed, or held for an heir.
+    /// The units of members that are gone, as far as a view that is about to be obeyed wants their packets here: processed, or held for
+    /// an heir.
     pub(super) fn orphans(&self, view: &View) -> UnitSet {
-        let Some(holders) = &self.holders else { return UnitSet::EMPTY };
         let is_gone = |owner: MemberId| owner != self.me && view.peers.get(owner.index()).is_none_or(Option::is_none);
         let wanted = |mode: Mode| match mode {
             Mode::Mine | Mode::MineLogged | Mode::HoldOwn | Mode::Hold | Mode::Unassigned => true,
             Mode::Drop | Mode::Quarantined | Mode::Relay(_) | Mode::RelayBoth { .. } => false,
         };
-        let units = Unit::all().zip(&view.modes).zip(&holders.owners);
-        let orphans = units.filter(|((_, mode), owner)| wanted(**mode) && owner.is_some_and(is_gone));
-        orphans.map(|((unit, _), _)| unit).collect()
+        let units = Unit::all().zip(&view.modes).filter(|(_, mode)| wanted(**mode)).map(|(unit, _)| unit);
+        units.filter(|unit| self.holdings.store.owner(*unit).is_some_and(is_gone)).collect()
     }
 }
 

@@ -13,6 +13,7 @@ use dpdk::{Burst, Eal};
 
 use super::fast::BURST;
 use super::holdings::is_ours;
+use super::in_sync::LOOK_AGAIN_NS;
 use super::{Idle, Worker, WorkerOrder};
 use crate::app::UnitSet;
 use crate::drop_reason::DropReason;
@@ -234,7 +235,7 @@ impl Worker {
 
     /// Whether what was ordered counts as obeyed.
     fn is_settled(&mut self) -> bool {
-        self.replica.is_none() || self.path.holdings.is_settled()
+        self.replica.is_none() || self.path.holdings.is_settled(self.path.now_ns)
     }
 
     fn watch_links(&mut self) {
@@ -296,8 +297,8 @@ impl Worker {
         let apps = if self.path.lease_ok { self.path.app_timeout() } else { None };
         let due = [self.steering.poll_timeout(), self.path.neighbours.poll_timeout(), apps];
         let now_ns = self.clock.now_ns();
-        let held_back = self.path.held_back.map(|_| now_ns.saturating_add(super::in_sync::LOOK_AGAIN_NS));
-        let due = due.into_iter().chain([held_back]).flatten().min();
+        let again = self.path.holdings.looks_again().then(|| now_ns.saturating_add(LOOK_AGAIN_NS));
+        let due = due.into_iter().chain([again]).flatten().min();
         due.map_or(SLEEP_MAX, |due_ns| Duration::from_nanos(due_ns.saturating_sub(now_ns)))
     }
 }

@@ -223,7 +223,7 @@ impl Stage {
     pub(crate) fn view(&mut self, modes: Vec<Mode>, answers: bool) -> View {
         self.version += 1;
         let peers = vec![Some(self.data.macs.clone()), Some(PEER_MACS.to_vec())];
-        View { version: self.version, modes, answers, peers, holders: None }
+        View { version: self.version, modes, answers, peers, holders: None, heir: None }
     }
 
     pub(crate) fn set(&mut self, modes: Vec<Mode>, answers: bool) {

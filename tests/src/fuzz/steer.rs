@@ -115,7 +115,8 @@ fn view(script: &mut Cursor<'_>, engine: &mut Steering<usize>, books: &mut Books
     for unit in 0..USED {
         modes[unit as usize] = mode(script);
     }
-    let view = View { version: engine.version() + 1, modes, answers: false, peers: Vec::new(), holders: None };
+    let view =
+        View { version: engine.version() + 1, modes, answers: false, peers: Vec::new(), holders: None, heir: None };
     engine.obey(now_ns, books.lease_ok, &Order::View(view), books);
     let mut applied = 0;
     while let Some(notice) = engine.poll_notice() {

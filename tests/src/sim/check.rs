@@ -186,6 +186,20 @@ impl World {
 
     /// Why the cluster is not whole and at rest, if it is not.
     pub(super) fn unrest(&self) -> Option<String> {
+        self.disorder().or_else(|| self.lacking())
+    }
+
+    /// Whose units are not held by all who should.
+    fn lacking(&self) -> Option<String> {
+        let lacking = |node: &Node| Some(node.process.as_ref()?.desk.as_ref()?.holdings.lacking());
+        let node = self.nodes.iter().find(|node| lacking(node).is_some_and(|count| count > 0))?;
+        let desk = node.process.as_ref().and_then(|process| process.desk.as_ref());
+        let lacking = desk.map(|desk| desk.lacking()).unwrap_or_default();
+        Some(format!("backups lack sessions of {}: {lacking}", node.id))
+    }
+
+    /// What of the membership or the units is not as it should be.
+    fn disorder(&self) -> Option<String> {
         let mut leader = None;
         for node in &self.nodes {
             let Some(process) = &node.process else { continue };
@@ -207,10 +221,6 @@ impl World {
             if matches!(mode, Mode::Hold | Mode::Unassigned) && owners.first() == Some(&leader.master) {
                 return Some(format!("the master still has unit {unit} in {mode:?}"));
             }
-        }
-        let lacking = |node: &Node| Some(node.process.as_ref()?.desk.as_ref()?.holdings.lacking());
-        if let Some(node) = self.nodes.iter().find(|node| lacking(node).is_some_and(|count| count > 0)) {
-            return Some(format!("backups lack sessions of {}", node.id));
         }
         if !self.delivers_to_all() && self.traffic.arp[1..].iter().any(|member| *member != Some(master)) {
             return Some(format!("hosts send to {:?}, not to the master", self.traffic.arp));

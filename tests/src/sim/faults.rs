@@ -117,6 +117,11 @@ impl World {
         1000 * MS + 100 * self.common.period.0 + links
     }
 
+    /// A unit may be on its way at the very moment when a calm ends, or its sessions be on their way to a backup.
+    fn grace(&self) -> u64 {
+        if self.sessions.is_some() { 200 * MS } else { 10 * MS }
+    }
+
     pub(super) fn go_on(&mut self) -> Result<(), String> {
         match self.schedule.phase {
             Phase::Converging { by } => match self.unrest() {
@@ -141,8 +146,7 @@ impl World {
                     self.schedule.must_until = until - 100 * MS;
                     self.schedule.phase = Phase::Calm { until, drained: None };
                     self.at(until, Event::Schedule);
-                } else if let Some(why) = self.unrest().filter(|_| self.now < until + 10 * MS) {
-                    // A unit may be on its way at the very moment.
+                } else if let Some(why) = self.unrest().filter(|_| self.now < until + self.grace()) {
                     self.note(|| why);
                     self.at(self.now + MS, Event::Schedule);
                 } else {
@@ -182,6 +186,7 @@ impl World {
 
     fn begin_calm(&mut self) {
         self.note(|| "== calm".into());
+        self.check_what_owners_hold();
         self.traffic.begin_calm();
         self.begin_history();
         self.schedule.calm_since = self.now;

@@ -252,7 +252,7 @@ impl World {
         let Some(process) = &mut self.nodes[at].process else { return };
         let known = process.core.in_sync_known();
         if let Some(desk) = &mut process.desk {
-            desk.known = known;
+            desk.in_sync.know(known);
         }
         let store = &mut self.holdings.stores[at];
         store.held_back = store.held_back.filter(|told| known < *told);

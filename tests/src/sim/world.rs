@@ -397,8 +397,9 @@ impl World {
         let (now, life) = (self.now, self.nodes[at].life);
         let mut viewed = false;
         loop {
+            let local = self.nodes[at].clock.local(now);
             let Some(process) = &mut self.nodes[at].process else { return Ok(()) };
-            if !process.desk.as_mut().is_none_or(|desk| desk.holdings.is_settled()) {
+            if !process.desk.as_mut().is_none_or(|desk| desk.holdings.is_settled(local)) {
                 break;
             }
             let Some(notice) = process.notice() else { break };

@@ -134,10 +134,11 @@ struct Run<'a> {
 impl Run<'_> {
     /// Does something to one member, and waits until it is back and everyone holds everything.
     fn step(&mut self, step: u32) -> Outcome<()> {
+        let drawn = Action::draw(&mut self.dice);
         let action = match self.course {
-            Course::Deaths => Action::Kill,
+            Course::Changes if step > 0 => drawn,
             // A run without any death would show nothing.
-            Course::Changes => Some(Action::draw(&mut self.dice)).filter(|_| step > 0).unwrap_or(Action::Kill),
+            Course::Deaths | Course::Changes => Action::Kill,
         };
         await_in_sync(self.lab)?;
         let (master, _) = clock::until(HEALED, Duration::from_millis(20), || self.lab.healthy())?;

@@ -162,6 +162,11 @@ impl Store {
         was_synced
     }
 
+    /// The unit's owner by the last table.
+    pub fn owner(&self, unit: Unit) -> Option<MemberId> {
+        self.units.get(unit.index())?.owner
+    }
+
     /// Puts units of `from` out of sync: changes of them were lost on the way.
     pub fn lost(&mut self, from: MemberId, lost: impl Fn(Unit) -> bool) {
         for (unit, it) in Unit::all().zip(&mut self.units) {

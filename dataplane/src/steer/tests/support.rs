@@ -94,7 +94,7 @@ impl Station {
         self.version += 1;
         let mut modes = vec![Mode::Drop; UNITS];
         modes[unit().index()] = mode;
-        let view = View { version: self.version, modes, answers: false, peers: Vec::new(), holders: None };
+        let view = View { version: self.version, modes, answers: false, peers: Vec::new(), holders: None, heir: None };
         self.obey(&Order::View(view));
         while let Some(notice) = self.engine.poll_notice() {
             if let Notice::Applied { version, mut logs } = notice {

@@ -6,7 +6,7 @@
 //! favour of those whom no host could reach, its sessions are lost by right: they are *excused* and counted.
 
 use phalanx_dataplane::app::UnitSet;
-use phalanx_dataplane::unit::Unit;
+use phalanx_dataplane::unit::{MemberId, Unit};
 use phalanx_dataplane::wire::proto;
 
 use super::super::world::{MS, World};
@@ -29,9 +29,12 @@ impl World {
         let Some(desk) = self.nodes[at].process.as_ref().and_then(|process| process.desk.as_ref()) else {
             return Ok(());
         };
-        let holders = &mut sessions.holders[unit.index()];
-        holders.clear();
-        holders.extend(desk.in_sync(unit).map(|member| (member.index(), self.nodes[member.index()].life)));
+        let holders: Holders = desk.holders(unit, self.nodes[at].life).collect();
+        if sessions.holders[unit.index()] != holders {
+            let id = self.nodes[at].id;
+            self.note(|| format!("{id} shows what unit {unit} holds, {holders:?} hold it"));
+            sessions.holders[unit.index()] = holders;
+        }
         if frame.proto == proto::UDP { ticket::check_number(sessions, frame) } else { Ok(()) }
     }
 
@@ -41,8 +44,7 @@ impl World {
         let Some(desk) = self.nodes[at].process.as_ref().and_then(|process| process.desk.as_ref()) else { return };
         for (unit, holders) in Unit::all().zip(&mut sessions.holders).filter(|(_, it)| it.first() == Some(&(at, life)))
         {
-            let in_sync = desk.in_sync(unit).map(|member| (member.index(), self.nodes[member.index()].life));
-            in_sync.for_each(|one| {
+            desk.holders(unit, life).for_each(|one| {
                 if !holders.contains(&one) {
                     holders.push(one);
                 }
@@ -58,6 +60,24 @@ impl World {
         }
     }
 
+    /// Units come from those to whom a table gave them: from one who never held what was shown (it was cut off, and all have
+    /// come back under its old table), its heirs have what it has.
+    pub(super) fn check_predecessors(
+        &mut self,
+        sessions: &mut Sessions,
+        gained: &UnitSet,
+        before: &[Option<MemberId>],
+    ) {
+        for unit in gained.iter() {
+            let holders = &sessions.holders[unit.index()];
+            let Some(owner) = before[unit.index()].filter(|_| !holders.is_empty()) else { continue };
+            if !holders.iter().any(|(at, _)| *at == owner.index()) {
+                self.note(|| format!("unit {unit} was {owner}'s, who did not hold it: {holders:?}"));
+                self.excuse(sessions, unit, true);
+            }
+        }
+    }
+
     /// A member acts for a unit: it holds all that was shown, or the unit's sessions are lost. (Where a split heals, the one
     /// whose side wins need not be the one whom the hosts have talked to.)
     pub(super) fn check_heir(&mut self, sessions: &mut Sessions, at: usize, unit: Unit) {
@@ -70,6 +90,18 @@ impl World {
         let bad = holders.iter().any(alive);
         self.note(|| format!("unit {unit} goes to {id}, who does not hold it (others do: {bad}): {holders:?}"));
         self.excuse(sessions, unit, bad);
+    }
+
+    /// All has healed: what the owners do not hold is lost, even where nobody says a word about it.
+    pub(in crate::sim) fn check_what_owners_hold(&mut self) {
+        let done = self.with_sessions(|world, sessions| {
+            for unit in Unit::all().take(world.common.units) {
+                let owner = (0..world.nodes.len()).find(|at| world.nodes[*at].owns(world.now, unit));
+                owner.into_iter().for_each(|at| world.check_heir(sessions, at, unit));
+            }
+            Ok(())
+        });
+        debug_assert_eq!(done, Ok(()));
     }
 
     fn excuse(&mut self, sessions: &mut Sessions, unit: Unit, bad: bool) {
@@ -101,8 +133,9 @@ impl World {
         let Some(healed_at) = self.schedule.calm_since() else { return Ok(()) };
         for conversation in sessions.conversations.iter().filter(|it| !it.is_over && !it.excused) {
             let since = conversation.progress_at.max(healed_at);
-            // Hosts double their pauses for as long as nothing comes through.
-            let patience = PATIENCE + 3 * healed_at.saturating_sub(conversation.progress_at);
+            // Whoever sends again doubles its pauses for as long as nothing comes through; and that may be lost four times.
+            let silent = healed_at.saturating_sub(conversation.progress_at);
+            let patience = if sessions.stretch.loses() { 5 * PATIENCE + 16 * silent } else { PATIENCE + 3 * silent };
             if self.now > since + patience {
                 let (shown, unit) = (conversation.show(), conversation.unit);
                 return Err(format!(

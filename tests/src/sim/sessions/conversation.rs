@@ -156,7 +156,7 @@ impl World {
         let known = sessions.find(&flow);
         let (number, end) = match known {
             Some((number, end)) if !sessions.yields(number, end, &segment) => (number, end),
-            _ => match self.accept(sessions, flow, &segment)? {
+            _ => match self.accept(sessions, frame, flow, &segment)? {
                 Some(number) => (number, SERVER),
                 None => return Ok(()),
             },
@@ -174,15 +174,27 @@ impl World {
     }
 
     /// A server hears of a connection that it does not know.
-    fn accept(&mut self, sessions: &mut Sessions, flow: Flow, syn: &Segment<'_>) -> Result<Option<usize>, String> {
+    fn accept(
+        &mut self,
+        sessions: &mut Sessions,
+        frame: &Frame,
+        flow: Flow,
+        syn: &Segment<'_>,
+    ) -> Result<Option<usize>, String> {
         let line = (0..LINES).find(|line| server(*line) == SocketAddr::new(flow.local_ip, flow.local_port));
         let (Some(line), true) = (line, syn.syn() && !syn.has_ack()) else { return Ok(None) };
-        let number = sessions.lines[line];
+        let (number, unit) = (sessions.lines[line], sessions.unit_of_answer(frame));
+        let has_excused = sessions.has_excused(line, unit);
         let Some(conversation) = sessions.conversations.get_mut(number) else { return Ok(None) };
-        if conversation.is_over || conversation.excused {
+        // The connection of one that was excused may still be tried, by an owner that had it of old.
+        if conversation.is_over || conversation.excused || conversation.unit != unit {
             return Ok(None);
         }
         if let Some(host) = conversation.hosts[SERVER].as_ref().filter(|host| host.state() != State::SynReceived) {
+            // Of the same connection, come late; or of one that was excused, in the same unit.
+            if *host.flow() == flow || has_excused {
+                return Ok(None);
+            }
             return Err(format!("a second connection to the server of line {line}, {flow:?} beside {}", host.show()));
         }
         let iss = Seq(self.rng.number() as u32);
@@ -248,6 +260,11 @@ impl Conversation {
 }
 
 impl Sessions {
+    /// Whether a conversation of this unit was excused on a line.
+    fn has_excused(&self, line: usize, unit: Unit) -> bool {
+        self.conversations.iter().any(|it| (it.line, it.unit, it.excused) == (line, unit, true))
+    }
+
     /// The conversation and the end that a flow belongs to, as its host sees it.
     fn find(&self, flow: &Flow) -> Option<(usize, usize)> {
         let all = self.conversations.iter().enumerate().rev();

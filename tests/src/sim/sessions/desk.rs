@@ -15,7 +15,7 @@ use phalanx_dataplane::replica::{
 };
 use phalanx_dataplane::steer::{Order, View};
 use phalanx_dataplane::unit::{MEMBER_NUMBER_MAX, MemberId, Unit};
-use phalanx_dataplane::worker::Holdings;
+use phalanx_dataplane::worker::{Holdings, InSyncShared};
 
 use super::link::Links;
 use super::ticket::Tickets;
@@ -24,8 +24,6 @@ use super::ticket::Tickets;
 pub(super) const REPLICA_KEY: [u8; 16] = [7; 16];
 /// As the worker has it.
 const SNAPSHOT_STEPS: usize = 32;
-/// As the worker has it: a cluster that does not answer is not waited for any longer.
-const HELD_BACK_MAX_NS: u64 = 1_000_000_000;
 /// The cluster's address towards servers.
 pub(super) const INSIDE: &str = "10.10.0.1";
 /// The cluster's address towards clients.
@@ -39,16 +37,12 @@ pub struct Desk {
     pub(super) me: MemberId,
     pub(in crate::sim) holdings: Holdings,
     apps: Vec<Box<dyn App>>,
-    port: WorkerPort,
+    pub(super) port: WorkerPort,
     pub(super) handle: PortHandle,
     snapshots: Snapshots,
-    /// How often who is in sync has changed, and what of that the cluster core was told.
-    told: u64,
+    /// What the cluster is told of backups, and how much of it the core was told last.
+    pub(in crate::sim) in_sync: InSyncShared,
     heard: u64,
-    /// What of that the cluster goes by.
-    pub(in crate::sim) known: u64,
-    /// Commits wait for the cluster to know this much; since when.
-    held_back: Option<(u64, u64)>,
     pub(super) links: Links,
     /// What waits to be sent at the end of the round.
     pub(super) sent: Vec<Sent>,
@@ -137,10 +131,8 @@ impl Desk {
             port,
             handle,
             snapshots: Snapshots::new(),
-            told: 0,
+            in_sync: InSyncShared::default(),
             heard: 0,
-            known: 0,
-            held_back: None,
             links: Links::new(life, members),
             sent: Vec::new(),
             round_at: None,
@@ -178,7 +170,7 @@ impl Desk {
         new
     }
 
-    /// Takes a unit over without any table, for a twin.
+    /// Takes a unit over without any table, for a twin, which does so again and again.
     pub(super) fn gain(&mut self, now_ns: u64, unit: Unit) {
         self.holdings.take_up(unit);
         let gained: UnitSet = std::iter::once(unit).collect();
@@ -205,8 +197,8 @@ impl Desk {
         if !gained.is_empty() || !lost.is_empty() {
             self.each_app(now_ns, |app, room| app.handle_units(room, &gained, &lost));
         }
-        self.holdings.obey(view, &lost);
-        self.tell_in_sync(now_ns);
+        self.holdings.obey(now_ns, view, &lost);
+        self.holdings.tell_in_sync(now_ns, &self.in_sync);
         gained
     }
 
@@ -227,43 +219,37 @@ impl Desk {
         }
         let mut all = Sources { store: &mut self.holdings.store, live: &mut self.apps };
         busy |= self.snapshots.pump(&mut self.holdings.outbox, &mut all, SNAPSHOT_STEPS);
-        self.tell_in_sync(now_ns);
+        self.holdings.tell_in_sync(now_ns, &self.in_sync);
         self.port.flush(&mut self.holdings.outbox);
         busy
     }
 
-    /// As the worker does: what changed is told, and commits go on when the cluster knows what it must.
-    fn tell_in_sync(&mut self, now_ns: u64) {
-        let outbox = &mut self.holdings.outbox;
-        self.told += u64::from(!outbox.take_changed().is_empty());
-        if outbox.take_shrunk() {
-            self.held_back = Some((self.told, now_ns));
-        }
-        if let Some((told, since_ns)) = self.held_back
-            && (self.known >= told || now_ns.saturating_sub(since_ns) >= HELD_BACK_MAX_NS)
-        {
-            self.held_back = None;
-            outbox.release();
-        }
-    }
-
-    /// Whether commits wait for the cluster to know something.
-    pub(super) const fn waits_for_the_cluster(&self) -> bool {
-        self.held_back.is_some()
-    }
-
     /// What the cluster core is to hear of backups, if that has changed: who holds which of our units.
     pub(in crate::sim) fn news_of_backups(&mut self) -> Option<(u64, BTreeMap<MemberId, UnitSet>)> {
-        if std::mem::replace(&mut self.heard, self.told) == self.told {
+        let told = self.in_sync.told();
+        if std::mem::replace(&mut self.heard, told) == told {
             return None;
         }
         let mut holders: BTreeMap<MemberId, UnitSet> = BTreeMap::new();
         for unit in Unit::all() {
-            for member in self.holdings.outbox.in_sync(unit).iter() {
+            for member in self.in_sync.members(unit).iter() {
                 holders.entry(member).or_insert(UnitSet::EMPTY).insert(unit);
             }
         }
-        Some((self.told, holders))
+        Some((told, holders))
+    }
+
+    /// Whose each unit is, by the table that this member has.
+    pub(super) fn owners(&self) -> Vec<Option<MemberId>> {
+        Unit::all().map(|unit| self.holdings.store.owner(unit)).collect()
+    }
+
+    /// Which backups lack what, for a violation's story.
+    pub(in crate::sim) fn lacking(&self) -> String {
+        let outbox = &self.holdings.outbox;
+        let lacks = |unit: Unit| outbox.backups(unit).without(outbox.in_sync(unit)).iter().map(move |it| (unit, it));
+        let shown = Unit::all().filter(|unit| self.holdings.replicates(*unit)).flat_map(lacks);
+        shown.map(|(unit, it)| format!("{it} {unit} (live: {}) ", outbox.is_live(it, unit))).collect()
     }
 
     /// When an app is due.
@@ -276,7 +262,13 @@ impl Desk {
         look(&mut Sources { store: &mut self.holdings.store, live: &mut self.apps })
     }
 
-    /// The members that hold a unit of ours as it was shown to peers.
+    /// The processes that hold a unit of ours as it was shown to peers, the first of them our own.
+    pub(super) fn holders(&self, unit: Unit, life: u32) -> impl Iterator<Item = (usize, u32)> {
+        let life_of = move |at| if at == self.me.index() { life } else { self.links.life_of(at) };
+        self.in_sync(unit).map(move |member| (member.index(), life_of(member.index())))
+    }
+
+    /// The members that do.
     pub(super) fn in_sync(&self, unit: Unit) -> impl Iterator<Item = MemberId> {
         let me = std::iter::once(self.me);
         me.chain(self.holdings.outbox.in_sync(unit).iter().collect::<Vec<_>>())

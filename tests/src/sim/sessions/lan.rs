@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use phalanx_dataplane::parse::{Summary, flag};
+use phalanx_dataplane::tcp::Segment;
 use phalanx_dataplane::unit::Unit;
+use phalanx_dataplane::wire::proto;
 
 use super::super::net::HOST;
 use super::super::node::Packet;
@@ -41,6 +43,20 @@ impl Frame {
         summary
     }
 
+    /// For a violation's story.
+    pub(super) fn show(&self) -> String {
+        let (from, to) = self.ports();
+        match Segment::parse(&self.bytes, self.source, self.destination) {
+            Ok(it) if self.proto == proto::TCP => {
+                let flags = [(it.syn(), 'S'), (it.fin(), 'F'), (it.rst(), 'R')];
+                let flags: String = flags.into_iter().filter(|(set, _)| *set).map(|(_, name)| name).collect();
+                let (seq, ack, window) = (it.seq.0, it.ack.0, it.window);
+                format!("{from} > {to} {flags} seq {seq} len {} ack {ack} window {window}", it.payload.len())
+            }
+            _ => format!("{from} > {to}"),
+        }
+    }
+
     /// As the worker's, this names the content: a frame that is sent again alike has the same.
     fn digest(&self) -> u32 {
         self.bytes.iter().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
@@ -71,6 +87,11 @@ impl Stretch {
         }
     }
 
+    /// Whether what is sent again may be lost again.
+    pub(super) fn loses(&self) -> bool {
+        self.loss > 0
+    }
+
     /// How late each copy is.
     fn copies(&self, rng: &mut Rng) -> [Option<u64>; 2] {
         let copy = |rng: &mut Rng| {
@@ -88,6 +109,7 @@ impl World {
         let unit = sessions.filter.unit(&summary, true, &frame.bytes);
         let port = if is_inside(frame.source) { 2 } else { 1 };
         let digest = frame.digest();
+        self.note(|| format!("a host sends for unit {unit}: {}", frame.show()));
         let packet = Packet { id: sessions.keep(frame), unit, port, digest };
         for late in sessions.stretch.copies(&mut self.rng).into_iter().flatten() {
             if late == 0 {
@@ -104,6 +126,8 @@ impl World {
         let frame = Frame { source: header.source, destination: header.destination, proto: header.proto, bytes };
         let port = if is_inside(frame.destination) { 2 } else { 1 };
         let Some(then) = self.net.frame(&mut self.rng, self.now, at, HOST, port) else { return Ok(()) };
+        let id = self.nodes[at].id;
+        self.note(|| format!("{id} sends to a host: {}", frame.show()));
         self.shown(sessions, at, &frame)?;
         let id = sessions.keep(frame);
         for late in sessions.stretch.copies(&mut self.rng).into_iter().flatten() {

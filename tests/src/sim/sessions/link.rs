@@ -47,6 +47,8 @@ pub(super) struct Links {
     outgoing: Vec<Option<Outgoing>>,
     entrances: Vec<Entrance>,
     streams: u32,
+    /// Which life of each member answered last.
+    lives: Vec<u32>,
 }
 
 impl Links {
@@ -65,7 +67,13 @@ impl Links {
             outgoing: (0..members).map(|_| None).collect(),
             entrances: (0..members).map(|_| entrance()).collect(),
             streams: 0,
+            lives: vec![0; members],
         }
+    }
+
+    /// The life of a backup that this member's word about it is of.
+    pub(super) fn life_of(&self, backup: usize) -> u32 {
+        self.lives[backup]
     }
 
     /// The stream that is open to a member: its number, and the life that it leads to.
@@ -129,6 +137,7 @@ impl Desk {
             let message = Message::decode(message).map_err(|error| error.to_string())?;
             match stream.sender.handle(&message).map_err(|error| format!("a backup's {message:?}: {error}"))? {
                 SenderEvent::Greeted { fenced, has } => {
+                    self.links.lives[backup] = stream.life;
                     if let Some(version) = fenced {
                         tell(ReplicaNews::Fenced { version })?;
                     }

@@ -158,7 +158,7 @@ impl Sessions {
             frames: Vec::new(),
             conversations: Vec::new(),
             lines: [usize::MAX; LINES],
-            askers: (0..2).map(|_| Asker::draw(rng, &filter, units)).collect(),
+            askers: (0..2).map(|number| Asker::draw(rng, &filter, units, number)).collect(),
             holders: vec![Holders::new(); UNITS],
             wires: (0..members * members).map(|_| Wire::default()).collect(),
             twin: Twin::new(me, &setup),
@@ -275,12 +275,16 @@ impl World {
     pub(super) fn session_packet(&mut self, at: usize, packet: Packet) -> Result<(), String> {
         self.with_sessions(|world, sessions| {
             let frame = sessions.frame(packet.id);
+            world.note(|| format!("which is {}", frame.show()));
             let node = &mut world.nodes[at];
             let local = node.clock.local(world.now);
             let Some(desk) = node.process.as_mut().and_then(|process| process.desk.as_mut()) else { return Ok(()) };
             let unit = packet.unit;
+            let before = desk.owners();
             if desk.take_up(local, unit) {
-                world.check_heirs(sessions, at, &std::iter::once(unit).collect());
+                let gained = std::iter::once(unit).collect();
+                world.check_predecessors(sessions, &gained, &before);
+                world.check_heirs(sessions, at, &gained);
             }
             world.check_heir(sessions, at, unit);
             let mirrored = world.rng.permille(twin::SHARE);
@@ -306,7 +310,9 @@ impl World {
             let node = &mut world.nodes[at];
             let local = node.clock.local(world.now);
             let Some(desk) = node.process.as_mut().and_then(|process| process.desk.as_mut()) else { return Ok(()) };
+            let before = desk.owners();
             let gained = desk.note_order(local, order);
+            world.check_predecessors(sessions, &gained, &before);
             world.check_heirs(sessions, at, &gained);
             Ok(())
         })
@@ -339,9 +345,11 @@ impl World {
         let node = &mut self.nodes[at];
         let (life, clock) = (node.life, node.clock);
         let Some(desk) = node.process.as_mut().and_then(|process| process.desk.as_mut()) else { return };
+        // What the link has delivered since wakes the worker up.
+        let busy = busy || desk.port.is_waiting();
         // Without a lease the apps' timers wait; it comes with a round of its own.
         let timer = desk.timeout().filter(|_| lease_ok).map(|at_ns| clock.moment(at_ns).max(now + US));
-        let look = desk.waits_for_the_cluster().then_some(now + MS);
+        let look = desk.holdings.looks_again().then_some(now + MS);
         let Some(next) = timer.into_iter().chain(busy.then_some(soon)).chain(look).min() else { return };
         if desk.round_at.is_none_or(|set| next < set) {
             desk.round_at = Some(next);

@@ -214,8 +214,9 @@ impl Asker {
         rng: &mut super::super::rng::Rng,
         filter: &phalanx_dataplane::filter::Filter,
         units: usize,
+        number: u8,
     ) -> Self {
-        let (address, to) = (IpAddr::from([192, 0, 2, 250]), OUTSIDE.parse().unwrap_or(IpAddr::from([0; 4])));
+        let (address, to) = (IpAddr::from([192, 0, 2, 250 + number]), OUTSIDE.parse().unwrap_or(IpAddr::from([0; 4])));
         let (port, unit) = loop {
             let port = rng.between(1024, 65_536) as u16;
             let frame = Frame { source: address, destination: to, proto: proto::UDP, bytes: request(port, 0) };
@@ -226,6 +227,11 @@ impl Asker {
         };
         let gap_ns = *rng.pick(&[3 * MS, 15 * MS, 80 * MS]);
         Self { unit, address, port, asked: 0, answered_at: 0, gap_ns, last: None, excused: false }
+    }
+
+    /// Whether a member's answer is for this one.
+    fn hears(&self, answer: &Frame) -> bool {
+        (self.address, self.port) == (answer.destination, answer.ports().1)
     }
 }
 
@@ -252,7 +258,7 @@ impl World {
     /// An answer comes.
     pub(super) fn asker_hears(&mut self, sessions: &mut Sessions, frame: &Frame) -> Result<(), String> {
         let now = self.now;
-        if let Some(asker) = sessions.askers.iter_mut().find(|asker| asker.port == frame.ports().1) {
+        if let Some(asker) = sessions.askers.iter_mut().find(|asker| asker.hears(frame)) {
             asker.answered_at = now;
             sessions.report.tickets += 1;
         }
@@ -262,7 +268,7 @@ impl World {
 
 /// A number is shown: it was never shown before, nor a later one.
 pub(super) fn check_number(sessions: &mut Sessions, frame: &Frame) -> Result<(), String> {
-    let Some(asker) = sessions.askers.iter_mut().find(|asker| asker.port == frame.ports().1) else { return Ok(()) };
+    let Some(asker) = sessions.askers.iter_mut().find(|asker| asker.hears(frame)) else { return Ok(()) };
     let number = frame.bytes.get(16..24).and_then(|it| it.try_into().ok()).map(u64::from_be_bytes);
     let Some(number) = number else { return Err("a ticket without a number".into()) };
     if asker.last.is_some_and(|last| number <= last) && !asker.excused {
