@@ -85,15 +85,15 @@ impl Core {
         self.answer_join(id, JoinAnswer::Ack { reign, incarnation });
         self.send_master_keepalive(now);
         self.beacon_soon(now);
-        if self.term_max > self.table.version.term.max(reign.term) {
+        if request.incarnation > 0 || self.term_max > self.table.version.term.max(reign.term) {
             self.outdo_terms(now);
         } else {
             self.say_table(now);
         }
     }
 
-    /// Publishes the table anew, under a term above all that were heard of: a member that comes out of a later reign than ours (its
-    /// cluster has dissolved) holds a table of that, and refuses what is said under an older one.
+    /// Publishes the table anew, under a term above all that were heard of: a member that comes out of another cluster holds a table
+    /// of that, maybe of as late a reign as ours, and refuses what is said under an older one.
     fn outdo_terms(&mut self, now: Time) {
         self.term_max = self.term_max.saturating_add(1);
         self.table.version.term = self.term_max;

@@ -256,6 +256,7 @@ impl Core {
             Role::Lead(_) => self.lead_timeout(now),
             Role::Left => {}
         }
+        self.say_news_in_sync(now);
         self.note_lease(now);
         self.beacon(now);
         self.looked_at = now;
@@ -274,7 +275,8 @@ impl Core {
         let linger = self.linger_until.map(|until| (until, "former master stops passing on"));
         let beacon = Some((self.beacon_at, "beacon"));
         let side = self.side.as_ref().and_then(|side| side.deadline(&self.settings));
-        let (at, why) = [role, lease, linger, beacon, side].into_iter().flatten().min()?;
+        let news = self.news_in_sync_due().map(|at| (at, "news of backups"));
+        let (at, why) = [role, lease, linger, beacon, side, news].into_iter().flatten().min()?;
         // What is overdue and was left as it is (no majority, not our turn) is looked at again soon, not in a loop.
         let again = self.looked_at + self.settings.period.quarters(1);
         Some((if at <= self.looked_at { again } else { at }, why))

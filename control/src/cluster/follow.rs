@@ -324,7 +324,7 @@ impl Core {
             contact: self.settings.contact.clone(),
         };
         self.send(To::All, Message::MemberKeepalive(keepalive));
-        self.say_in_sync();
+        self.say_in_sync(now);
     }
 
     pub(super) fn handle_chunk(&mut self, now: Time, from: MemberId, chunk: TableChunk) {

@@ -68,7 +68,7 @@ pub(super) enum FromStage {
 }
 
 impl Part {
-    fn is_syncing(&self) -> bool {
+    pub(super) fn is_syncing(&self) -> bool {
         matches!(self, Self::From { stage: FromStage::Syncing, .. })
     }
 
@@ -254,17 +254,19 @@ impl Core {
         }
     }
 
-    /// This member has stopped. If the new owner has fallen out of sync meanwhile, nothing more is said, and the master will give
-    /// the move up.
+    /// This member has stopped. If the new owner has fallen out of sync meanwhile, it serves on, and notes on, until it is told again
+    /// to stop, or the master gives the move up.
     fn stopped(&mut self, now: Time) {
-        let held = |side: &Side| side.units.iter().all(|unit| self.holds_ours(side.other, *unit));
-        if self.settings.replicas.is_some() && !self.side.as_ref().is_some_and(held) {
-            return;
-        }
+        let holds = |side: &Side| side.units.iter().all(|unit| self.holds_ours(side.other, *unit));
+        let held = self.settings.replicas.is_none() || self.side.as_ref().is_some_and(holds);
         if let Some(Part::From { stage, .. }) = self.side.as_mut().map(|side| &mut side.part) {
-            *stage = FromStage::Stopped;
+            *stage = if held { FromStage::Stopped } else { FromStage::Logging };
         }
-        self.send_log(now);
+        if held {
+            self.send_log(now);
+        } else {
+            self.refresh_view();
+        }
     }
 
     pub(super) fn side_timeout(&mut self, now: Time) {

@@ -1,7 +1,7 @@
 //! Who holds which unit's sessions in sync with its owner: what makes one backup a better heir than another.
 //!
-//! Only an owner's workers know it. They tell their core ([`Core::handle_in_sync`]), the core tells everyone with its
-//! keepalives until those who count have acknowledged, and the master goes by it when it names heirs, when it chooses
+//! Only an owner's workers know it. They tell their core ([`Core::handle_in_sync`]), the core tells everyone soon, and again with
+//! its keepalives until those who count have acknowledged, and the master goes by it when it names heirs, when it chooses
 //! backups, and before a member may leave.
 //!
 //! | what could be stale | why no session is lost by it |
@@ -62,6 +62,7 @@ pub(super) struct Knowledge {
     /// What was said of it last, up to which stamp.
     said: Report,
     said_stamp: u64,
+    said_at: Time,
     /// Who has acknowledged which report of ours.
     acked: BTreeMap<MemberId, u64>,
     /// The stamp that all who count have acknowledged.
@@ -96,6 +97,22 @@ impl Core {
             (self.knowledge.stamp, self.knowledge.mine) = (stamp, holders);
             self.end_inheritance(self.id(), self.obeyed());
             self.begin_logging(now);
+            self.say_news_in_sync(now);
+        }
+    }
+
+    /// When there is news to be said that the next keepalive is too late for.
+    pub(super) fn news_in_sync_due(&self) -> Option<Time> {
+        let speaks = matches!(self.role, Role::Follow(_) | Role::Lead(_)) && self.keeps_sessions();
+        let news = speaks && self.knowledge.said_stamp < self.knowledge.stamp;
+        news.then(|| self.knowledge.said_at + self.settings.period.quarters(1))
+    }
+
+    /// Says them: until others know who holds our units, they may name the wrong heirs. Units come into sync one by one, so not
+    /// each time.
+    pub(super) fn say_news_in_sync(&mut self, now: Time) {
+        if self.news_in_sync_due().is_some_and(|at| at <= now) {
+            self.say_in_sync(now);
         }
     }
 
@@ -188,7 +205,7 @@ impl Core {
     // ---- saying it ---------------------------------------------------------------------------------------------
 
     /// Says what is in sync with us, to whoever may not know: with each keepalive, until it is acknowledged.
-    pub(super) fn say_in_sync(&mut self) {
+    pub(super) fn say_in_sync(&mut self, now: Time) {
         if !self.keeps_sessions() {
             return;
         }
@@ -202,7 +219,7 @@ impl Core {
         if said.version != version || said.holders != holders {
             *said = Report { number: said.number + 1, version, holders };
         }
-        self.knowledge.said_stamp = self.knowledge.stamp;
+        (self.knowledge.said_stamp, self.knowledge.said_at) = (self.knowledge.stamp, now);
         self.note_known();
         if !self.is_known() {
             for part in parts(&self.knowledge.said) {
@@ -273,7 +290,8 @@ impl Core {
     // ---- going by it -------------------------------------------------------------------------------------------
 
     /// Which unit is whose after a death: the first backup that holds it, one that may own units before one that may not; if
-    /// nobody holds it, the first backup, for the sessions are lost anyway. Says whether they are.
+    /// nobody is known to hold it, the first backup, who may have come to hold it just before the owner died. Says whether it
+    /// is that.
     pub(super) fn heir(&self, unit: Unit, entry: &Entry, members: &[MemberId]) -> (Option<MemberId>, bool) {
         let first = entry.backup.filter(|backup| members.contains(backup));
         if !self.keeps_sessions() || self.settings.heirs_unasked() {
@@ -283,7 +301,7 @@ impl Core {
         let order = self.table.backups(unit, members);
         let holders = || order.iter().copied().filter(|id| held.contains(*id));
         let heir = holders().find(|id| self.may_own(*id)).or_else(|| holders().next());
-        (heir.or(first), heir.is_none())
+        (heir.or_else(|| order.first().copied()), heir.is_none())
     }
 
     /// Units change hands with this table. Until their new owner has spoken, those who held them with the old one hold them;

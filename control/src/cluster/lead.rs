@@ -301,7 +301,7 @@ impl Core {
             contact: self.settings.contact.clone(),
         };
         self.send(To::All, Message::MasterKeepalive(keepalive));
-        self.say_in_sync();
+        self.say_in_sync(now);
         self.renew_own_lease(now);
     }
 

@@ -306,6 +306,46 @@ fn a_master_that_speaks_but_hears_nobody_is_succeeded() {
     assert!(net.share(1) > 0);
 }
 
+/// A lease that a master gives lasts longer than the one that it gives itself, for which its followers wait.
+#[test]
+fn who_is_handed_the_role_of_master_serves_no_longer_than_its_followers_wait() {
+    let mut net = Net::formed();
+    net.cores.get_mut(&1).unwrap().handle_drain(net.now);
+    let master = |net: &Net| net.cores[&3].reign().map_or(1, |reign| reign.master.number());
+    while master(&net) == 1 {
+        net.run(STEP);
+    }
+    let settings = &net.cores[&2].settings;
+    let most = settings.self_lease(settings.losses_min);
+    assert_eq!(master(&net), 2, "{:#?}", net.events);
+    assert!(net.leases[&2] <= net.now + most, "{:?} at {:?}", net.leases[&2], net.now);
+}
+
+/// A backup refuses what is said under an older table than its own.
+#[test]
+fn tables_outdo_those_that_newcomers_bring_from_later_reigns() {
+    let mut net = Net::new(&[1]);
+    net.run(Span::from_ms(500));
+    let mut alone = Net::new(&[2]);
+    let beacon = Beacon { kind: BeaconKind::Member, term: 6, contact: settings(3).contact };
+    let now = alone.now;
+    alone.cores.get_mut(&2).unwrap().handle_message(now, member(3), Path::Link, Message::Beacon(beacon));
+    alone.run(Span::from_ms(500));
+    let before = alone.cores[&2].version();
+    assert!(before > net.cores[&1].version(), "{before:?}");
+    net.cores.append(&mut alone.cores);
+    net.leases.append(&mut alone.leases);
+    net.modes.append(&mut alone.modes);
+    net.run(Span::from_ms(1000));
+    let after = net.cores[&1].version();
+    assert_eq!((net.master(), net.cores[&2].version()), (1, after), "{:#?}", net.events);
+    assert!(after > before, "{after:?}");
+    net.cores.remove(&1);
+    net.leases.remove(&1);
+    net.run(Span::from_ms(500));
+    assert!(net.cores[&2].version() > after);
+}
+
 #[test]
 fn a_majority_that_comes_together_again_serves_again() {
     let mut net = Net::new(&[]);

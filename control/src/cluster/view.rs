@@ -213,6 +213,8 @@ fn plain_holders(table: &Table, version: TableVersion, replicas: Replicas, membe
 fn owner_mode(part: &Part) -> Mode {
     match part {
         Part::From { .. } if part.has_stopped() => Mode::Drop,
+        // Logs are short: they begin when the new owner can follow at once.
+        Part::From { .. } if part.is_syncing() => Mode::Mine,
         Part::From { .. } => Mode::MineLogged,
         Part::To { .. } => Mode::Mine,
     }

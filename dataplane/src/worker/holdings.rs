@@ -227,3 +227,79 @@ fn is_expected(mode: Mode, me: MemberId, answers: bool) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::replica::{Change, DigestKey, OutboxLimits, SessionKey, Snapshots, StoreLimits, TableVersion, Update};
+    use crate::unit::{MEMBER_NUMBER_MAX, UNITS};
+
+    fn member(number: u8) -> MemberId {
+        MemberId::new(number).expect("a number")
+    }
+
+    /// All units are ours by the table, and held by two others.
+    fn view(version: u64, mode: Mode, heir: Option<MemberId>) -> View {
+        let backups: MemberSet = [member(2), member(3)].into_iter().collect();
+        let holders = Holders {
+            version: TableVersion { term: 1, generation: 1 },
+            owners: vec![Some(member(1)); UNITS],
+            backups: vec![backups; UNITS],
+        };
+        let peers = vec![Some(Vec::new()); usize::from(MEMBER_NUMBER_MAX)];
+        View { version, modes: vec![mode; UNITS], answers: false, peers, holders: Some(Arc::new(holders)), heir }
+    }
+
+    /// Units that two backups follow, and that are served no longer, for they go to the first of these.
+    fn stopped(now_ns: u64) -> Holdings {
+        let store = Store::new(DigestKey::new([1; 16]), StoreLimits::default());
+        let mut it = Holdings::new(member(1), 0, 1, Outbox::new(OutboxLimits::default()), store);
+        let first = view(1, Mode::Mine, None);
+        let (gained, lost) = it.note_units(&first);
+        assert_eq!((gained.iter().count(), lost.is_empty()), (UNITS, true));
+        it.obey(now_ns, &first, &lost);
+        for backup in [2, 3] {
+            it.outbox.greeted(member(backup), 1, None);
+        }
+        let mut snapshots = Snapshots::new();
+        while snapshots.pump(&mut it.outbox, &mut it.store, 1000) {}
+        let unit = Unit::all().next().expect("a unit");
+        let change = Change::Initial { version: 1, bytes: b"state" };
+        it.outbox.append(&Update::new(unit, SessionKey(1), 1, change));
+        for backup in [2, 3] {
+            while it.outbox.poll_ship(member(backup)).is_some() {}
+        }
+        let then = view(2, Mode::Drop, Some(member(2)));
+        let (_, lost) = it.note_units(&then);
+        it.obey(now_ns, &then, &lost);
+        it
+    }
+
+    #[test]
+    fn units_are_handed_over_when_the_new_owner_has_all_and_the_other_backups_had_their_time() {
+        let (now_ns, late_ns) = (7, 7 + OTHERS_WAIT_NS);
+        let mut it = stopped(now_ns);
+        let head = it.outbox.head();
+        assert!(!it.is_settled(now_ns) && !it.is_settled(late_ns), "nobody has anything");
+        it.outbox.acknowledged(member(2), head);
+        assert!(!it.is_settled(now_ns) && it.looks_again(), "the other may have it soon");
+        assert!(it.is_settled(late_ns) && !it.looks_again());
+
+        let mut it = stopped(now_ns);
+        it.outbox.acknowledged(member(3), head);
+        assert!(!it.is_settled(late_ns), "the new owner lacks something");
+        it.outbox.acknowledged(member(2), head);
+        assert!(it.is_settled(now_ns), "both have all");
+    }
+
+    #[test]
+    fn what_is_served_again_is_waited_for_no_longer() {
+        let mut it = stopped(0);
+        let again = view(3, Mode::Mine, None);
+        let (_, lost) = it.note_units(&again);
+        it.obey(0, &again, &lost);
+        assert!(it.is_settled(0));
+    }
+}

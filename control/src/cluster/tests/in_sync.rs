@@ -112,6 +112,11 @@ fn a_member_that_waits_in_vain_leaves_at_last_and_says_so() {
 #[test]
 fn units_with_one_backup_move_to_whoever_gets_their_sessions_first() {
     let mut net = Net::with_newcomer(Replicas::Count(1));
+    for _ in 0..100 {
+        net.run(Span::from_ms(20));
+        let logs = net.modes.values().flatten().any(|mode| *mode == Mode::MineLogged);
+        assert!(!logs, "nothing is noted for a newcomer that cannot follow yet: it might be too much");
+    }
     assert_eq!(net.share(3), 0, "it does not come into sync");
     net.quick.insert(3);
     net.run(Span::from_ms(15_000));
@@ -126,6 +131,19 @@ fn units_with_one_backup_move_to_whoever_gets_their_sessions_first() {
     dead.leases.remove(&3);
     dead.run(Span::from_ms(200));
     assert!(!dead.unheld() && dead.share(1) + dead.share(2) == UNITS);
+}
+
+/// What is known of backups is said soon, not with the next keepalive: the owner may be dead by then.
+#[test]
+fn heirs_are_known_a_quarter_of_a_period_after_they_hold_what_they_inherit() {
+    let mut net = Net::with_newcomer(Replicas::All);
+    net.quick.insert(3);
+    net.run(Span(STEP.0 + net.cores[&1].settings.period.quarters(1).0));
+    for (owner, other) in [(1, 2), (2, 1)] {
+        let units: Vec<Unit> = net.cores[&other].table.units_of(member(owner)).collect();
+        let known = |unit: &Unit| net.cores[&other].in_sync(*unit).is_some_and(|held| held.contains(member(3)));
+        assert!(!units.is_empty() && units.iter().all(known), "{other} of the units of {owner}");
+    }
 }
 
 #[test]
