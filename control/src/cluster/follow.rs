@@ -41,6 +41,8 @@ pub(super) struct Follow {
     pub(super) basis: Basis,
     /// When a newer master was heard that loyalty to this one forbade to follow yet.
     successor_heard: Option<Time>,
+    /// The master of another cluster, and when it was heard.
+    rival_heard: Option<(MemberId, Time)>,
     keepalive_at: Time,
     /// The table that is coming in, by chunk.
     incoming: Incoming,
@@ -98,6 +100,7 @@ impl Follow {
             losses,
             basis: Basis::default(),
             successor_heard: None,
+            rival_heard: None,
             keepalive_at: now,
             incoming: Incoming::default(),
             applying: None,
@@ -160,10 +163,17 @@ impl Core {
         self.leave_if_drained(now);
     }
 
-    /// Takes over; a member that never heard its master knows too little of the cluster for that.
+    /// Takes over; a member that never heard its master knows too little of the cluster for that, and one that would be alone
+    /// joins another cluster that it hears, rather than serve beside it.
     fn succeed(&mut self, now: Time) {
-        match &self.role {
-            Role::Follow(follow) if follow.heard == 0 => self.rejoin(now, RejoinReason::MasterLost, None),
+        let Role::Follow(follow) = &self.role else { return };
+        let watch = self.settings.watch(follow.losses);
+        let rival = follow.rival_heard.filter(|(_, at)| now.since(*at) < watch).map(|(rival, _)| rival);
+        let old = follow.reign.master;
+        let alone = self.members.iter().all(|member| member.id == self.id() || member.id == old);
+        match follow.heard {
+            0 => self.rejoin(now, RejoinReason::MasterLost, None),
+            _ if alone && rival.is_some_and(|rival| rival != old) => self.rejoin(now, RejoinReason::MasterLost, rival),
             _ => self.take_over(now, false),
         }
     }
@@ -204,6 +214,7 @@ impl Core {
                 // As long as the master may count on our having heard it.
                 && now.since(follow.master_alive) < self.settings.self_lease(follow.losses);
             if keepalive.reign <= follow.reign {
+                follow.rival_heard = Some((keepalive.reign.master, now));
                 return;
             }
             if loyal {

@@ -153,12 +153,15 @@ impl Endpoint {
 
     /// Our SYN is acknowledged.
     pub(super) fn syn_acked(&mut self, now_ns: u64, segment: &Segment<'_>, outcome: &mut Outcome) {
-        if self.calc.rtt.is_backed_off() {
+        let again = self.calc.rtt.is_backed_off();
+        self.calc.rtt.begin_data();
+        if again {
             // RFC 5681 section 3.1: a lost SYN leaves one segment to begin with.
             self.calc.congestion.begin_small();
+        } else {
+            // A SYN that was sent again measures nothing: the peer may echo the first one's timestamp, seconds old.
+            self.measure(now_ns, segment, 1);
         }
-        self.calc.rtt.begin_data();
-        self.measure(now_ns, segment, 1);
         self.essential.snd_una = 1;
         self.calc.snd_nxt = self.calc.snd_nxt.max(1);
         self.calc.snd_max = self.calc.snd_max.max(1);

@@ -48,6 +48,8 @@ counters! {
         over_limits,
         /// Updates refused because they contradict what is known of their session.
         contradiction,
+        /// Updates refused because their unit was not checked since it became their sender's.
+        unchecked,
         /// Units whose digest was not the owner's.
         digest_mismatch,
         /// Those among them that were in sync: something has changed here, or there, that nobody said.
@@ -67,7 +69,10 @@ counters! {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Sync {
-    /// Changes are skipped.
+    /// It has not been checked since it became its owner's, who may think that it was: the table may have gone to another and
+    /// back while that one was cut off.
+    Unchecked,
+    /// Its owner knows that it is not in sync. Changes are skipped.
     Lost,
     /// A snapshot is coming in: only what was put since has a say.
     Coming,
@@ -108,7 +113,7 @@ impl Store {
             digest: 0,
             owner: None,
             since: TableVersion::default(),
-            sync: Sync::Lost,
+            sync: Sync::Unchecked,
             epoch: 0,
             busy: Vec::new(),
         };
@@ -157,7 +162,7 @@ impl Store {
         let Some(it) = self.units.get_mut(unit.index()) else { return false };
         let was_synced = it.sync == Sync::Synced;
         if it.owner != owner {
-            (it.owner, it.since, it.sync) = (owner, version, Sync::Lost);
+            (it.owner, it.since, it.sync) = (owner, version, Sync::Unchecked);
         }
         was_synced
     }
@@ -218,6 +223,7 @@ impl Store {
             Refused::UnknownSession => &mut stats.unknown_session,
             Refused::OverLimits => &mut stats.over_limits,
             Refused::Contradiction => &mut stats.contradiction,
+            Refused::Unchecked => &mut stats.unchecked,
             Refused::DigestMismatch => &mut stats.digest_mismatch,
             Refused::Malformed(_) => &mut stats.malformed,
         };
@@ -252,6 +258,9 @@ impl Store {
             Change::UnitComplete { digest } => return self.complete(update.unit, digest),
             _ => {
                 let (sync, epoch) = (it.sync, it.epoch);
+                if sync == Sync::Unchecked {
+                    return Err(Refused::Unchecked);
+                }
                 if sync == Sync::Lost {
                     self.stats.skipped += 1;
                     return Ok(());
@@ -423,7 +432,7 @@ impl Store {
         let sessions = std::mem::take(&mut it.sessions);
         self.sessions -= sessions.len();
         self.bytes -= sessions.values().map(|held| held.record.bytes() + SESSION_BYTES).sum::<usize>();
-        (it.digest, it.sync) = (0, Sync::Lost);
+        (it.digest, it.sync) = (0, Sync::Unchecked);
         it.busy.clear();
     }
 

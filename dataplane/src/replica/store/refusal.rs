@@ -26,6 +26,9 @@ pub enum Refused {
     /// It contradicts what is known: bytes behind a stream's end, a second end, another app.
     #[error("it contradicts what is known of its session")]
     Contradiction,
+    /// Its unit was not checked since it became the sender's, who does not know that it must be.
+    #[error("its unit was not checked since it became the sender's")]
+    Unchecked,
     /// The unit's digest is not the owner's.
     #[error("the unit's digest is not the owner's")]
     DigestMismatch,
@@ -53,9 +56,12 @@ impl Refused {
         match self {
             Self::AheadOfTable => Consequence::Wait,
             Self::NotOwner | Self::OlderGeneration => Consequence::Fence,
-            Self::Gap | Self::UnknownSession | Self::OverLimits | Self::Contradiction | Self::DigestMismatch => {
-                Consequence::Unsync
-            }
+            Self::Gap
+            | Self::UnknownSession
+            | Self::OverLimits
+            | Self::Contradiction
+            | Self::Unchecked
+            | Self::DigestMismatch => Consequence::Unsync,
             Self::Malformed(_) => Consequence::Close,
         }
     }

@@ -275,3 +275,18 @@ fn a_new_owner_has_to_check_first() {
     store.lost(id(2), |unit: Unit| unit.number() == 5);
     assert!(!store.is_synced(unit(5)));
 }
+
+/// An owner that was cut off while the unit was another's takes us to be in sync as before.
+#[test]
+fn an_owner_that_does_not_know_that_it_has_to_check_is_told() {
+    let mut store = synced_store();
+    apply(&mut store, 1, INITIAL).unwrap();
+    store.set_owner(unit(5), Some(id(2)), table(4));
+    store.set_owner(unit(5), Some(id(1)), table(5));
+    store.set_version(table(5));
+    let change = update(1, Change::Essential { version: 1, bytes: b"more" });
+    assert_eq!(store.apply(id(1), table(5), &change), Err(Refused::Unchecked));
+    assert_eq!(Refused::Unchecked.consequence(), Consequence::Unsync);
+    assert_eq!(store.apply(id(1), table(5), &change), Ok(()), "told once; what was on its way is skipped");
+    assert_eq!((store.stats().unchecked, store.stats().skipped, store.is_synced(unit(5))), (1, 1, false));
+}

@@ -10,7 +10,11 @@ use phalanx_dataplane::unit::{MemberId, Unit};
 use phalanx_dataplane::wire::proto;
 
 use super::super::world::{MS, World};
+use phalanx_dataplane::replica::{DigestKey, Store, StoreLimits};
+
+use super::desk::REPLICA_KEY;
 use super::lan::Frame;
+use super::twin::{picture, picture_of_store};
 use super::{Sessions, ticket};
 
 /// What a connection that nothing disturbs may take to go on.
@@ -161,8 +165,11 @@ impl World {
             for member in holders.into_iter().filter(|_| quiet) {
                 let desk = self.nodes[member.index()].process.as_ref().and_then(|process| process.desk.as_ref());
                 if let Some(held) = desk.map(|desk| desk.holdings.store.digest(unit)).filter(|held| *held != digest) {
+                    let mut scratch = Store::new(DigestKey::new(REPLICA_KEY), StoreLimits::default());
+                    let theirs = self.desk(member.index()).map(|desk| picture_of_store(&desk.holdings.store, unit));
+                    let ours = self.desk(owner).map(|desk| picture(desk, unit, &mut scratch));
                     return Err(format!(
-                        "{member} holds unit {unit} otherwise than its owner: {held:x}, not {digest:x}"
+                        "{member} holds unit {unit} otherwise than its owner: {held:x}, not {digest:x}; {theirs:?}, not {ours:?}"
                     ));
                 }
             }

@@ -224,7 +224,7 @@ impl Host {
     /// For a violation's story.
     pub(super) fn show(&self) -> String {
         format!(
-            "{:?} {:?}: said {} of {}, acknowledged {}, heard {} of {}, end {}",
+            "{:?} {:?}: said {} of {}, acknowledged {}, heard {} of {}, end {}, next timer {:?}",
             self.flow(),
             self.state(),
             self.said,
@@ -232,7 +232,8 @@ impl Host {
             self.tx.start(),
             self.heard,
             self.manner.hear_bytes,
-            self.heard_end
+            self.heard_end,
+            self.endpoint.poll_timeout()
         )
     }
 }

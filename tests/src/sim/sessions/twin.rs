@@ -32,7 +32,7 @@ pub(super) struct Twin {
 }
 
 /// A unit's sessions.
-type Picture = BTreeMap<SessionKey, Record>;
+pub(super) type Picture = BTreeMap<SessionKey, Record>;
 
 fn tell(from: &mut Desk, unit: Unit, to: &mut Store) -> Result<(), String> {
     from.with_sources(|source| {
@@ -97,11 +97,17 @@ impl Twin {
     }
 }
 
-fn picture(desk: &mut Desk, unit: Unit, scratch: &mut Store) -> Result<Picture, String> {
+/// All that a unit's owner has.
+pub(super) fn picture(desk: &mut Desk, unit: Unit, scratch: &mut Store) -> Result<Picture, String> {
     tell(desk, unit, scratch)?;
-    let picture = scratch.sessions(unit).map(|(key, record)| (key, record.clone())).collect();
+    let picture = picture_of_store(scratch, unit);
     scratch.clear(unit);
     Ok(picture)
+}
+
+/// All that a store has of a unit.
+pub(super) fn picture_of_store(store: &Store, unit: Unit) -> Picture {
+    store.sessions(unit).map(|(key, record)| (key, record.clone())).collect()
 }
 
 /// The states of both ends of a relay's session, as its Essential record has them: four bytes about the back end, then both
