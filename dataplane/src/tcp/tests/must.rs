@@ -196,6 +196,26 @@ fn must_19_a_lost_syn_makes_the_beginning_slow() {
     assert_eq!(bench.wait_for(Timer::Retransmit), 3000 * MS, "RFC 6298 rule 5.7");
 }
 
+/// The peer answered the first one; its answers were lost, and each tells the first one's time again.
+#[test]
+fn a_lost_syn_measures_no_round_trip() {
+    let config = Config { timestamps: true, ..Bench::plain() };
+    let stamped = |echo| {
+        let timestamps = Some(Timestamps { value: 1, echo });
+        Options { mss: Some(1000), timestamps, ..Options::default() }
+    };
+    let mut bench = Bench::accepted(&config, stamped(0));
+    let first = bench.said_one().options.timestamps.unwrap().value;
+    for _ in 0..3 {
+        bench.wait_for(Timer::Retransmit);
+        bench.said();
+    }
+    bench.hear_segment(&Segment { options: stamped(first), ..Bench::segment(1, 1, FLAG_ACK, &[]) });
+    bench.give(5000);
+    assert_eq!(bench.said().len(), 1);
+    assert_eq!(bench.wait_for(Timer::Retransmit), 3000 * MS, "not seven seconds and their variance");
+}
+
 #[test]
 fn must_20_and_21_what_nobody_acknowledges_ends_the_connection_when_its_owner_says() {
     let config = Config { user_timeout_ns: 100_000 * MS, ..Bench::plain() };
