@@ -6,12 +6,11 @@
 //! favour of those whom no host could reach, its sessions are lost by right: they are *excused* and counted.
 
 use phalanx_dataplane::app::UnitSet;
+use phalanx_dataplane::replica::{DigestKey, Store, StoreLimits};
 use phalanx_dataplane::unit::{MemberId, Unit};
 use phalanx_dataplane::wire::proto;
 
 use super::super::world::{MS, World};
-use phalanx_dataplane::replica::{DigestKey, Store, StoreLimits};
-
 use super::desk::REPLICA_KEY;
 use super::lan::Frame;
 use super::twin::{picture, picture_of_store};
