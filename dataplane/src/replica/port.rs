@@ -293,16 +293,27 @@ impl WorkerPort {
         }
     }
 
-    /// Whether [`Self::poll`] would find something: to be asked before a sleep. What waits for a table is not looked at.
+    /// Whether [`Self::poll`] would do something: to be asked before a sleep. What waits for a table is not looked at.
     pub fn is_waiting(&self) -> bool {
-        self.acked.fresh.load(Ordering::Acquire) != 0 || !self.news.is_empty() || !self.batches.is_empty()
+        let told = self.acked.fresh.load(Ordering::Acquire) != 0 || !self.news.is_empty();
+        told || !self.batches.is_empty() && self.has_room()
+    }
+
+    /// Whether batches wait for nothing but room: nobody says when there is some again, so a sleep is to be short. (Not to sleep
+    /// at all could keep the transport from its processor, and the room from coming.)
+    pub fn is_blocked(&self) -> bool {
+        !self.batches.is_empty() && !self.has_room()
+    }
+
+    /// Two outcomes may come of one batch.
+    fn has_room(&self) -> bool {
+        self.aside.len() < ASIDE_MAX && self.outcomes.slots() >= 2
     }
 
     fn poll_batches(&mut self, store: &mut Store) -> bool {
         self.budget = BATCHES_A_ROUND;
         let mut busy = self.retry_aside(store);
-        // Two outcomes may come of one batch.
-        while self.budget > 0 && self.aside.len() < ASIDE_MAX && self.outcomes.slots() >= 2 {
+        while self.budget > 0 && self.has_room() {
             let Ok(batch) = self.batches.pop() else { break };
             self.budget -= 1;
             busy = true;

@@ -297,7 +297,9 @@ impl Worker {
         let apps = if self.path.lease_ok { self.path.app_timeout() } else { None };
         let due = [self.steering.poll_timeout(), self.path.neighbours.poll_timeout(), apps];
         let now_ns = self.clock.now_ns();
-        let again = self.path.holdings.looks_again().then(|| now_ns.saturating_add(LOOK_AGAIN_NS));
+        let blocked = self.replica.as_ref().is_some_and(WorkerPort::is_blocked);
+        let looks_again = blocked || self.path.holdings.looks_again();
+        let again = looks_again.then(|| now_ns.saturating_add(LOOK_AGAIN_NS));
         let due = due.into_iter().chain([again]).flatten().min();
         due.map_or(SLEEP_MAX, |due_ns| Duration::from_nanos(due_ns.saturating_sub(now_ns)))
     }

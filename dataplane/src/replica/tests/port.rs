@@ -132,8 +132,10 @@ fn a_full_worker_gives_batches_back() {
         let _ = desk.handle.deliver(incoming(ticket, table(3), batch(&[])));
         desk.port.poll(&mut desk.store, &mut desk.outbox);
     }
+    assert!(!desk.port.is_waiting() && desk.port.is_blocked(), "it sleeps for a while: another may need its processor");
     let outcomes = std::iter::from_fn(|| desk.handle.poll_outcome()).count();
     assert!(outcomes < 1000, "{outcomes}");
+    assert!(desk.port.is_waiting() && !desk.port.is_blocked());
 }
 
 #[test]
