@@ -167,13 +167,12 @@ impl Core {
     /// joins another cluster that it hears, rather than serve beside it.
     fn succeed(&mut self, now: Time) {
         let Role::Follow(follow) = &self.role else { return };
-        let watch = self.settings.watch(follow.losses);
-        let rival = follow.rival_heard.filter(|(_, at)| now.since(*at) < watch).map(|(rival, _)| rival);
-        let old = follow.reign.master;
+        let (old, watch) = (follow.reign.master, self.settings.watch(follow.losses));
+        let rival = follow.rival_heard.filter(|(rival, at)| *rival != old && now.since(*at) < watch);
         let alone = self.members.iter().all(|member| member.id == self.id() || member.id == old);
         match follow.heard {
             0 => self.rejoin(now, RejoinReason::MasterLost, None),
-            _ if alone && rival.is_some_and(|rival| rival != old) => self.rejoin(now, RejoinReason::MasterLost, rival),
+            _ if alone && rival.is_some() => self.rejoin(now, RejoinReason::MasterLost, rival.map(|(rival, _)| rival)),
             _ => self.take_over(now, false),
         }
     }

@@ -293,9 +293,8 @@ impl Core {
     /// nobody is known to hold it, the first backup, who may have come to hold it just before the owner died. Says whether it
     /// is that.
     pub(super) fn heir(&self, unit: Unit, entry: &Entry, members: &[MemberId]) -> (Option<MemberId>, bool) {
-        let first = entry.backup.filter(|backup| members.contains(backup));
         if !self.keeps_sessions() || self.settings.heirs_unasked() {
-            return (first, false);
+            return (entry.backup.filter(|backup| members.contains(backup)), false);
         }
         let held = self.in_sync(unit).unwrap_or_default();
         let order = self.table.backups(unit, members);

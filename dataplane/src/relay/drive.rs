@@ -4,7 +4,7 @@
 use super::accept::outgoing;
 use super::counters::add;
 use super::ledger::Entry;
-use super::session::Session;
+use super::session::{Session, is_over};
 use super::{CLIENT, Relay, SERVER};
 use crate::app::Outlet;
 use crate::tcp::{Endpoint, Outcome, Segment, State};
@@ -174,13 +174,12 @@ impl Relay {
         if session.is_over() {
             return self.forget(outlet, slot);
         }
-        match session.state(SERVER) {
-            Some(State::TimeWait) => self.leave_back_end(slot),
-            Some(State::Closed) => {
-                self.leave_back_end(slot);
-                self.free_port(slot);
-            }
-            _ => {}
+        let server = session.state(SERVER);
+        if server.is_some_and(is_over) {
+            self.leave_back_end(slot);
+        }
+        if server == Some(State::Closed) {
+            self.free_port(slot);
         }
         self.schedule(slot, now_ns);
     }
@@ -210,8 +209,7 @@ impl Relay {
     pub(super) fn admit(&mut self, mut session: Session) -> u32 {
         self.half_open += usize::from(session.counts_as_half_open);
         self.open[session.relay] += usize::from(session.counts_as_open);
-        let server = session.state(SERVER);
-        session.is_at_back_end = server.is_some_and(|state| !matches!(state, State::TimeWait | State::Closed));
+        session.is_at_back_end = session.state(SERVER).is_some_and(|state| !is_over(state));
         if session.is_at_back_end {
             self.backends[session.relay].opened(session.backend);
         }

@@ -146,11 +146,16 @@ impl Session {
 
     /// Whether all is said and done, but for what may come late.
     pub(super) fn only_waits(&self) -> bool {
-        self.ends.iter().flatten().all(|end| matches!(end.state(), State::TimeWait | State::Closed))
+        self.ends.iter().flatten().all(|end| is_over(end.state()))
     }
 
     /// Whether neither end has anything left to do.
     pub(super) fn is_over(&self) -> bool {
         self.ends.iter().flatten().all(Endpoint::is_done)
     }
+}
+
+/// Whether a connection in this state is over, but for what may come late.
+pub(super) fn is_over(state: State) -> bool {
+    matches!(state, State::TimeWait | State::Closed)
 }

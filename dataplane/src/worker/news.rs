@@ -40,7 +40,9 @@ impl NewsRings {
                 speaker.others.push((end, wake.clone()));
                 inboxes.push(inbox);
             }
-            mesh.get_mut(hearer).into_iter().for_each(|it| it.inboxes = std::mem::take(&mut inboxes));
+            if let Some(it) = mesh.get_mut(hearer) {
+                it.inboxes = inboxes;
+            }
         }
         mesh
     }

@@ -63,21 +63,14 @@ impl World {
         }
     }
 
-    /// Units come from those to whom a table gave them: from one who never held what was shown (it was cut off, and all have
+    /// A unit comes from the one to whom the table gave it: from one who never held what was shown (it was cut off, and all have
     /// come back under its old table), its heirs have what it has.
-    pub(super) fn check_predecessors(
-        &mut self,
-        sessions: &mut Sessions,
-        gained: &UnitSet,
-        before: &[Option<MemberId>],
-    ) {
-        for unit in gained.iter() {
-            let holders = &sessions.holders[unit.index()];
-            let Some(owner) = before[unit.index()].filter(|_| !holders.is_empty()) else { continue };
-            if !holders.iter().any(|(at, _)| *at == owner.index()) {
-                self.note(|| format!("unit {unit} was {owner}'s, who did not hold it: {holders:?}"));
-                self.excuse(sessions, unit, true);
-            }
+    pub(super) fn check_predecessor(&mut self, sessions: &mut Sessions, unit: Unit, owner: Option<MemberId>) {
+        let holders = &sessions.holders[unit.index()];
+        let Some(owner) = owner.filter(|_| !holders.is_empty()) else { return };
+        if !holders.iter().any(|(at, _)| *at == owner.index()) {
+            self.note(|| format!("unit {unit} was {owner}'s, who did not hold it: {holders:?}"));
+            self.excuse(sessions, unit, true);
         }
     }
 

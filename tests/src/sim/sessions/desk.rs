@@ -239,11 +239,6 @@ impl Desk {
         Some((told, holders))
     }
 
-    /// Whose each unit is, by the table that this member has.
-    pub(super) fn owners(&self) -> Vec<Option<MemberId>> {
-        Unit::all().map(|unit| self.holdings.store.owner(unit)).collect()
-    }
-
     /// Which backups lack what, for a violation's story.
     pub(in crate::sim) fn lacking(&self) -> String {
         let outbox = &self.holdings.outbox;

@@ -27,7 +27,7 @@ use phalanx_dataplane::filter::{Filter, Scheme};
 use phalanx_dataplane::relay::{RelayConfig, RelayStats};
 use phalanx_dataplane::replica::OutboxLimits;
 use phalanx_dataplane::steer::Order;
-use phalanx_dataplane::unit::{MemberId, UNITS};
+use phalanx_dataplane::unit::{MemberId, UNITS, Unit};
 
 use self::check::Holders;
 use self::conversation::Conversation;
@@ -280,11 +280,10 @@ impl World {
             let local = node.clock.local(world.now);
             let Some(desk) = node.process.as_mut().and_then(|process| process.desk.as_mut()) else { return Ok(()) };
             let unit = packet.unit;
-            let before = desk.owners();
+            let before = desk.holdings.store.owner(unit);
             if desk.take_up(local, unit) {
-                let gained = std::iter::once(unit).collect();
-                world.check_predecessors(sessions, &gained, &before);
-                world.check_heirs(sessions, at, &gained);
+                world.check_predecessor(sessions, unit, before);
+                world.check_heirs(sessions, at, &std::iter::once(unit).collect());
             }
             world.check_heir(sessions, at, unit);
             let mirrored = world.rng.permille(twin::SHARE);
@@ -310,9 +309,9 @@ impl World {
             let node = &mut world.nodes[at];
             let local = node.clock.local(world.now);
             let Some(desk) = node.process.as_mut().and_then(|process| process.desk.as_mut()) else { return Ok(()) };
-            let before = desk.owners();
+            let before: Vec<_> = Unit::all().map(|unit| desk.holdings.store.owner(unit)).collect();
             let gained = desk.note_order(local, order);
-            world.check_predecessors(sessions, &gained, &before);
+            gained.iter().for_each(|unit| world.check_predecessor(sessions, unit, before[unit.index()]));
             world.check_heirs(sessions, at, &gained);
             Ok(())
         })
