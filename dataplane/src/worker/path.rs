@@ -80,7 +80,7 @@ pub(super) struct Path {
     pub(super) peers: Vec<Option<Vec<[u8; 6]>>>,
     /// Units that became ours with the last views and have not had a packet yet.
     pub(super) fresh: Fresh,
-    /// The unit of the last packet of ours: it stands for its round (see [`Self::charge`]).
+    /// The unit of the last packet that is this member's: it stands for its round (see [`Self::charge`]).
     pub(super) sampled: Option<Unit>,
     /// Which hardware addresses may be members': one bit for each of 64 hashes.
     pub(super) member_filter: u64,

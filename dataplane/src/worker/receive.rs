@@ -138,13 +138,19 @@ impl Worker {
         let unit = self.filter.unit(summary, to_cluster, summary.l4(mbuf.data()));
         let source = self.path.member_at(from, port).map_or(Source::Direct, Source::Member);
         let worker = handover::worker_of(unit, self.workers);
+        let code = self.steering.codes()[unit.index()];
+        let others = code == code::DROP || code & code::RELAY != 0;
         if worker == self.index {
-            let code = self.steering.codes()[unit.index()];
-            if to_cluster && source == Source::Direct && (code == code::DROP || code & code::RELAY != 0) {
+            if others && to_cluster && source == Source::Direct {
                 self.path.remember_packet(unit, summary, port, mbuf.data());
             }
             self.steer(unit, source, summary, Packet { mbuf, port });
         } else {
+            if !others {
+                // Or a worker that receives for all would charge all of that to units of its own: the heaviest by far, and
+                // the first to be moved, so that whoever is given work would be given it for one worker alone.
+                self.path.sampled = Some(unit);
+            }
             self.handover.give(worker, Packet { mbuf, port }, &self.path.counters);
         }
     }

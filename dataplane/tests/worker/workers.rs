@@ -6,8 +6,8 @@ use dpdk::Eal;
 use phalanx_dataplane::drop_reason::DropReason;
 use phalanx_dataplane::port::Delivery;
 use phalanx_dataplane::steer::{Mode, Order, View};
-use phalanx_dataplane::unit::UNITS;
-use phalanx_dataplane::worker::{WorkerOrder, cluster};
+use phalanx_dataplane::unit::{UNITS, Unit};
+use phalanx_dataplane::worker::{WorkerOrder, cluster, worker_of};
 
 use crate::frames::*;
 use crate::scenes::udp;
@@ -24,6 +24,7 @@ pub(crate) fn one_queue_for_two(eal: &Eal) {
     share_work(&mut stage);
     let sent = |stage: &Stage, at: usize| stage.data.shared.workers[at].ports[INSIDE].tx_packets.get();
     assert_eq!((sent(&stage, 0), sent(&stage, 1)), (1 + 1 + 32 + 40, 0), "one queue, one that counts");
+    charge_by_unit(&mut stage);
     // What is passed on goes before the marker that says so, from either worker.
     stage.set_all(Mode::Relay(member(2)), true);
     let frames = from_many_hosts(&stage);
@@ -126,4 +127,25 @@ fn share_work(stage: &mut Stage) {
     let shares: Vec<_> = stage.data.shared.workers.iter().map(|w| w.forwarded.get()).collect();
     assert!(shares.iter().all(|n| *n > 16), "{shares:?}");
     stage.assert_balance();
+}
+
+/// What the first worker does for the second is charged to the second's units, unless they are another member's.
+fn charge_by_unit(stage: &mut Stage) {
+    let frames = from_many_hosts(stage);
+    let for_second = |stage: &Stage| -> Vec<u64> {
+        let loads = &stage.data.shared.workers[0].loads;
+        Unit::all().filter(|unit| worker_of(*unit, 2) == 1).map(|unit| loads.cycles(unit).get()).collect()
+    };
+    let rises = |stage: &mut Stage| {
+        let before = for_second(stage);
+        for frame in &frames {
+            stage.exchange(OUTSIDE, std::slice::from_ref(frame));
+        }
+        for_second(stage).iter().zip(before).filter(|(now, before)| **now > *before).count()
+    };
+    let units = rises(stage);
+    assert!(units > 10, "{units} of the second worker's units were charged with what the first did for them");
+    stage.set_all(Mode::Relay(member(2)), true);
+    assert_eq!(rises(stage), 0);
+    stage.set_all(Mode::Mine, true);
 }
