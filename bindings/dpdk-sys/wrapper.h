@@ -10,6 +10,7 @@
 
 #include <rte_version.h>
 #include <rte_alarm.h>
+#include <rte_cryptodev.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -79,6 +80,9 @@ static const uint64_t SYS_PORT_TX_UDP_CKSUM = RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
 static const uint64_t SYS_PORT_TX_MULTI_SEGS = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 static const uint64_t SYS_PORT_RSS_IP_TCP_UDP = RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP;
 static const uint32_t SYS_PORT_MQ_RSS = RTE_ETH_MQ_RX_RSS;
+
+/* What a crypto device can do. */
+static const uint64_t SYS_CRYPTO_AT_ONCE = RTE_CRYPTODEV_FF_SYM_CPU_CRYPTO;
 
 /* The inline functions, each behind a real one of the same meaning. */
 int shim_errno(void);

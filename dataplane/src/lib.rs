@@ -7,6 +7,7 @@ pub mod bench;
 pub mod drop_reason;
 pub mod filter;
 pub mod icmp_error;
+pub mod ipsec;
 pub mod local;
 pub mod neighbour;
 pub mod parse;

@@ -17,6 +17,7 @@
 pub mod alloc_count;
 pub mod burst;
 pub mod clock;
+pub mod crypto;
 mod device;
 pub mod eal;
 pub mod error;

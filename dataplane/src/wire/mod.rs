@@ -38,12 +38,16 @@ pub use vlan::VlanId;
 pub mod proto {
     /// IPv6 hop-by-hop options.
     pub const HOP_BY_HOP: u8 = 0;
+    /// An IPv4 packet in another packet.
+    pub const IPV4: u8 = 4;
     /// ICMP for IPv4.
     pub const ICMP: u8 = 1;
     /// TCP.
     pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
+    /// An IPv6 packet in another packet.
+    pub const IPV6: u8 = 41;
     /// IPv6 routing header.
     pub const ROUTING: u8 = 43;
     /// IPv6 fragment header.

@@ -14,6 +14,7 @@ mod cursor;
 mod envelope;
 mod http;
 mod identities;
+mod ipsec;
 mod neighbour;
 mod parse;
 mod pki;
@@ -34,6 +35,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("neighbour", neighbour::target),
     ("steer", steer::target),
     ("tcp", tcp::target),
+    ("ipsec", ipsec::target),
     ("codec", codec::target),
     ("envelope", envelope::target),
     ("beacon", beacon::target),

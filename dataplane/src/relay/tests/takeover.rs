@@ -229,7 +229,7 @@ fn a_packet_wakes_its_own_session_and_the_rest_comes_a_few_at_a_time() {
         rounds += 1;
     }
     assert_eq!((rounds, world.relay.table.len()), (3, usize::from(SESSIONS) + 20));
-    assert_eq!(world.count("restored"), SESSIONS.into());
+    assert_eq!(world.count("restored"), u64::from(SESSIONS));
     assert_eq!(world.count("resets_sent"), 0);
 }
 

@@ -1,0 +1,107 @@
+//! From an ESP packet to an IP packet, in place.
+//!
+//! [`locate`] finds where ESP begins; the caller finds the SA by its SPI, asks its replay window, has an engine open what
+//! begins there, for a burst at once; [`Decap::unwrap`] then says what the packet is.
+
+use super::encap::Mode;
+use super::esp::{self, Carried, Shape};
+use super::transform::Transform;
+use super::transport::Outside;
+use super::{Refused, ecn};
+use crate::parse::summarise_l3;
+use crate::wire::{bytes, proto, udp};
+
+/// What a packet that was opened is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// An IP packet, here in the buffer.
+    Packet(std::ops::Range<usize>),
+    /// Nothing: it was sent so that nobody sees when nothing is sent (RFC 4303 section 2.6).
+    Dummy,
+}
+
+/// What all packets of an SA that comes in have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Decap {
+    tunnel: bool,
+    shape: Shape,
+}
+
+/// Where ESP begins in an IP packet that carries it, in UDP or not.
+///
+/// # Errors
+/// [`Refused::Malformed`].
+pub fn locate(packet: &[u8]) -> Result<usize, Refused> {
+    let outside = Outside::of(packet)?;
+    let at = match outside.next_header {
+        proto::ESP => outside.len,
+        proto::UDP => outside.len + udp::HEADER_LEN,
+        _ => return Err(Refused::Malformed),
+    };
+    if packet.len() < at + esp::HEADER_LEN { Err(Refused::Malformed) } else { Ok(at) }
+}
+
+impl Decap {
+    /// An SA's. Of the mode only its kind matters.
+    pub const fn new(mode: &Mode, transform: Transform) -> Self {
+        Self { tunnel: matches!(mode, Mode::Tunnel(_)), shape: Shape::of(transform) }
+    }
+
+    /// The lengths of its packets.
+    pub const fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// What a packet is that was opened; `esp_at` as [`locate`] said.
+    ///
+    /// # Errors
+    /// What it carries is not what it says: a tunnel carries whole IP packets, and a mark that its inner sender understands.
+    pub fn unwrap(&self, buffer: &mut [u8], esp_at: usize) -> Result<Found, Refused> {
+        let Carried { start, len, next_header } = self.shape.carried(buffer.get(esp_at..).unwrap_or_default())?;
+        if next_header == esp::DUMMY {
+            return Ok(Found::Dummy);
+        }
+        let start = esp_at + start;
+        if self.tunnel { inner(buffer, start, len, next_header) } else { restore(buffer, start, len, next_header) }
+    }
+}
+
+/// A whole packet comes out of the tunnel. Padding behind it stays behind.
+fn inner(buffer: &mut [u8], start: usize, len: usize, next_header: u8) -> Result<Found, Refused> {
+    let mark = tos(buffer);
+    let packet = buffer.get_mut(start..start + len).ok_or(Refused::Malformed)?;
+    let version = match next_header {
+        proto::IPV4 => 4,
+        proto::IPV6 => 6,
+        _ => return Err(Refused::NotIp),
+    };
+    if bytes::u8_at(packet, 0) >> 4 != version {
+        return Err(Refused::NotIp);
+    }
+    let packet_len = usize::from(summarise_l3(packet).map_err(|_| Refused::NotIp)?.l3_len());
+    let inner = tos(packet);
+    let combined = ecn::combine(inner, mark).ok_or(Refused::Congested)?;
+    if combined != inner & ecn::MASK {
+        ecn::set(packet, combined);
+    }
+    Ok(Found::Packet(start..start + packet_len))
+}
+
+/// The IP header goes back to what it carried.
+fn restore(buffer: &mut [u8], start: usize, len: usize, next_header: u8) -> Result<Found, Refused> {
+    let outside = Outside::of(buffer)?;
+    let at = start.checked_sub(outside.len).ok_or(Refused::Malformed)?;
+    buffer.copy_within(..outside.len, at);
+    let packet = buffer.get_mut(at..start + len).ok_or(Refused::Malformed)?;
+    let packet_len = packet.len();
+    outside.rewrite(packet, next_header, packet_len).ok_or(Refused::Malformed)?;
+    Ok(Found::Packet(at..start + len))
+}
+
+/// TOS or traffic class of an IP packet.
+fn tos(packet: &[u8]) -> u8 {
+    match bytes::u8_at(packet, 0) >> 4 {
+        4 => bytes::u8_at(packet, 1),
+        _ => (bytes::u16_at(packet, 0) >> 4) as u8,
+    }
+}
