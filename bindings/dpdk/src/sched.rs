@@ -69,6 +69,13 @@ impl Class {
     }
 }
 
+/// Lets the calling thread give way to those that share its CPU fairly: from 0, not at all, to 19.
+pub fn set_nice(nice: u8) -> Result<()> {
+    // SAFETY: sets a number of the calling thread. (On Linux process 0 is the thread, not the whole process.)
+    let answer = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, i32::from(nice)) };
+    if answer < 0 { Err(error::os("setpriority")) } else { Ok(()) }
+}
+
 /// Lets the calling thread's timed waits end up to `ns` late (0: the default of 50 us). With 1 they end on time.
 pub fn set_timer_slack(ns: u64) -> Result<()> {
     // SAFETY: sets a number of the calling thread.
@@ -92,5 +99,16 @@ mod tests {
     fn timer_slack_is_accepted() {
         set_timer_slack(1).unwrap();
         Class::Other.apply().unwrap();
+    }
+
+    #[test]
+    fn niceness_is_the_threads_own() {
+        let nice = || {
+            // SAFETY: reads a number of the calling thread.
+            unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
+        };
+        let before = nice();
+        let thread = std::thread::spawn(move || set_nice(19).map(|()| nice()));
+        assert_eq!((thread.join().unwrap(), nice()), (Ok(19), before));
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use dpdk::Eal;
 use dpdk::process::{Capability, drop_capabilities, forbid_core_dumps, lock_memory};
-use dpdk::sched::{Affinity, Class};
+use dpdk::sched::{Affinity, Class, set_nice};
 use phalanx_config::Config;
 use phalanx_dataplane::filter::Filter;
 use phalanx_dataplane::unit::MemberId;
@@ -44,6 +44,8 @@ const COMMANDS_MAX: usize = 256;
 const INBOX_MAX: usize = 256;
 /// How long the workers may take to stop.
 const STOP_MAX: Duration = Duration::from_secs(2);
+/// How much the management thread gives way to others.
+const MANAGEMENT_NICE: u8 = 10;
 
 /// The cores that this process may use.
 pub fn cores() -> Vec<usize> {
@@ -232,6 +234,10 @@ impl Member {
         let (ended, end) = oneshot::channel();
         spawn_cluster(self.parts, &config, ended)?;
         drop_privileges(&[Capability::IpcLock]);
+        // A scrape of the metrics must not delay what the link's thread says to backups.
+        if let Err(error) = set_nice(MANAGEMENT_NICE) {
+            tracing::warn!("management: {error}");
+        }
         let management = Management {
             desk: self.desk,
             config,

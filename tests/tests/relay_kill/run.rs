@@ -27,6 +27,8 @@ const AFTERMATH: Duration = Duration::from_millis(1500);
 const CALM: Duration = Duration::from_millis(500);
 /// A member that comes back, and the copies of all state, must be in order again within this time.
 const HEALED: Duration = Duration::from_secs(30);
+/// Members are asked no more often: their answers, a thousand units long, cost the processors that the connections need.
+const LOOK: Duration = Duration::from_millis(200);
 /// How long a member is frozen, or without its cables: longer than its lease.
 const AWAY: Duration = Duration::from_secs(2);
 
@@ -114,7 +116,7 @@ fn load(streams: u32) -> Load {
 
 /// Every unit's sessions are held by all its backups: from here on one death costs nothing.
 fn await_in_sync(lab: &Lab) -> Outcome<()> {
-    clock::until(HEALED, Duration::from_millis(100), || match lab.total("phalanx_replica_lacking_units{")? {
+    clock::until(HEALED, LOOK, || match lab.total("phalanx_replica_lacking_units{")? {
         0.0 => Ok(()),
         lacking => Err(failure(format!("backups lack {lacking} units"))),
     })
@@ -141,7 +143,7 @@ impl Run<'_> {
             Course::Deaths | Course::Changes => Action::Kill,
         };
         await_in_sync(self.lab)?;
-        let (master, _) = clock::until(HEALED, Duration::from_millis(20), || self.lab.healthy())?;
+        let (master, _) = clock::until(HEALED, LOOK, || self.lab.healthy())?;
         let victim = self.round.next(master);
         // A master passes on others' packets: under a light load it may own none, and yet its death is felt.
         let owned = if victim == master { self.owned_by(victim)? } else { self.await_owner(victim)? };
@@ -156,7 +158,7 @@ impl Run<'_> {
         self.problems.extend(self.foreign.look(&format!("after {what}")));
         self.note("moves", format!("m{victim} back after {what}"), None);
         self.relieve(action, victim)?;
-        if let Err(problem) = self.lab.await_healthy(HEALED) {
+        if let Err(problem) = clock::until(HEALED, LOOK, || self.lab.healthy()) {
             self.problems.push(format!("after {what}: {problem}"));
         }
         Ok(())
@@ -172,7 +174,7 @@ impl Run<'_> {
             0.0 => Err(failure(format!("m{id} owns no connection"))),
             open => Ok(open),
         };
-        Ok(clock::until(HEALED, Duration::from_millis(100), look)?.0)
+        Ok(clock::until(HEALED, LOOK, look)?.0)
     }
 
     /// How many connections a member owns.
@@ -205,9 +207,7 @@ impl Run<'_> {
     fn relieve(&mut self, action: Action, victim: u8) -> Outcome<()> {
         match action {
             // Whoever was killed from outside is not always reaped yet.
-            Action::Kill => {
-                clock::until(HEALED, Duration::from_millis(100), || self.lab.act("start", victim)).map(drop)
-            }
+            Action::Kill => clock::until(HEALED, LOOK, || self.lab.act("start", victim)).map(drop),
             Action::Drain | Action::Stop => self.lab.act("start", victim),
             Action::Pause => self.lab.act("resume", victim),
             Action::Cut => {
