@@ -86,8 +86,8 @@ pub enum Work<'k> {
     },
 }
 
-/// Which way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a session does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// Encrypts, and writes check values.
     Seal,
@@ -125,13 +125,13 @@ impl CryptoDev {
     /// # Errors
     /// The driver is not installed, or cannot work at once.
     pub fn open(eal: &Eal, driver: &str, sessions_max: u32) -> Result<Self> {
+        const WHAT: &str = "rte_cryptodev_get_dev_id";
         let name = format!("{driver}_phalanx");
         eal.probe(&name)?;
-        let c_name = error::c_string("rte_cryptodev_get_dev_id", &name)?;
+        let c_name = error::c_string(WHAT, &name)?;
         // SAFETY: a C string, only read.
         let id = unsafe { dpdk_sys::rte_cryptodev_get_dev_id(c_name.as_ptr()) };
-        let id = u8::try_from(error::check("rte_cryptodev_get_dev_id", id)?)
-            .map_err(|_| Error::NotFound { what: "crypto device" })?;
+        let id = u8::try_from(error::check(WHAT, id)?).map_err(|_| Error::NotFound { what: WHAT })?;
         let mut info = dpdk_sys::rte_cryptodev_info::default();
         // SAFETY: writes to the given place.
         unsafe { dpdk_sys::rte_cryptodev_info_get(id, &mut info) };
@@ -200,7 +200,7 @@ impl Session {
         Ok(Self { device, session, aad_len, digest_len: usize::from(digest_len) })
     }
 
-    /// Works on packets.
+    /// Works on packets. One whose parts are shorter than the session's lengths is not done.
     pub fn process(&mut self, ops: &mut [Op<'_>], clear: Clear) {
         for ops in ops.chunks_mut(BURST) {
             self.process_burst(ops, clear);

@@ -5,11 +5,12 @@
 
 use super::encap::Mode;
 use super::esp::{self, Carried, Shape};
+use super::outer::Inner;
 use super::transform::Transform;
 use super::transport::Outside;
 use super::{Refused, ecn};
 use crate::parse::summarise_l3;
-use crate::wire::{bytes, proto, udp};
+use crate::wire::{proto, udp};
 
 /// What a packet that was opened is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -68,20 +69,12 @@ impl Decap {
 
 /// A whole packet comes out of the tunnel. Padding behind it stays behind.
 fn inner(buffer: &mut [u8], start: usize, len: usize, next_header: u8) -> Result<Found, Refused> {
-    let mark = tos(buffer);
+    let outer = Inner::of(buffer).ok_or(Refused::Malformed)?;
     let packet = buffer.get_mut(start..start + len).ok_or(Refused::Malformed)?;
-    let version = match next_header {
-        proto::IPV4 => 4,
-        proto::IPV6 => 6,
-        _ => return Err(Refused::NotIp),
-    };
-    if bytes::u8_at(packet, 0) >> 4 != version {
-        return Err(Refused::NotIp);
-    }
+    let inner = Inner::of(packet).filter(|inner| inner.next_header == next_header).ok_or(Refused::NotIp)?;
     let packet_len = usize::from(summarise_l3(packet).map_err(|_| Refused::NotIp)?.l3_len());
-    let inner = tos(packet);
-    let combined = ecn::combine(inner, mark).ok_or(Refused::Congested)?;
-    if combined != inner & ecn::MASK {
+    let combined = ecn::combine(inner.tos, outer.tos).ok_or(Refused::Congested)?;
+    if combined != inner.tos & ecn::MASK {
         ecn::set(packet, combined);
     }
     Ok(Found::Packet(start..start + packet_len))
@@ -96,12 +89,4 @@ fn restore(buffer: &mut [u8], start: usize, len: usize, next_header: u8) -> Resu
     let packet_len = packet.len();
     outside.rewrite(packet, next_header, packet_len).ok_or(Refused::Malformed)?;
     Ok(Found::Packet(at..start + len))
-}
-
-/// TOS or traffic class of an IP packet.
-fn tos(packet: &[u8]) -> u8 {
-    match bytes::u8_at(packet, 0) >> 4 {
-        4 => bytes::u8_at(packet, 1),
-        _ => (bytes::u16_at(packet, 0) >> 4) as u8,
-    }
 }

@@ -9,8 +9,7 @@
 //! | ECT(1) | ECT(1) | ECT(1) | ECT(1) | CE |
 //! | CE | CE | CE | CE | CE |
 
-use crate::wire::checksum;
-use crate::wire::{bytes, ipv4};
+use crate::wire::{bytes, checksum};
 
 /// The mark's bits in TOS and traffic class.
 pub const MASK: u8 = 3;
@@ -39,9 +38,9 @@ pub fn set(packet: &mut [u8], mark: u8) {
         4 => {
             let old = bytes::u16_at(packet, 0);
             let new = old & !u16::from(MASK) | u16::from(mark & MASK);
-            let sum = ipv4::Packet::new_header_checked(&*packet).map_or(0, |p| p.checksum());
+            let sum = checksum::update(bytes::u16_at(packet, CHECKSUM_AT), old, new);
             bytes::put_u16(packet, 0, new);
-            bytes::put_u16(packet, CHECKSUM_AT, checksum::update(sum, old, new));
+            bytes::put_u16(packet, CHECKSUM_AT, sum);
         }
         6 => {
             // The traffic class stands between the version and the flow label, four bits off.
@@ -57,7 +56,7 @@ const CHECKSUM_AT: usize = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::ipv6;
+    use crate::wire::{ipv4, ipv6};
 
     #[test]
     fn marks_are_combined_as_the_table_says() {

@@ -9,10 +9,9 @@
 //! ```
 
 use super::esp::{Fields, Layout, Shape};
-use super::outer::{Inner, Outer, Ports};
+use super::outer::{Inner, Outer, Ports, carried_by, udp_len};
 use super::transform::Transform;
 use super::transport::Outside;
-use crate::wire::{proto, udp};
 
 /// What becomes of the IP header (RFC 4301 section 4.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -91,12 +90,9 @@ impl Encap {
         buffer.copy_within(room.before..room.before + outside.len, 0);
         let len = buffer.len();
         let (header, rest) = buffer.split_at_mut_checked(outside.len)?;
-        outside.rewrite(header, if ports.is_some() { proto::UDP } else { proto::ESP }, len)?;
-        if let Some(Ports { source, destination }) = ports {
-            let payload_len = u16::try_from(rest.len().checked_sub(udp::HEADER_LEN)?).ok()?;
-            udp::Repr { source_port: source, destination_port: destination, payload_len }.emit(rest).ok()?;
-        }
-        Some(())
+        outside.rewrite(header, carried_by(ports), len)?;
+        let esp_len = rest.len().checked_sub(udp_len(ports))?;
+        ports.map_or(Some(()), |ports| ports.emit(rest, esp_len))
     }
 
     /// Writes what depends on the sealed bytes.
@@ -116,8 +112,4 @@ impl Encap {
             }
         }
     }
-}
-
-const fn udp_len(ports: Option<Ports>) -> usize {
-    if ports.is_some() { udp::HEADER_LEN } else { 0 }
 }

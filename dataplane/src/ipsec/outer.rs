@@ -20,6 +20,25 @@ pub struct Ports {
     pub destination: u16,
 }
 
+impl Ports {
+    /// Writes the UDP header of so much ESP. None: too long for UDP.
+    pub(super) fn emit(self, datagram: &mut [u8], esp_len: usize) -> Option<()> {
+        let Self { source: source_port, destination: destination_port } = self;
+        let payload_len = u16::try_from(esp_len).ok()?;
+        udp::Repr { source_port, destination_port, payload_len }.emit(datagram).ok().map(drop)
+    }
+}
+
+/// How much UDP adds, if there is UDP.
+pub(super) const fn udp_len(udp: Option<Ports>) -> usize {
+    if udp.is_some() { udp::HEADER_LEN } else { 0 }
+}
+
+/// What the IP header says that it carries.
+pub(super) const fn carried_by(udp: Option<Ports>) -> u8 {
+    if udp.is_some() { proto::UDP } else { proto::ESP }
+}
+
 /// Whether the outer packet may be fragmented on its way (RFC 4301 section 8.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum DontFragment {
@@ -83,16 +102,15 @@ impl Outer {
     #[inline]
     pub const fn buffer_len(&self) -> usize {
         let ip = if self.source.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
-        if self.udp.is_some() { ip + udp::HEADER_LEN } else { ip }
+        ip + udp_len(self.udp)
     }
 
     /// Writes the headers of a packet whose ESP begins behind them and is `esp_len` long. `id` is for packets that may be
     /// fragmented. None: too long for IP.
     #[inline]
     pub fn write(&self, packet: &mut [u8], esp_len: usize, inner: &Inner, id: u16) -> Option<()> {
-        let udp_len = if self.udp.is_some() { udp::HEADER_LEN } else { 0 };
-        let payload_len = u16::try_from(esp_len + udp_len).ok()?;
-        let protocol = if self.udp.is_some() { proto::UDP } else { proto::ESP };
+        let payload_len = u16::try_from(esp_len + udp_len(self.udp)).ok()?;
+        let protocol = carried_by(self.udp);
         let tos = self.dscp.map_or(inner.tos, |dscp| dscp << 2 | inner.tos & ecn::MASK);
         let ip_len = match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
@@ -113,11 +131,7 @@ impl Outer {
             _ => return None,
         }
         .ok()?;
-        if let Some(Ports { source, destination }) = self.udp {
-            let header = udp::Repr { source_port: source, destination_port: destination, payload_len: esp_len as u16 };
-            header.emit(packet.get_mut(ip_len..)?).ok()?;
-        }
-        Some(())
+        self.udp.map_or(Some(()), |ports| ports.emit(packet.get_mut(ip_len..)?, esp_len))
     }
 
     /// What can be written only when the packet is sealed.

@@ -3,10 +3,8 @@
 //! IPv6's hop-by-hop, routing and fragment headers are for the way, so they stay before ESP; what follows them is hidden.
 
 use super::Refused;
+use crate::wire::ipv6_ext::{FRAGMENT_LEN, HEADERS_MAX};
 use crate::wire::{bytes, ipv4, ipv6, proto};
-
-/// Headers that stay outside at most.
-const OUTSIDE_MAX: usize = 8;
 
 /// An IP packet's header, as far as it stays outside.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -42,11 +40,11 @@ impl Outside {
 
     fn of_v6(packet: &[u8]) -> Result<Self, Refused> {
         let (mut len, mut next_header_at) = (ipv6::HEADER_LEN, V6_NEXT_HEADER_AT);
-        for _ in 0..OUTSIDE_MAX {
+        for _ in 0..HEADERS_MAX {
             let next_header = bytes::u8_at(packet, next_header_at);
             let header_len = match next_header {
                 proto::HOP_BY_HOP | proto::ROUTING => 8 * (1 + usize::from(bytes::u8_at(packet, len + 1))),
-                proto::FRAGMENT => 8,
+                proto::FRAGMENT => FRAGMENT_LEN,
                 _ => return Ok(Self { len, next_header, next_header_at, v4: false }),
             };
             next_header_at = len;
@@ -66,13 +64,12 @@ impl Outside {
             header.set_total_len(u16::try_from(packet_len).ok()?);
             header.fill_checksum();
         } else {
-            let payload_len = packet_len.checked_sub(ipv6::HEADER_LEN)?;
-            bytes::put_u16(header, V6_PAYLOAD_LEN_AT, u16::try_from(payload_len).ok()?);
+            let payload_len = u16::try_from(packet_len.checked_sub(ipv6::HEADER_LEN)?).ok()?;
+            ipv6::Packet::new_header_checked(header).ok()?.set_payload_len(payload_len);
         }
         Some(())
     }
 }
 
 const V4_PROTOCOL_AT: usize = 9;
-const V6_PAYLOAD_LEN_AT: usize = 4;
 const V6_NEXT_HEADER_AT: usize = 6;

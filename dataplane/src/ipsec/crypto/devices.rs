@@ -12,7 +12,7 @@ use dpdk::Eal;
 use dpdk::crypto::{self as device, Clear, CryptoDev, IV_LEN, Op, Work};
 use zeroize::Zeroizing;
 
-use super::{Direction, Engine, EngineError, Job, Numbers, Session};
+use super::{Direction, Engine, EngineError, Job, Numbers, Session, checked_number, first_block};
 use crate::ipsec::esp::{HEADER_LEN, Shape};
 use crate::ipsec::keys::Keys;
 use crate::ipsec::transform::{Aead, Cipher, Integrity, SALT_LEN, Transform};
@@ -77,12 +77,9 @@ impl Engine for Devices {
         }
         let unsupported = EngineError::Unsupported(self.name(), transform);
         let (device, work, style) = self.plan(transform, keys, numbers).ok_or(unsupported)?;
-        let way = match direction {
-            Direction::Seal => device::Direction::Seal,
-            Direction::Open => device::Direction::Open,
-        };
         let shape = Shape::of(transform);
-        let session = device::Session::create(device, &work, way, shape.icv_len() as u16).map_err(|_| unsupported)?;
+        let session =
+            device::Session::create(device, &work, direction, shape.icv_len() as u16).map_err(|_| unsupported)?;
         Ok(Box::new(OnDevice { session, style, shape, numbers, direction }))
     }
 }
@@ -148,12 +145,10 @@ impl OnDevice {
     fn process_burst(&mut self, jobs: &mut [Job<'_>]) {
         let mut icvs = [[0; ICV_MAX]; BURST];
         let mut aads = [[0; AAD_MAX]; BURST];
-        let mut places = [0; BURST];
-        let mut count = 0;
+        // What is no packet is left as it is here, and not done.
         let mut ops: [Op<'_>; BURST] = std::array::from_fn(|_| Op::default());
-        let (icv_len, clear) = (self.shape.icv_len(), self.clear());
-        for (place, (job, (icv, aad))) in jobs.iter_mut().zip(icvs.iter_mut().zip(&mut aads)).enumerate() {
-            job.done = false;
+        let (count, icv_len, clear) = (jobs.len(), self.shape.icv_len(), self.clear());
+        for (op, (job, (icv, aad))) in ops.iter_mut().zip(jobs.iter_mut().zip(icvs.iter_mut().zip(&mut aads))) {
             if self.shape.check(job.packet.len()).is_err() {
                 continue;
             }
@@ -162,19 +157,15 @@ impl OnDevice {
             let end = job.packet.len() - icv_len + usize::from(clear.last);
             let iv = self.iv(job.packet);
             let data = job.packet.get_mut(hidden_at..end).unwrap_or_default();
-            ops[count] = Op { data, digest: icv, iv, aad, done: false };
-            places[count] = place;
-            count += 1;
+            *op = Op { data, digest: icv, iv, aad, done: false };
         }
         self.session.process(&mut ops[..count], clear);
         let done = ops.map(|op| op.done);
-        for (done, place) in done.into_iter().zip(places).take(count) {
-            let job = &mut jobs[place];
+        for (job, (done, icv)) in jobs.iter_mut().zip(done.into_iter().zip(&icvs)) {
             job.done = done;
-            if self.direction == Direction::Seal
-                && let Some(at) = job.packet.len().checked_sub(icv_len)
-            {
-                job.packet[at..].copy_from_slice(&icvs[place][..icv_len]);
+            if done && self.direction == Direction::Seal {
+                let at = job.packet.len() - icv_len;
+                job.packet[at..].copy_from_slice(&icv[..icv_len]);
             }
         }
     }
@@ -196,35 +187,21 @@ impl OnDevice {
         if self.direction == Direction::Open {
             icv[..self.shape.icv_len()].copy_from_slice(&job.packet[at..]);
         }
-        let high = job.sequence_high.to_be_bytes();
-        match (&self.style, self.numbers) {
-            (Style::Aead(_), Numbers::Short) => aad[..8].copy_from_slice(&job.packet[..8]),
-            (Style::Aead(_), Numbers::Extended) => {
-                aad[..4].copy_from_slice(&job.packet[..4]);
-                aad[4..8].copy_from_slice(&high);
-                aad[8..].copy_from_slice(&job.packet[4..8]);
-            }
-            (_, Numbers::Extended) => job.packet[at..at + 4].copy_from_slice(&high),
-            _ => {}
+        if let (Style::Aead(_), Some(header)) = (&self.style, job.packet.first_chunk()) {
+            (*aad, _) = checked_number(header, self.numbers, job.sequence_high);
+        } else if self.numbers == Numbers::Extended {
+            job.packet[at..at + 4].copy_from_slice(&job.sequence_high.to_be_bytes());
         }
     }
 
     fn iv(&self, packet: &[u8]) -> [u8; IV_LEN] {
         let mut iv = [0; IV_LEN];
         let field = &packet[HEADER_LEN..self.shape.body_at()];
-        match &self.style {
-            Style::Aead(salt) => {
-                iv[..SALT_LEN].copy_from_slice(&**salt);
-                iv[SALT_LEN..][..field.len()].copy_from_slice(field);
-            }
-            Style::Stream(salt) => {
-                iv[..SALT_LEN].copy_from_slice(&**salt);
-                iv[SALT_LEN..][..field.len()].copy_from_slice(field);
-                iv[IV_LEN - 1] = 1;
-            }
+        match (&self.style, field.first_chunk()) {
+            (Style::Aead(salt) | Style::Stream(salt), Some(field)) => iv = first_block(salt, field),
             // Zeros, under which the number becomes the IV.
-            Style::Chain if self.direction == Direction::Seal => {}
-            Style::Chain | Style::Null => iv[..field.len()].copy_from_slice(field),
+            (Style::Chain, _) if self.direction == Direction::Seal => {}
+            _ => iv[..field.len()].copy_from_slice(field),
         }
         iv
     }

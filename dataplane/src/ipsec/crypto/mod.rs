@@ -14,8 +14,10 @@
 pub mod builtin;
 pub mod devices;
 
+pub use dpdk::crypto::Direction;
+
 use super::keys::Keys;
-use super::transform::Transform;
+use super::transform::{SALT_LEN, Transform};
 
 /// One packet's work.
 #[derive(Debug)]
@@ -42,15 +44,6 @@ pub enum Numbers {
     Short,
     /// 64 bits, of which the packet shows the lower half.
     Extended,
-}
-
-/// What a session does.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Direction {
-    /// Encrypts, and writes the ICV.
-    Seal,
-    /// Compares the ICV, and decrypts.
-    Open,
 }
 
 /// What can make sessions.
@@ -86,4 +79,25 @@ pub enum EngineError {
     /// See [`Keys::new`].
     #[error("these are not the keys of {0}")]
     Keys(Transform),
+}
+
+/// SPI and sequence number as an AEAD checks them, and how many bytes they are. `header` is the packet's beginning.
+fn checked_number(header: &[u8; 8], numbers: Numbers, sequence_high: u32) -> ([u8; 12], usize) {
+    let [a, b, c, d, e, f, g, h] = *header;
+    match numbers {
+        Numbers::Short => ([a, b, c, d, e, f, g, h, 0, 0, 0, 0], 8),
+        Numbers::Extended => {
+            let [i, j, k, l] = sequence_high.to_be_bytes();
+            ([a, b, c, d, i, j, k, l, e, f, g, h], 12)
+        }
+    }
+}
+
+/// Salt, IV, and the number 1: what AES-CTR begins with (RFC 3686 section 4). Without the number it is an AEAD's nonce.
+fn first_block(salt: &[u8; SALT_LEN], iv: &[u8; 8]) -> [u8; 16] {
+    let mut block = [0; 16];
+    block[..SALT_LEN].copy_from_slice(salt);
+    block[SALT_LEN..12].copy_from_slice(iv);
+    block[15] = 1;
+    block
 }

@@ -6,14 +6,13 @@
 use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
-use super::{EachWay, high_half};
-use crate::ipsec::crypto::Numbers;
+use super::EachWay;
+use crate::ipsec::crypto::{Numbers, checked_number, first_block};
 use crate::ipsec::esp::HEADER_LEN;
 use crate::ipsec::keys::Keys;
 use crate::ipsec::transform::{Aead, AesKey, SALT_LEN};
 
 const IV_LEN: usize = NONCE_LEN - SALT_LEN;
-const BODY_AT: usize = HEADER_LEN + IV_LEN;
 const TAG_LEN: usize = 16;
 
 pub(super) struct Sealer {
@@ -27,16 +26,18 @@ pub(super) struct Sealer {
 
 /// A packet in its parts.
 struct Parts<'p> {
-    head: &'p mut [u8; BODY_AT],
+    header: &'p mut [u8; HEADER_LEN],
+    iv: &'p mut [u8; IV_LEN],
     body: &'p mut [u8],
     tag: &'p mut [u8; TAG_LEN],
 }
 
 impl<'p> Parts<'p> {
     fn of(packet: &'p mut [u8]) -> Option<Self> {
-        let (head, rest) = packet.split_first_chunk_mut()?;
+        let (header, rest) = packet.split_first_chunk_mut()?;
+        let (iv, rest) = rest.split_first_chunk_mut()?;
         let (body, tag) = rest.split_last_chunk_mut()?;
-        Some(Self { head, body, tag })
+        Some(Self { header, iv, body, tag })
     }
 }
 
@@ -57,36 +58,17 @@ impl Sealer {
         })
     }
 
-    fn nonce(&self, head: &[u8; BODY_AT]) -> Nonce {
-        let mut nonce = [0; NONCE_LEN];
-        nonce[..SALT_LEN].copy_from_slice(&*self.salt);
-        nonce[SALT_LEN..].copy_from_slice(&head[HEADER_LEN..]);
+    fn nonce(&self, iv: &[u8; IV_LEN]) -> Nonce {
+        let [nonce @ .., _, _, _, _] = first_block(&self.salt, iv);
         Nonce::assume_unique_for_key(nonce)
-    }
-
-    /// SPI and sequence number, and how many bytes they are.
-    fn number(&self, head: &[u8; BODY_AT], sequence_high: u32) -> ([u8; 12], usize) {
-        let mut checked = [0; 12];
-        match high_half(self.numbers, sequence_high) {
-            None => {
-                checked[..8].copy_from_slice(&head[..8]);
-                (checked, 8)
-            }
-            Some(high) => {
-                checked[..4].copy_from_slice(&head[..4]);
-                checked[4..8].copy_from_slice(&high);
-                checked[8..].copy_from_slice(&head[4..8]);
-                (checked, 12)
-            }
-        }
     }
 
     /// All of a packet that GMAC checks.
     fn gather(&mut self, parts: &Parts<'_>, sequence_high: u32) {
-        let (number, len) = self.number(parts.head, sequence_high);
+        let (number, len) = checked_number(parts.header, self.numbers, sequence_high);
         self.checked.clear();
         self.checked.extend(&number[..len]);
-        self.checked.extend(&parts.head[HEADER_LEN..]);
+        self.checked.extend(&*parts.iv);
         self.checked.extend(&*parts.body);
     }
 }
@@ -94,9 +76,9 @@ impl Sealer {
 impl EachWay for Sealer {
     fn seal(&mut self, packet: &mut [u8], sequence_high: u32) -> Option<()> {
         let parts = Parts::of(packet)?;
-        let nonce = self.nonce(parts.head);
+        let nonce = self.nonce(parts.iv);
         let tag = if self.hides {
-            let (number, len) = self.number(parts.head, sequence_high);
+            let (number, len) = checked_number(parts.header, self.numbers, sequence_high);
             self.key.seal_in_place_separate_tag(nonce, Aad::from(&number[..len]), parts.body)
         } else {
             self.gather(&parts, sequence_high);
@@ -108,10 +90,10 @@ impl EachWay for Sealer {
 
     fn open(&mut self, packet: &mut [u8], sequence_high: u32) -> Option<()> {
         let parts = Parts::of(packet)?;
-        let nonce = self.nonce(parts.head);
+        let nonce = self.nonce(parts.iv);
         if self.hides {
-            let (number, len) = self.number(parts.head, sequence_high);
-            let (_, sealed) = packet.split_at_mut_checked(BODY_AT)?;
+            let (number, len) = checked_number(parts.header, self.numbers, sequence_high);
+            let (_, sealed) = packet.split_at_mut_checked(HEADER_LEN + IV_LEN)?;
             self.key.open_in_place(nonce, Aad::from(&number[..len]), sealed).ok()?;
         } else {
             self.gather(&parts, sequence_high);

@@ -9,6 +9,7 @@ use ctr::Ctr32BE;
 use des::{Des, TdesEde3};
 use zeroize::Zeroizing;
 
+use crate::ipsec::crypto::first_block;
 use crate::ipsec::esp::HEADER_LEN;
 use crate::ipsec::transform::{AesKey, Cipher, SALT_LEN};
 
@@ -92,18 +93,12 @@ fn unchain<C: BlockCipherDecrypt>(cipher: &C, packet: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// The stream begins with the block that is numbered 1 (RFC 3686 section 4).
 fn stream<C: BlockCipherEncrypt<BlockSize = cbc::cipher::consts::U16>>(
     cipher: &C,
     salt: &Salt,
     packet: &mut [u8],
 ) -> Option<()> {
-    const IV_LEN: usize = 8;
-    let (iv, body) = packet.get_mut(HEADER_LEN..)?.split_first_chunk_mut::<IV_LEN>()?;
-    let mut first = [0; 16];
-    first[..SALT_LEN].copy_from_slice(&**salt);
-    first[SALT_LEN..][..IV_LEN].copy_from_slice(iv);
-    first[15] = 1;
-    let core = ctr::CtrCore::inner_iv_init(cipher, &first.into());
+    let (iv, body) = packet.get_mut(HEADER_LEN..)?.split_first_chunk_mut()?;
+    let core = ctr::CtrCore::inner_iv_init(cipher, &first_block(salt, iv).into());
     Ctr32BE::from_core(core).try_apply_keystream(body).ok()
 }

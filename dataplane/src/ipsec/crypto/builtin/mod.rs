@@ -66,8 +66,3 @@ fn directed<T: EachWay + 'static>(inner: T, direction: Direction) -> Box<dyn Ses
         Direction::Open => Box::new(Opening(inner)),
     }
 }
-
-/// The high half as it is checked, if it is.
-fn high_half(numbers: Numbers, sequence_high: u32) -> Option<[u8; 4]> {
-    (numbers == Numbers::Extended).then(|| sequence_high.to_be_bytes())
-}

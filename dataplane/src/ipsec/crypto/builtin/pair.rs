@@ -3,9 +3,9 @@
 
 use subtle::ConstantTimeEq;
 
+use super::EachWay;
 use super::cipher::Hider;
 use super::mac::Mac;
-use super::{EachWay, high_half};
 use crate::ipsec::crypto::Numbers;
 use crate::ipsec::keys::Keys;
 use crate::ipsec::transform::{Cipher, Integrity};
@@ -26,6 +26,11 @@ impl Pair {
             numbers,
         })
     }
+
+    /// The high half as it is checked, if it is.
+    fn high_half(&self, sequence_high: u32) -> Option<[u8; 4]> {
+        (self.numbers == Numbers::Extended).then(|| sequence_high.to_be_bytes())
+    }
 }
 
 impl EachWay for Pair {
@@ -33,7 +38,7 @@ impl EachWay for Pair {
         let end = packet.len().checked_sub(self.icv_len)?;
         let (checked, icv) = packet.split_at_mut_checked(end)?;
         self.hider.hide(checked)?;
-        let tag = self.mac.of(checked, high_half(self.numbers, sequence_high));
+        let tag = self.mac.of(checked, self.high_half(sequence_high));
         icv.copy_from_slice(tag.get(..self.icv_len)?);
         Some(())
     }
@@ -41,7 +46,7 @@ impl EachWay for Pair {
     fn open(&mut self, packet: &mut [u8], sequence_high: u32) -> Option<()> {
         let end = packet.len().checked_sub(self.icv_len)?;
         let (checked, icv) = packet.split_at_mut_checked(end)?;
-        let tag = self.mac.of(checked, high_half(self.numbers, sequence_high));
+        let tag = self.mac.of(checked, self.high_half(sequence_high));
         bool::from(tag.get(..self.icv_len)?.ct_eq(icv)).then_some(())?;
         self.hider.show(checked)
     }
