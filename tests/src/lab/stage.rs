@@ -312,8 +312,22 @@ impl Lab {
 
     // -- flows --------------------------------------------------------------------------------------------------------
 
-    /// The owner of forwarded traffic between two addresses, by the word of a member that is awake.
+    /// The owner of forwarded traffic between two addresses, by the word of a member that is awake. The balance may
+    /// give its unit to another member at any time.
     pub fn owner(&self, source: IpAddr, destination: IpAddr) -> Outcome<u8> {
+        let answer = self.filtered(source, destination)?;
+        let owner = answer["owner"].as_u64().and_then(|owner| u8::try_from(owner).ok());
+        owner.ok_or_else(|| failure(format!("nobody owns {source} -> {destination}: {answer}")))
+    }
+
+    /// The unit of forwarded traffic between two addresses: that stays.
+    pub fn unit(&self, source: IpAddr, destination: IpAddr) -> Outcome<u64> {
+        let answer = self.filtered(source, destination)?;
+        answer["unit"].as_u64().ok_or_else(|| failure(format!("{source} -> {destination} has no unit: {answer}")))
+    }
+
+    /// What `phalanx unit` says of forwarded traffic between two addresses.
+    fn filtered(&self, source: IpAddr, destination: IpAddr) -> Outcome<Value> {
         let id = *self.awake.first().ok_or_else(|| failure("no member is awake"))?;
         let member = self.member(id);
         let done = Command::new(phalanx())
@@ -323,11 +337,9 @@ impl Lab {
             .arg(member.socket())
             .output()
             .map_err(failure)?;
-        let answer: Value = serde_json::from_slice(&done.stdout).map_err(|error| {
+        serde_json::from_slice(&done.stdout).map_err(|error| {
             failure(format!("phalanx unit: {error}: {}", String::from_utf8_lossy(&done.stderr).trim()))
-        })?;
-        let owner = answer["owner"].as_u64().and_then(|owner| u8::try_from(owner).ok());
-        owner.ok_or_else(|| failure(format!("nobody owns {source} -> {destination}: {answer}")))
+        })
     }
 
     /// One of the client's addresses for each owner, so that every member's fate is felt.

@@ -15,6 +15,14 @@ const REPORT: Duration = Duration::from_secs(60);
 /// The generator's real-time priority: below the members', above everything else, so that it measures them and not itself.
 const PRIORITY: [&str; 3] = ["chrt", "--fifo", "5"];
 
+/// From so many streams on, the generator spares the processors.
+const CROWD: u32 = 100;
+/// Its priority is then that of the members' workers, so that these do not interrupt it at each packet to look for that
+/// one, but find all it has sent.
+const CROWD_PRIORITY: [&str; 3] = ["chrt", "--fifo", "10"];
+/// And both ends work once in a while, not whenever anything comes: the processors are the members'.
+const CROWD_OPTIONS: [&str; 2] = ["--gather-us", "1000"];
+
 /// The answering side; ends with this value.
 pub struct Server {
     running: Running,
@@ -24,9 +32,18 @@ pub struct Server {
 impl Server {
     /// Answers in a host; returns when it does, for who connects earlier is refused.
     pub fn start(lab: &Lab, host: &str) -> Outcome<Self> {
+        Self::start_with(lab, host, PRIORITY, &[])
+    }
+
+    /// Answers [`Load::streams`] by the thousand.
+    pub fn start_for_a_crowd(lab: &Lab, host: &str) -> Outcome<Self> {
+        Self::start_with(lab, host, CROWD_PRIORITY, &CROWD_OPTIONS)
+    }
+
+    fn start_with(lab: &Lab, host: &str, priority: [&str; 3], options: &[&str]) -> Outcome<Self> {
         let report = lab.dir().join(format!("traffic-{host}.json"));
         let (program, file) = (binary(), report.display().to_string());
-        let words = [PRIORITY.as_slice(), &[&program, "server", "--report", &file]].concat();
+        let words = [priority.as_slice(), &[&program, "server", "--report", &file], options].concat();
         let mut running = lab.start_in(host, &words)?;
         running.expect("listening")?;
         Ok(Self { running, report })
@@ -95,8 +112,13 @@ impl Traffic {
         for (option, rate) in rates {
             words.extend([option.to_owned(), rate.to_string()]);
         }
+        let crowd = load.streams >= CROWD;
+        if crowd {
+            words.extend(CROWD_OPTIONS.map(str::to_owned));
+        }
         words.extend(["--seconds".to_owned(), "36000".into(), "--report".into(), report.display().to_string()]);
-        let words: Vec<&str> = PRIORITY.into_iter().chain(words.iter().map(String::as_str)).collect();
+        let priority = if crowd { CROWD_PRIORITY } else { PRIORITY };
+        let words: Vec<&str> = priority.into_iter().chain(words.iter().map(String::as_str)).collect();
         let mut running = lab.start_in(&load.host, &words)?;
         running.expect("ready")?;
         Ok(Self { running, report })

@@ -31,13 +31,16 @@ fn said(lab: &Lab, host: &str, argv: &[&str]) -> String {
 fn only_the_owner_reports_expiry(lab: &Lab) {
     for v6 in [false, true] {
         for (owner, source) in lab.flow_of_each_owner(v6).unwrap() {
+            let address = source;
             let (source, server) = (source.to_string(), stage::server(v6).to_string());
             let filter = if v6 { "icmp6 and ip6[40] == 3" } else { "icmp[0] == 11" };
             let capture = Capture::start(lab, "client", "e0", &format!("ttl-{v6}-{owner}"), filter).unwrap();
             let heard = said(lab, "client", &["ping", "-n", "-c", "1", "-W", "1", "-t", "1", "-I", &source, &server]);
             assert!(heard.contains("exceeded") || heard.contains("Hop limit"), "{source}: {heard}");
             let senders: Vec<_> = capture.finish().unwrap().iter().map(|frame| frame.from()).collect();
-            assert_eq!(senders, [member_mac(owner, "outside")], "{source} is m{owner}'s");
+            // The balance may have moved the unit since it was asked for.
+            let owners = [owner, lab.owner(address, stage::server(v6)).unwrap()].map(|id| member_mac(id, "outside"));
+            assert!(matches!(&senders[..], [one] if owners.contains(one)), "{source} is m{owner}'s: {senders:?}");
         }
     }
 }

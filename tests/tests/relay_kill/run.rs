@@ -53,7 +53,7 @@ pub(crate) fn through(mode: &'static str, course: Course) {
     println!("{name}: {steps} times under {streams} connections, seed {seed}");
     let config = format!("{STREAMS}{}", foreign::relays());
     let mut lab = Lab::up(Plan { config: Some(config), ..Plan::new(mode, "none") }).unwrap();
-    let server = Server::start(&lab, "server").unwrap();
+    let server = Server::start_for_a_crowd(&lab, "server").unwrap();
     let traffic = Traffic::start(&lab, &load(streams), "relay-kill").unwrap();
     let foreign = Foreign::start(&lab).unwrap();
     let mut run = Run {
