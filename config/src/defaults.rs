@@ -181,3 +181,12 @@ pub fn mbufs_of_rings(ports: &[Port], workers: u32) -> u32 {
 pub const LIMIT_RANGE: (u32, u32) = (1, 16_777_216);
 /// How long a packet may be held: shorter than a round trip is useless, longer than TCP's first retransmission too.
 pub const HOLD_TIME_RANGE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(5));
+
+/// SPIs below are reserved (RFC 4303 section 2.1).
+pub const SPI_MIN: u32 = 256;
+/// Static SAs at most: they are for benchmarks and tests.
+pub const STATIC_SAS_MAX: usize = 4096;
+/// How many of the peer's last numbers are remembered.
+pub const REPLAY_WINDOW: u16 = 1024;
+/// The least and the most of them.
+pub const REPLAY_WINDOW_RANGE: (u16, u16) = (64, 4096);

@@ -3,12 +3,12 @@
 //! The encoding is canonical: each field under a fixed name, with its length, in a fixed order, from the *parsed*
 //! values. So comments, key order, defaults spelled out and the order of addresses do not matter, while the order of
 //! ports does: members name each other's ports by number. Only `[cluster]` (less what merely tunes the master of the
-//! day), the ports' shared side and the relays go in; devices, unit addresses, cores and logs are each member's own.
-//! A configuration without relays has the digest that it had before there were any.
+//! day), the ports' shared side, the relays and the static SAs go in; devices, unit addresses, cores and logs are each member's own.
+//! A configuration without relays and SAs has the digest that it had before there were any.
 
 use ring::digest::{Context, SHA256};
 
-use crate::schema::{Config, Relay};
+use crate::schema::{Config, Relay, StaticSa};
 
 /// Versions the encoding: a change of it must change all digests.
 const ENCODING: &str = "phalanx-config-1";
@@ -43,6 +43,9 @@ impl Config {
         for relay in &self.relays {
             encoder.relay(relay);
         }
+        for sa in &self.static_sas {
+            encoder.static_sa(sa);
+        }
         let digest = encoder.0.finish();
         // SHA-256 has 32 bytes: the zip is whole.
         let mut bytes = [0; 32];
@@ -76,11 +79,31 @@ impl Encoder {
         }
     }
 
+    fn static_sa(&mut self, sa: &StaticSa) {
+        self.field("sa", &sa.name);
+        self.field("local", sa.local);
+        self.field("remote", sa.remote);
+        sa.local_ts.iter().for_each(|network| self.field("local_ts", network));
+        sa.remote_ts.iter().for_each(|network| self.field("remote_ts", network));
+        self.field(&sa.protocol.to_string(), &sa.transform);
+        self.field("spi_in", sa.spi_in);
+        self.field("spi_out", sa.spi_out);
+        for (name, key) in sa.keys() {
+            self.bytes(name, key.expose());
+        }
+        self.field("esn", sa.esn);
+        self.field("replay_window", sa.replay_window);
+    }
+
     /// Lengths before both parts keep any two different lists of fields apart.
     fn field(&mut self, name: &str, value: impl ToString) {
-        for part in [name, &value.to_string()] {
+        self.bytes(name, value.to_string().as_bytes());
+    }
+
+    fn bytes(&mut self, name: &str, value: &[u8]) {
+        for part in [name.as_bytes(), value] {
             self.0.update(&(part.len() as u64).to_be_bytes());
-            self.0.update(part.as_bytes());
+            self.0.update(part);
         }
     }
 }

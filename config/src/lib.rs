@@ -16,6 +16,7 @@ mod problem;
 mod read;
 mod reload;
 mod schema;
+mod secret;
 mod suggest;
 
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -25,6 +26,7 @@ pub use parse::Machine;
 pub use problem::{ConfigErrors, Kind, Problem};
 pub use reload::{LiveChanges, Refusal, reload_diff};
 pub use schema::{
-    Cluster, ClusterThread, Config, DeliveryMode, Eal, HealthCheck, Idle, Level, Limits, Link, Log, LogFormat,
-    Management, Member, Port, Quorum, Relay, Replicas, Role, Route, Scheme, Timing, Workers,
+    Cluster, ClusterThread, Config, DeliveryMode, Eal, HealthCheck, Idle, IpsecProtocol, Level, Limits, Link, Log,
+    LogFormat, Management, Member, Port, Quorum, Relay, Replicas, Role, Route, Scheme, StaticSa, Timing, Workers,
 };
+pub use secret::{NotHex, Secret};

@@ -87,6 +87,7 @@ pub fn reload_diff(old: &Config, new: &Config) -> Result<LiveChanges, Vec<Refusa
     fixed("link.group", c.group == d.group, LINK);
     ports(old, new, &mut fixed);
     relays(old, new, &mut fixed);
+    static_sas(old, new, &mut fixed);
     let (c, d) = (&old.workers, &new.workers);
     fixed("workers.cores", c.cores == d.cores, THREAD);
     fixed("workers.idle", c.idle == d.idle, THREAD);
@@ -147,6 +148,33 @@ fn relays(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'stati
             key("health_fall", c.fall == d.fall);
             key("health_rise", c.rise == d.rise);
         }
+    }
+}
+
+fn static_sas(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'static str)) {
+    let by_name = |config: &Config| {
+        let mut sas = config.static_sas.clone();
+        sas.sort_by(|a, b| a.name.cmp(&b.name));
+        sas
+    };
+    let (old, new) = (by_name(old), by_name(new));
+    if !old.iter().map(|sa| &sa.name).eq(new.iter().map(|sa| &sa.name)) {
+        return fixed("[[ipsec.sa]]", false, ALL_MEMBERS);
+    }
+    for (c, d) in old.iter().zip(&new) {
+        let mut key = |key: &str, same| fixed(&format!("sa {:?} {key}", c.name), same, ALL_MEMBERS);
+        key("local", c.local == d.local);
+        key("remote", c.remote == d.remote);
+        key("local_ts", c.local_ts == d.local_ts);
+        key("remote_ts", c.remote_ts == d.remote_ts);
+        key(&c.protocol.to_string(), (c.protocol, &c.transform) == (d.protocol, &d.transform));
+        key("spi_in", c.spi_in == d.spi_in);
+        key("spi_out", c.spi_out == d.spi_out);
+        for ((name, a), (_, b)) in c.keys().into_iter().zip(d.keys()) {
+            key(name, a == b);
+        }
+        key("esn", c.esn == d.esn);
+        key("replay_window", c.replay_window == d.replay_window);
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::mac::MacAddr;
+use crate::secret::Secret;
 
 /// How the LAN brings packets to members (DESIGN section 4; the patent's three methods).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -243,6 +244,78 @@ pub struct Relay {
     pub health: Option<HealthCheck>,
 }
 
+/// What protects a tunnel.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum IpsecProtocol {
+    /// RFC 4303.
+    Esp,
+    /// RFC 4302.
+    Ah,
+}
+
+impl fmt::Display for IpsecProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Esp => "esp",
+            Self::Ah => "ah",
+        })
+    }
+}
+
+/// `[[ipsec.sa]]`: a tunnel whose two SAs are keyed by hand. The same on all members.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StaticSa {
+    /// The tunnel's name, in logs and metrics.
+    pub name: String,
+    /// The cluster address that the peer sends to.
+    pub local: IpAddr,
+    /// The peer.
+    pub remote: IpAddr,
+    /// The networks on our side whose traffic the tunnel carries.
+    pub local_ts: Vec<IpNet>,
+    /// Those on the peer's side.
+    pub remote_ts: Vec<IpNet>,
+    /// Whether packets are hidden (`esp`), or checked with the header around them (`ah`).
+    pub protocol: IpsecProtocol,
+    /// The transform of both directions, `esp = "…"` or `ah = "…"`; its keys' lengths are not looked at here.
+    pub transform: String,
+    /// What the peer's packets are called; its low ten bits are the tunnel's work unit.
+    pub spi_in: u32,
+    /// What ours are called.
+    pub spi_out: u32,
+    /// The key that the peer encrypts with, its salt at the end if there is one.
+    pub encryption_key_in: Secret,
+    /// The key that the peer's packets are checked with; empty for combined modes.
+    pub integrity_key_in: Secret,
+    /// The key that we encrypt with.
+    pub encryption_key_out: Secret,
+    /// The key that our packets are checked with.
+    pub integrity_key_out: Secret,
+    /// Whether sequence numbers have 64 bits.
+    pub esn: bool,
+    /// How many of the peer's last numbers are remembered.
+    pub replay_window: u16,
+}
+
+impl StaticSa {
+    /// All keys, each with its name in the file.
+    pub fn keys(&self) -> [(&'static str, &Secret); 4] {
+        [
+            ("encryption_key_in", &self.encryption_key_in),
+            ("integrity_key_in", &self.integrity_key_in),
+            ("encryption_key_out", &self.encryption_key_out),
+            ("integrity_key_out", &self.integrity_key_out),
+        ]
+    }
+}
+
+impl Config {
+    /// Whether anything here has sessions, which other members then hold.
+    pub fn has_sessions(&self) -> bool {
+        !self.relays.is_empty() || !self.static_sas.is_empty()
+    }
+}
+
 /// What a worker does when no packets come.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Idle {
@@ -381,6 +454,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// `[[relay]]`, in the order of `listen`, whatever the file's: so a relay's index means the same on all members.
     pub relays: Vec<Relay>,
+    /// `[[ipsec.sa]]`, in the order of `spi_in`, whatever the file's: so a tunnel's index means the same on all members.
+    pub static_sas: Vec<StaticSa>,
     /// `[workers]`
     pub workers: Workers,
     /// `[cluster_thread]`

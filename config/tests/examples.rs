@@ -21,7 +21,7 @@ fn example(name: &str) -> (String, Config) {
 #[test]
 fn every_example_is_sound() {
     let files = examples();
-    assert!(files.len() >= 7);
+    assert!(files.len() >= 8);
     for file in files {
         let config = Config::load(&file).unwrap_or_else(|errors| panic!("{errors}"));
         // The reference has a port without a cluster address, which is worth a warning.

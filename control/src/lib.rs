@@ -12,3 +12,4 @@ pub mod pki;
 pub mod replication;
 pub mod runtime;
 pub mod status;
+mod tunnels;

@@ -66,6 +66,14 @@ drop_reasons! {
     PortDown = "port_down", "The port that leads to the destination has no link.";
     NoApp = "no_app", "The packet is for a cluster address, and no protocol handler claims it.";
     TcpChecksum = "tcp_checksum", "The TCP checksum is wrong.";
+    EspNoSa = "esp_no_sa", "ESP with an SPI, or to an address, that no tunnel has.";
+    EspMalformed = "esp_malformed", "ESP that is too short for its tunnel's transform, or carries no IP packet.";
+    EspBadIcv = "esp_bad_icv", "ESP whose check value is wrong: forged, damaged, or of other keys.";
+    EspReplayed = "esp_replayed", "ESP whose number has come already, or is too old to know.";
+    EspCongested = "esp_congested", "A router marked a tunnelled packet whose sender does not understand the mark (RFC 6040).";
+    PolicyMismatch = "policy_mismatch", "A packet out of a tunnel that may not come from there, or in clear that should have come through one.";
+    SaPending = "sa_pending", "Too many packets waited for the backups to know how far their tunnel's numbers go.";
+    SaUnusable = "sa_unusable", "The tunnel has no numbers left, or this member has no IVs for it.";
     NoService = "no_service", "The packet is for this member's own address, and nothing here serves it.";
     RateLimited = "rate_limited", "An answer was due, but answers of this kind are rate limited.";
     ReassemblyFull = "reassembly_full", "The fragment could not be kept: too many packets are being put together.";

@@ -15,6 +15,7 @@ pub mod port;
 pub mod relay;
 pub mod replica;
 pub mod steer;
+mod tallies;
 pub mod tcp;
 pub mod unit;
 pub mod wire;

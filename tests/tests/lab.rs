@@ -28,5 +28,7 @@ mod revocation;
 mod routes;
 #[path = "lab/tool.rs"]
 mod tool;
+#[path = "lab/tunnels.rs"]
+mod tunnels;
 #[path = "lab/workers.rs"]
 mod workers;

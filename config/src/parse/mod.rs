@@ -1,6 +1,7 @@
 //! From text to [`Config`]: the file's sections one by one, then what only shows when they are seen together.
 
 mod cluster;
+mod ipsec;
 mod local;
 mod port;
 mod reach;
@@ -25,6 +26,7 @@ const SECTIONS: &[&str] = &[
     "port",
     "route",
     "relay",
+    "ipsec",
     "workers",
     "cluster_thread",
     "eal",
@@ -126,6 +128,7 @@ fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path, machine: O
     // Routes refer to ports: with a wrong port, every route through it would be reported too.
     let routes = route::routes(problems, s.routes, ports.as_deref(), limits.as_ref());
     let relays = relay::relays(problems, s.relays);
+    let static_sas = ipsec::static_sas(problems, tree);
 
     if let Some(ports) = &ports {
         together::addresses_of_ports(problems, ports);
@@ -134,6 +137,9 @@ fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path, machine: O
         }
         for relay in relays.iter().flatten() {
             reach::relay(problems, relay, ports, routes.as_deref());
+        }
+        if let Some(static_sas) = &static_sas {
+            ipsec::under(problems, static_sas, ports, cluster.as_ref().map(|cluster| cluster.scheme));
         }
     }
     if let (Some(cluster), Some(relays)) = (&cluster, &relays) {
@@ -159,6 +165,7 @@ fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path, machine: O
         ports,
         routes: routes?,
         relays: relay::finish(relays?),
+        static_sas: ipsec::finish(static_sas?),
         workers,
         cluster_thread: cluster_thread?.value,
         eal: eal?,

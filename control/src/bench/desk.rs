@@ -121,4 +121,18 @@ impl Outlet for Desk {
         }
         any
     }
+
+    /// A relay never does.
+    fn send_whole(&mut self, _: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        false
+    }
+
+    /// Nor this.
+    fn forward(&mut self, _: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        false
+    }
+
+    fn incarnation(&self) -> u64 {
+        1
+    }
 }

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use phalanx_config::{Cluster, Config, DeliveryMode, Machine, Port};
+use phalanx_config::{Cluster, Config, DeliveryMode, IpNet, Machine, Port};
 
 use super::WRONG_USAGE;
 use crate::pki::{Identity, WallTime};
+use crate::tunnels::tunnels;
 
 // The configuration knows no dataplane, so it has its own copy of this bound.
 const _: () = assert!(phalanx_config::defaults::MEMBER_ID_MAX == phalanx_dataplane::unit::MEMBER_NUMBER_MAX);
@@ -36,6 +37,10 @@ pub(super) fn run(command: &CheckCommand) -> ExitCode {
     for file in &command.files {
         match Config::load_on(file, &Machine { cores: &cores, runs_here: false }) {
             Ok(config) => {
+                if let Err(error) = tunnels(&config) {
+                    eprintln!("{}: {error}", file.display());
+                    continue;
+                }
                 let identity = identity(&config);
                 if let Identified::Other(what) = &identity {
                     eprintln!("{}: {what}", file.display());
@@ -91,6 +96,11 @@ fn report(file: &Path, config: &Config) -> String {
     for relay in &config.relays {
         let backends: Vec<String> = relay.backends.iter().map(ToString::to_string).collect();
         line("relay", format!("{} at {} to {}", relay.name, relay.listen, backends.join(", ")));
+    }
+    for sa in &config.static_sas {
+        let networks = |list: &[IpNet]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let (local, remote) = (networks(&sa.local_ts), networks(&sa.remote_ts));
+        line("tunnel", format!("{} to {}, {} {}: {local} and {remote}", sa.name, sa.remote, sa.protocol, sa.transform));
     }
     let cores = &config.workers.cores;
     let placed = if cores.is_empty() { "placed by the scheduler".to_owned() } else { format!("on cores {cores:?}") };

@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::envelope::steered_key;
 use crate::pki::{Identity, WallTime};
 use crate::status::{MemberName, UnitAnswer, UnitQuestion};
+use crate::tunnels::unit_of_flow;
 
 use super::target::{self, Target};
 use super::{FAILED, WRONG_USAGE, failed};
@@ -182,7 +183,7 @@ fn local(command: &UnitCommand, config: Option<&Config>, flow: &Flow) -> Result<
             return Err((WRONG_USAGE, what.to_owned()));
         }
     };
-    let unit = filter.unit_of_flow(flow, command.forwarding).number();
+    let unit = unit_of_flow(config, &filter, flow, command.forwarding).number();
     Ok(Found { unit, scheme: filter.scheme(), keepers: None, trouble: None })
 }
 

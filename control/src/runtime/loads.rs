@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn only_what_is_new_counts_and_its_end_is_told_once() {
-        let shared = Shared::new(2, 1, 0);
+        let shared = Shared::new(2, 1, 0, 0);
         let mut meter = LoadMeter::new(Rate::from_hz(1_000_000_000));
         let unit = Unit::from_low_bits(5);
         shared.workers[0].loads.cycles(unit).add(100_000);

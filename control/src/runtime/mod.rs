@@ -77,6 +77,9 @@ pub enum RunError {
     /// DPDK.
     #[error("DPDK: {0}; see [eal] args in the configuration, and DPDK's own lines above")]
     Dpdk(#[from] dpdk::Error),
+    /// A tunnel.
+    #[error(transparent)]
+    Tunnel(#[from] crate::tunnels::TunnelError),
     /// Ports and workers.
     #[error(transparent)]
     Dataplane(#[from] phalanx_dataplane::worker::SetupError),

@@ -17,6 +17,7 @@ use crate::status::{
     MemberName, MemberRole, MemberStatus, PacketTotals, PortStatus, Quantiles, QuorumStatus, ReplicationStatus, Status,
     UnitAnswer, WorkerStatus,
 };
+use crate::tunnels::unit_of_flow;
 
 /// Everything that an answer is made of.
 pub(super) struct Sources<'a> {
@@ -92,7 +93,7 @@ impl Sources<'_> {
     /// A flow's unit and who is there for it.
     pub(super) fn unit(&self, filter: &Filter, flow: &Flow, forwarding: bool) -> UnitAnswer {
         let core = &self.posted.core;
-        let unit = filter.unit_of_flow(flow, forwarding);
+        let unit = unit_of_flow(Some(self.config), filter, flow, forwarding);
         let named = |id: MemberId| MemberName { id: id.number(), name: self.name_of(id) };
         let owner = if let Owner::Member(owner) = core.table.owner(unit) { Some(named(owner)) } else { None };
         let members: Vec<MemberId> = core.members.iter().map(|seen| seen.member.id).collect();
@@ -253,7 +254,7 @@ impl Sources<'_> {
             self.sum(of)
         };
         let longest_ns = self.shared.workers.iter().map(|worker| worker.replica.commit_ns.get()).max();
-        (!self.config.relays.is_empty()).then(|| ReplicationStatus {
+        self.config.has_sessions().then(|| ReplicationStatus {
             held_sessions: self.sum(|worker| worker.replica.sessions.get()),
             lacking_units: self.sum(|worker| worker.replica.lacking.get()),
             uncommitted: figure(("log", "uncommitted")),
@@ -310,7 +311,7 @@ pub(super) mod tests {
             now = core.poll_timeout().unwrap().0.max(now);
             core.handle_timeout(now);
         }
-        let shared = Shared::new(1, 2, 1);
+        let shared = Shared::new(1, 2, 1, 1);
         shared.workers[0].received.add(5);
         shared.workers[0].forwarded.add(2);
         shared.workers[0].drops.add(DropReason::NoLease, 3);

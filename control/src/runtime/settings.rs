@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use phalanx_config::{Config, DeliveryMode, Idle, Quorum, Relay, Replicas, Role, Route, Scheme};
+use phalanx_dataplane::ipsec::gateway::{GatewayConfig, TunnelSpec};
 use phalanx_dataplane::relay::{Health, RelayConfig, RelaySpec};
 use phalanx_dataplane::tcp::{CHUNK_LEN, Keepalive};
 use phalanx_dataplane::unit::{MemberId, UNITS};
@@ -67,7 +68,7 @@ pub(super) fn core(
             DeliveryMode::Forward => cluster::Delivery::Forward,
             DeliveryMode::Unicast | DeliveryMode::Multicast => cluster::Delivery::Shared,
         },
-        replicas: (!config.relays.is_empty()).then_some(match cluster.replicas {
+        replicas: config.has_sessions().then_some(match cluster.replicas {
             Replicas::All => cluster::Replicas::All,
             Replicas::Count(count) => cluster::Replicas::Count(count.get()),
         }),
@@ -79,7 +80,7 @@ pub(super) fn core(
     }
 }
 
-/// What the workers are told.
+/// What the workers are told, but for [`gateway`].
 pub(super) fn dataplane(config: &Config, me: MemberId, secrets: &Secrets, epoch_s: u64) -> DataplaneConfig {
     let limits = &config.limits;
     let hold_ns = span(limits.hold_time).0;
@@ -125,6 +126,7 @@ pub(super) fn dataplane(config: &Config, me: MemberId, secrets: &Secrets, epoch_
         replica_key: secrets.replica,
         verify_ns: span(config.cluster.compare_interval).0,
         relay: relay(config, secrets),
+        gateway: None,
         epoch_s,
         seed: secrets.seed,
     }
@@ -160,6 +162,11 @@ fn relay(config: &Config, secrets: &Secrets) -> Option<RelayConfig> {
         replica_key: secrets.replica,
         seed: secrets.seed,
     })
+}
+
+/// What the workers are told of the tunnels; none: there are none.
+pub(super) fn gateway(tunnels: Vec<TunnelSpec>, me: MemberId, secrets: &Secrets) -> Option<GatewayConfig> {
+    (!tunnels.is_empty()).then(|| GatewayConfig::new(me, tunnels, secrets.replica))
 }
 
 /// A port that heard nothing for as long as it takes to condemn a member may itself be cut off; a member that took over
@@ -263,6 +270,15 @@ pub(super) mod tests {
             [[route]]
             to = "0.0.0.0/0"
             via = "10.2.0.254"
+            [[ipsec.sa]]
+            name = "branch"
+            local = "10.2.0.10"
+            remote = "10.2.0.9"
+            local_ts = ["10.3.0.0/24"]
+            remote_ts = ["10.9.0.0/24"]
+            ah = "sha256"
+            spi_in = 0x1001
+            spi_out = 0x2001
             [[relay]]
             name = "web"
             listen = "10.2.0.10:8080"

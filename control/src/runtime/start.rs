@@ -37,6 +37,7 @@ use crate::envelope::{SALT_BYTES, relay_key, replica_key, steered_key};
 use crate::link::{Link, LinkEvent};
 use crate::pki::{Admission, Identity, WallTime};
 use crate::replication::Replication;
+use crate::tunnels::tunnels;
 
 /// Commands that may wait for the cluster thread.
 const COMMANDS_MAX: usize = 256;
@@ -157,7 +158,8 @@ impl Member {
         };
         let wall_s = u64::try_from(WallTime::read_clock().unix_seconds()).unwrap_or(0);
         let epoch_s = wall_s.saturating_sub(clock.now_ns() / 1_000_000_000);
-        let wanted = settings::dataplane(&config, id, &secrets, epoch_s);
+        let mut wanted = settings::dataplane(&config, id, &secrets, epoch_s);
+        wanted.gateway = settings::gateway(tunnels(&config)?, id, &secrets);
         let dataplane = Dataplane::open(eal, &wanted, clock, Arc::new(move || wake.wake()))?;
         let Dataplane { mut workers, handles, shared, ports, macs, pool, warnings } = dataplane;
         for warning in warnings {
@@ -174,7 +176,7 @@ impl Member {
         drop_privileges(&[Capability::SysNice, Capability::IpcLock]);
         let (events, inbox) = inbox(&waker)?;
         let (mut replication, mut replicas) = (None, None);
-        if !config.relays.is_empty() {
+        if config.has_sessions() {
             let wakes = handles.iter().map(WorkerHandle::wake).collect();
             let (carrier, handle, ports) = Replication::new(boot, wakes);
             workers.iter_mut().zip(ports).for_each(|(worker, port)| worker.replicate(port));

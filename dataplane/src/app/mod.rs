@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | which packets are mine? | [`App::claims`] |
 //! | which unit does a packet belong to? | the filter says; an identifier that the app allocates carries the session's unit ([`crate::filter::steered::embed`], [`crate::filter::steered::port_of`]) |
+//! | which packets between hosts are mine? | [`App::policies`] |
 //! | which units are mine? | [`App::handle_units`] tells when that changes, [`Outlet::owns`] any time |
 //! | when am I called next? | [`App::poll_timeout`] |
 //! | what outlives this machine? | what went into [`Outlet::outbox`]; [`App::handle_commit`] tells that the backups hold it |
@@ -22,8 +23,11 @@
 mod returned;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::drop_reason::DropReason;
+use crate::icmp_error::Complaint;
+use crate::ipsec::gateway::Policies;
 use crate::parse::Summary;
 use crate::replica::{Outbox, Source, Store};
 use crate::unit::{UNITS, Unit};
@@ -46,7 +50,7 @@ pub trait App: Source + Send {
         false
     }
 
-    /// Takes in a packet that it claims, of a unit of ours. `payload`: what the IP packet carries.
+    /// Takes in a packet that it claims, of a unit of ours: the whole IP packet ([`Summary::carried`] says what it carries).
     ///
     /// # Errors
     /// Why it is dropped instead.
@@ -55,8 +59,27 @@ pub trait App: Source + Send {
         outlet: &mut dyn Outlet,
         unit: Unit,
         summary: &Summary,
-        payload: &[u8],
+        packet: &[u8],
     ) -> Result<(), DropReason>;
+
+    /// Which packets between hosts are for this app. At most one app has any.
+    fn policies(&self) -> Option<Arc<Policies>> {
+        None
+    }
+
+    /// Takes in such a packet, of a unit of ours: the whole IP packet. `tunnel`: as the policies say.
+    ///
+    /// # Errors
+    /// Why it does not go on.
+    fn handle_passing(
+        &mut self,
+        _outlet: &mut dyn Outlet,
+        _tunnel: usize,
+        _summary: &Summary,
+        _packet: &[u8],
+    ) -> Result<(), Hindrance> {
+        Err(DropReason::NoApp.into())
+    }
 
     /// The network has returned a packet of a unit of ours. False: it is of no session of this app's.
     fn handle_returned(&mut self, _outlet: &mut dyn Outlet, _unit: Unit, _returned: &Returned<'_>) -> bool {
@@ -104,6 +127,32 @@ pub trait Outlet {
     /// Sends an IP packet. `write` fills in what the packet carries, at the front of the room that it is given, and answers
     /// how long that is; zero: nothing is sent. Answers whether a packet went on its way.
     fn send(&mut self, packet: Outgoing, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool;
+
+    /// Sends a whole IP packet of the cluster's, which `write` writes with its header, at the front of the room; otherwise
+    /// as [`Self::send`].
+    fn send_whole(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool;
+
+    /// Routes on a whole IP packet of somebody else's that has come out of a tunnel, as if it had come in by a port; otherwise as
+    /// [`Self::send_whole`].
+    fn forward(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool;
+
+    /// Which of its lives in the cluster the member lives: no other had this number, and it is on disk. 0: it has not joined yet.
+    fn incarnation(&self) -> u64;
+}
+
+/// Why a packet between hosts does not go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hindrance {
+    /// Nobody is told.
+    Drop(DropReason),
+    /// Its sender is told.
+    Complaint(Complaint, DropReason),
+}
+
+impl From<DropReason> for Hindrance {
+    fn from(reason: DropReason) -> Self {
+        Self::Drop(reason)
+    }
 }
 
 /// The header of a packet to be sent. Both addresses are of one family.

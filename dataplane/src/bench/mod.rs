@@ -9,17 +9,20 @@
 //! | discard | no unit is ours, and we are not the master | dropped as somebody else's: the cluster's overhead |
 //! | classify | – | its unit is found and counted |
 //! | forward | all units are ours | routed to the other port, through a gateway |
+//! | esp-encrypt | all units are ours | sealed, and routed to the other port |
 //! | master-forward | we are the master, all units are another member's | passed on to that member |
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `flows` | the packets, and a capture file of them |
+//! | `tunnels` | the tunnels that they go into |
 //! | `classify` | the loop of its own |
 //! | `figures` | from counts to rates |
 
 mod classify;
 mod figures;
 pub mod flows;
+mod tunnels;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -29,6 +32,7 @@ use dpdk::clock::{Rate, cycles};
 use dpdk::{Burst, Eal, Mempool};
 
 pub use figures::Figures;
+pub use tunnels::{SAS_MAX, TunnelsPlan};
 
 use crate::drop_reason::DropReason;
 use crate::filter::Scheme;
@@ -67,6 +71,8 @@ pub enum Work {
     Forward,
     /// Pass packets on to their owner, as the master does.
     MasterForward,
+    /// Seal packets, and route them.
+    EspEncrypt,
 }
 
 impl Work {
@@ -77,13 +83,14 @@ impl Work {
             Self::Classify => "classify",
             Self::Forward => "forward",
             Self::MasterForward => "master-forward",
+            Self::EspEncrypt => "esp-encrypt",
         }
     }
 
     const fn mode(self) -> Mode {
         match self {
             Self::Discard | Self::Classify => Mode::Drop,
-            Self::Forward => Mode::Mine,
+            Self::Forward | Self::EspEncrypt => Mode::Mine,
             Self::MasterForward => Mode::Relay(PEER),
         }
     }
@@ -112,6 +119,8 @@ pub struct Plan {
     pub address: [u8; 6],
     /// How units are found.
     pub scheme: Scheme,
+    /// What packets are sealed for, if they are.
+    pub tunnels: Option<TunnelsPlan>,
     /// Frames to fill the buffers with, for a source that leaves their content as it finds it (`net_null`).
     pub priming: Vec<Vec<u8>>,
 }
@@ -179,6 +188,7 @@ impl Bench {
         } else {
             let mut data = Dataplane::open(eal, &config, Clock::start(), Arc::new(|| {}))?;
             data.shared.lease_until_ns.store(u64::MAX, Relaxed);
+            data.shared.incarnation.store(1, Relaxed);
             let mode = plan.work.mode();
             let peers = vec![None, Some(if returns { vec![plan.address; 2] } else { PEER_MACS.to_vec() })];
             let answers = plan.work == Work::MasterForward;
@@ -261,6 +271,7 @@ impl Bench {
             Work::Classify => after.classified - before.classified,
             Work::Forward => after.forwarded - before.forwarded,
             Work::MasterForward => after.passed_on - before.passed_on,
+            Work::EspEncrypt => after.sealed - before.sealed,
         };
         let others = packets.saturating_sub(fit);
         if others > packets / 100 {
@@ -277,6 +288,7 @@ struct Fates {
     classified: u64,
     forwarded: u64,
     passed_on: u64,
+    sealed: u64,
     /// The most frequent reason of drops that are not what is measured.
     most: DropReason,
 }
@@ -297,6 +309,7 @@ impl Kernel {
                 classified: classifier.classified(),
                 forwarded: 0,
                 passed_on: 0,
+                sealed: 0,
                 most: DropReason::Malformed,
             },
             Self::Worker { data, .. } => {
@@ -308,6 +321,9 @@ impl Kernel {
                     classified: 0,
                     forwarded: worker.forwarded.get(),
                     passed_on: worker.passed_on.get(),
+                    sealed: (0..SAS_MAX as usize)
+                        .map(|at| data.shared.tunnels.get(at))
+                        .fold(0, |sum, tunnel| sum + tunnel.map_or(0, |tunnel| tunnel.packets_out.load(Relaxed))),
                     most,
                 }
             }
@@ -353,6 +369,7 @@ fn config(plan: &Plan) -> DataplaneConfig {
         replica_key: [0; 16],
         verify_ns: 0,
         relay: None,
+        gateway: plan.tunnels.map(|tunnels| tunnels.gateway(ME, [10, 3, 0, 10])),
         epoch_s: 0,
         seed: 1,
     }

@@ -86,6 +86,17 @@ impl Flow {
         self.src_port.is_some() && self.dst_port.is_some()
     }
 
+    /// One of its packets.
+    pub fn summary(&self) -> Summary {
+        let mut summary = Summary::of_addresses(self.src, self.dst, self.proto);
+        if let (Some(src_port), Some(dst_port)) = (self.src_port, self.dst_port) {
+            summary.src_port = src_port;
+            summary.dst_port = dst_port;
+            summary.flags |= flag::PORTS;
+        }
+        summary
+    }
+
     /// Whether the unit of this flow's packets, to the cluster under `steered`, is in an identifier that they carry
     /// (SPI, tunnel ID, …), which the flow's description doesn't have: then [`Filter::unit_of_flow`] gives that of a
     /// packet without one.
@@ -101,13 +112,7 @@ impl Flow {
 impl Filter {
     /// The unit of a flow's packets: `forwarding` through the cluster, or to it.
     pub fn unit_of_flow(&self, flow: &Flow, forwarding: bool) -> Unit {
-        let mut summary = Summary::of_addresses(flow.src, flow.dst, flow.proto);
-        if let (Some(src_port), Some(dst_port)) = (flow.src_port, flow.dst_port) {
-            summary.src_port = src_port;
-            summary.dst_port = dst_port;
-            summary.flags |= flag::PORTS;
-        }
-        self.unit(&summary, !forwarding, &[])
+        self.unit(&flow.summary(), !forwarding, &[])
     }
 }
 

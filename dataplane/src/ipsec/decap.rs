@@ -63,17 +63,27 @@ impl Decap {
             return Ok(Found::Dummy);
         }
         let start = esp_at + start;
-        if self.tunnel { inner(buffer, start, len, next_header) } else { restore(buffer, start, len, next_header) }
+        if self.tunnel {
+            let outer = Inner::of(buffer).ok_or(Refused::Malformed)?;
+            inner(buffer, start, len, next_header, outer.tos)
+        } else {
+            restore(buffer, start, len, next_header)
+        }
     }
 }
 
 /// A whole packet comes out of the tunnel. Padding behind it stays behind.
-fn inner(buffer: &mut [u8], start: usize, len: usize, next_header: u8) -> Result<Found, Refused> {
-    let outer = Inner::of(buffer).ok_or(Refused::Malformed)?;
+pub(super) fn inner(
+    buffer: &mut [u8],
+    start: usize,
+    len: usize,
+    next_header: u8,
+    outer_tos: u8,
+) -> Result<Found, Refused> {
     let packet = buffer.get_mut(start..start + len).ok_or(Refused::Malformed)?;
     let inner = Inner::of(packet).filter(|inner| inner.next_header == next_header).ok_or(Refused::NotIp)?;
     let packet_len = usize::from(summarise_l3(packet).map_err(|_| Refused::NotIp)?.l3_len());
-    let combined = ecn::combine(inner.tos, outer.tos).ok_or(Refused::Congested)?;
+    let combined = ecn::combine(inner.tos, outer_tos).ok_or(Refused::Congested)?;
     if combined != inner.tos & ecn::MASK {
         ecn::set(packet, combined);
     }
@@ -81,7 +91,7 @@ fn inner(buffer: &mut [u8], start: usize, len: usize, next_header: u8) -> Result
 }
 
 /// The IP header goes back to what it carried.
-fn restore(buffer: &mut [u8], start: usize, len: usize, next_header: u8) -> Result<Found, Refused> {
+pub(super) fn restore(buffer: &mut [u8], start: usize, len: usize, next_header: u8) -> Result<Found, Refused> {
     let outside = Outside::of(buffer)?;
     let at = start.checked_sub(outside.len).ok_or(Refused::Malformed)?;
     buffer.copy_within(..outside.len, at);

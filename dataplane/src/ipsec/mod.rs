@@ -18,13 +18,15 @@
 //!   out:  selectors ─▶ sequence ─▶ IV (nonce) ─▶ headers, trailer (encap) ─▶ seal (crypto) ─▶ UDP checksum (encap)
 //!   in:   SPI ─▶ whole number, looks new (replay) ─▶ open (crypto) ─▶ is new (replay) ─▶ packet (decap) ─▶ selectors
 //! ```
-//! Everything here is sans-IO and works in place: it knows no mbufs, no clock and no SA table.
+//! All of this is sans-IO and works in place: it knows no mbufs, no clock and no SA table. [`gateway`] has those.
 
+pub mod ah;
 pub mod crypto;
 pub mod decap;
 pub mod ecn;
 pub mod encap;
 pub mod esp;
+pub mod gateway;
 pub mod keys;
 pub mod nonce;
 pub mod outer;

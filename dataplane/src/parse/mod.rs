@@ -128,6 +128,12 @@ impl Summary {
         frame.get(usize::from(self.l3_offset)..usize::from(self.l3_end)).unwrap_or(&[])
     }
 
+    /// What an IP packet carries, the packet itself being given. (Of a summary that was made without a packet: all that is given.)
+    #[inline]
+    pub fn carried<'a>(&self, packet: &'a [u8]) -> &'a [u8] {
+        packet.get(usize::from(self.l4_offset.saturating_sub(self.l3_offset))..).unwrap_or(&[])
+    }
+
     /// What the IP packet carries: this is [`crate::filter::Filter::unit`]'s `payload`.
     #[inline]
     pub fn l4<'a>(&self, frame: &'a [u8]) -> &'a [u8] {

@@ -154,16 +154,17 @@ impl App for Relay {
         outlet: &mut dyn Outlet,
         unit: Unit,
         summary: &Summary,
-        payload: &[u8],
+        packet: &[u8],
     ) -> Result<(), DropReason> {
         let flow = flow_of(summary);
         if flow.remote_ip.is_unspecified() {
             return Err(DropReason::BadSource);
         }
-        let segment = Segment::parse(payload, flow.remote_ip, flow.local_ip).map_err(|error| match error {
-            SegmentError::Header(_) => DropReason::Malformed,
-            SegmentError::Checksum => DropReason::TcpChecksum,
-        })?;
+        let segment =
+            Segment::parse(summary.carried(packet), flow.remote_ip, flow.local_ip).map_err(|error| match error {
+                SegmentError::Header(_) => DropReason::Malformed,
+                SegmentError::Checksum => DropReason::TcpChecksum,
+            })?;
         self.wake_for(outlet, unit, &flow);
         match self.table.find(&flow) {
             Some((slot, CLIENT)) if self.gives_way(slot, &segment) => {

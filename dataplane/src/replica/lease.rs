@@ -137,6 +137,34 @@ impl Lease {
         due.then(|| LeaseRecord { limit: limit.saturating_add(self.extent.length.max(1)) })
     }
 
+    /// As [`Self::due`], for a number that has come at or above the limit and waits until the limit is above it. None: it will
+    /// be, or too much is on its way already.
+    pub fn due_above(&self, number: u64) -> Option<LeaseRecord> {
+        let limit = number.saturating_add(1).saturating_add(self.extent.length);
+        (number >= self.record().limit && self.written.len() < WRITTEN_MAX).then_some(LeaseRecord { limit })
+    }
+
+    /// How far limits are apart.
+    pub const fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    /// From now on limits are this far apart.
+    pub const fn set_extent(&mut self, extent: Extent) {
+        self.extent = extent;
+    }
+
+    /// Gives back numbers that are not used: the limit falls to `limit`, here at once, for others with the record that is to be
+    /// written then. (Those who have not heard of it hold a higher limit, which is as good.) None: there is nothing to give
+    /// back, or something is on its way.
+    pub fn draw_back(&mut self, limit: u64) -> Option<LeaseRecord> {
+        if !self.written.is_empty() || limit < self.next || limit >= self.limit {
+            return None;
+        }
+        self.limit = limit;
+        Some(LeaseRecord { limit })
+    }
+
     /// A limit that was due stands in the log, up to this position.
     pub fn written(&mut self, record: LeaseRecord, position: Position, stats: &mut LeaseStats) {
         if record > self.record() {

@@ -417,8 +417,8 @@ impl Path {
     }
 }
 
-/// Takes one off the TTL or hop limit.
-fn decrement(mbuf: &mut Mbuf, summary: &Summary) -> bool {
+/// Takes one off the TTL or hop limit. False: there was none left to take.
+pub(super) fn decrement(mbuf: &mut Mbuf, summary: &Summary) -> bool {
     let Some(packet) = mbuf.data_mut().get_mut(usize::from(summary.l3_offset)..) else { return false };
     match summary.family {
         Family::V4 => ipv4::Packet::new_header_checked(packet).is_ok_and(|mut p| p.decrement_ttl()),

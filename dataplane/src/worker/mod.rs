@@ -116,6 +116,9 @@ impl Worker {
         if app.bears_repeats() {
             self.path.recent.reserve();
         }
+        if let Some(policies) = app.policies() {
+            (self.path.policies, self.path.tunnels_app) = (policies, self.path.apps.len());
+        }
         self.path.apps.push(app);
     }
 

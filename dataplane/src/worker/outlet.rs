@@ -4,11 +4,16 @@
 //! there calls them again.
 
 use std::net::IpAddr;
+use std::sync::atomic::Ordering::Relaxed;
 
+use dpdk::Mbuf;
+
+use super::forward::decrement;
 use super::path::Path;
-use crate::app::{App, Outgoing, Outlet, Returned, UnitSet};
+use crate::app::{App, Hindrance, Outgoing, Outlet, Returned, UnitSet};
 use crate::drop_reason::DropReason;
-use crate::parse::{Family, Summary, address_number};
+use crate::ipsec::gateway::Passing;
+use crate::parse::{Family, Summary, address_number, summarise_l3};
 use crate::replica::{Outbox, Snapshots, Sources, Store};
 use crate::steer::View;
 use crate::unit::Unit;
@@ -26,9 +31,32 @@ impl Path {
         let Some(at) = self.apps.iter().position(|app| app.claims(summary)) else { return Ok(false) };
         self.has_come(unit);
         let mut apps = std::mem::take(&mut self.apps);
-        let done = apps[at].handle_packet(self, unit, summary, summary.l4(frame));
+        let done = apps[at].handle_packet(self, unit, summary, summary.l3(frame));
         self.apps = apps;
         done.map(|()| true)
+    }
+
+    /// Gives a packet between hosts to the app that has a tunnel for it.
+    pub(super) fn give_to_tunnel(
+        &mut self,
+        tunnel: usize,
+        unit: Unit,
+        summary: &Summary,
+        frame: &[u8],
+    ) -> Result<(), Hindrance> {
+        self.has_come(unit);
+        let mut apps = std::mem::take(&mut self.apps);
+        let done = match apps.get_mut(self.tunnels_app) {
+            Some(app) => app.handle_passing(self, tunnel, summary, summary.l3(frame)),
+            None => Err(DropReason::NoApp.into()),
+        };
+        self.apps = apps;
+        done
+    }
+
+    /// Whether what goes from one address to another belongs into a tunnel.
+    pub(super) fn is_protected(&self, family: Family, source: u128, destination: u128) -> bool {
+        !self.policies.is_empty() && self.policies.protect(family, source, destination)
     }
 
     /// Offers an ICMP error about a packet of the cluster's to the apps. False: no app has sent such a packet.
@@ -157,6 +185,10 @@ impl Outlet for Path {
 
     fn send(&mut self, packet: Outgoing, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         let (family, number) = address_number(packet.destination);
+        // What goes to a tunnel's peer must not go there in clear.
+        if self.is_protected(family, address_number(packet.source).1, number) {
+            return false;
+        }
         let header = if family == Family::V4 { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
         let built = self.pool.alloc().and_then(|mut mbuf| {
             let room = mbuf.append(mbuf.tailroom().min(LEN_MAX))?;
@@ -172,6 +204,40 @@ impl Outlet for Path {
         let Some(mbuf) = built else { return false };
         self.originate(mbuf, 0, family, number);
         true
+    }
+
+    fn send_whole(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        let Some((mbuf, summary)) = self.write_whole(write) else { return false };
+        self.originate(mbuf, 0, summary.family, summary.dst);
+        true
+    }
+
+    fn forward(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        let Some((mut mbuf, summary)) = self.write_whole(write) else { return false };
+        let is_ours = |address| self.addresses.find(summary.family, address).is_some();
+        // Out of one tunnel into another needs the other's owner; to the cluster itself, an app that answers into tunnels.
+        let strange = summary.is_link_local() || summary.is_to_group() || is_ours(summary.src) || is_ours(summary.dst);
+        if strange || self.judge(&summary) != Passing::Bare || !decrement(&mut mbuf, &summary) {
+            return false;
+        }
+        self.originate(mbuf, 0, summary.family, summary.dst);
+        true
+    }
+
+    fn incarnation(&self) -> u64 {
+        self.shared.incarnation.load(Relaxed)
+    }
+}
+
+impl Path {
+    /// A buffer with the IP packet that `write` writes.
+    fn write_whole(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> Option<(Mbuf, Summary)> {
+        let mut mbuf = self.pool.alloc()?;
+        let room = mbuf.append(mbuf.tailroom().min(LEN_MAX))?;
+        let excess = room.len().checked_sub(write(room))?;
+        mbuf.trim(u16::try_from(excess).ok()?)?;
+        let summary = summarise_l3(mbuf.data()).ok()?;
+        Some((mbuf, summary))
     }
 }
 

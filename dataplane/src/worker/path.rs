@@ -21,9 +21,10 @@ use super::routes::{Cache, Routes};
 use super::shared::{Shared, WorkerShared};
 use super::transmit::{Kind, Transmitter};
 use super::verify::Verifier;
-use crate::app::{App, Returned, UnitSet};
+use crate::app::{App, Hindrance, Returned, UnitSet};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::TokenBucket;
+use crate::ipsec::gateway::{Passing, Policies};
 use crate::local::{self, Origin};
 use crate::neighbour::{Action, Table};
 use crate::parse::{Summary, summarise, summarise_trusted};
@@ -68,6 +69,9 @@ pub(super) struct Path {
     pub(super) fragment_ids: FragmentIds,
     pub(super) errors: TokenBucket,
     pub(super) apps: Vec<Box<dyn App>>,
+    /// Which packets between hosts are for an app, and which app that is.
+    pub(super) policies: Arc<Policies>,
+    pub(super) tunnels_app: usize,
     /// What is held of the apps' sessions, and of others'.
     pub(super) holdings: Holdings,
     /// Packets to sessions that are other members'.
@@ -190,8 +194,27 @@ impl Path {
             Some(Owner::Cluster) => self.deliver_to_cluster(unit, mbuf, &summary, port),
             Some(Owner::Unit) => self.deliver_to_unit(mbuf, &summary, port),
             Some(Owner::Everyone) => self.drop_packet(mbuf, DropReason::NotForwardable),
-            None => self.route(mbuf, &summary),
+            None => self.pass(mbuf, &summary),
         }
+    }
+
+    /// A packet between hosts, of a unit of ours: into a tunnel, or on its way.
+    fn pass(&mut self, mbuf: Mbuf, summary: &Summary) {
+        match self.judge(summary) {
+            Passing::Clear => self.route(mbuf, summary),
+            Passing::Bare => self.drop_packet(mbuf, DropReason::PolicyMismatch),
+            Passing::Into(tunnel, unit) => match self.give_to_tunnel(tunnel, unit, summary, mbuf.data()) {
+                Ok(()) => self.counters.delivered.add(1),
+                Err(Hindrance::Drop(reason)) => self.drop_packet(mbuf, reason),
+                Err(Hindrance::Complaint(complaint, reason)) => self.complain(mbuf, summary, complaint, reason),
+            },
+        }
+    }
+
+    /// What becomes of a packet between hosts.
+    #[inline]
+    pub(super) fn judge(&self, summary: &Summary) -> Passing {
+        if self.policies.is_empty() { Passing::Clear } else { self.policies.judge(summary) }
     }
 
     /// A packet to a cluster address, of a unit of ours: an app claims it, or is told that one of its own came back, or the
@@ -216,6 +239,10 @@ impl Path {
         let Some(origin) = self.ports.get(usize::from(port)).map(|p| p.origin) else {
             return self.drop_packet(mbuf, DropReason::Malformed);
         };
+        // What goes to a tunnel's peer must not go there in clear.
+        if self.is_protected(summary.family, summary.dst, summary.src) {
+            return self.drop_packet(mbuf, DropReason::PolicyMismatch);
+        }
         if !local::echo_reply_in_place(&origin, summary, mbuf.data_mut()) {
             return self.drop_packet(mbuf, DropReason::NoApp);
         }

@@ -13,6 +13,7 @@ use super::fast::BURST;
 use super::packet::{Packet, digest};
 use super::{Worker, handover};
 use crate::drop_reason::DropReason;
+use crate::ipsec::gateway::Passing;
 use crate::parse::{Family, ParseDrop, Summary, summarise, summarise_trusted};
 use crate::port::PortIndex;
 use crate::steer::{Source, Verdict, code};
@@ -26,6 +27,10 @@ impl Worker {
         let Some(gate) = self.path.ports.get(usize::from(port)).map(|p| p.gate) else {
             return self.path.drop_burst(burst, DropReason::Malformed);
         };
+        if !self.path.policies.is_empty() {
+            // Which unit a packet is of, its addresses alone do not say.
+            return burst.drain().for_each(|mbuf| self.receive_one(mbuf, port, careful));
+        }
         let seen = self.look.at(burst, &gate, &self.path.addresses, &self.filter, self.steering.codes());
         let fast = self.path.lease_ok && !careful;
         if seen == Some(code::DROP) && !careful {
@@ -135,7 +140,10 @@ impl Worker {
         if self.path.addresses.find(summary.family, summary.src).is_some() || summary.src == 0 {
             return self.path.drop_packet(mbuf, DropReason::BadSource);
         }
-        let unit = self.filter.unit(summary, to_cluster, summary.l4(mbuf.data()));
+        let unit = match self.path.judge(summary) {
+            Passing::Into(_, unit) if !to_cluster => unit,
+            _ => self.filter.unit(summary, to_cluster, summary.l4(mbuf.data())),
+        };
         let source = self.path.member_at(from, port).map_or(Source::Direct, Source::Member);
         let worker = handover::worker_of(unit, self.workers);
         let code = self.steering.codes()[unit.index()];

@@ -22,6 +22,9 @@ use super::verify::Verifier;
 use super::{Addresses, Clock, Look, ProbationTimes, Receive, Shared, Wake, Worker, WorkerHandle, WorkerLink, link};
 use crate::filter::{Filter, Scheme};
 use crate::icmp_error::TokenBucket;
+use crate::ipsec::crypto::Engine;
+use crate::ipsec::crypto::builtin::BuiltIn;
+use crate::ipsec::gateway::{Gateway, GatewayConfig};
 use crate::local::Origin;
 use crate::neighbour;
 use crate::port::{Delivery, OpenError, OpenPort, PortIndex, PortSpec, RouteSpec, open};
@@ -94,6 +97,8 @@ pub struct DataplaneConfig {
     pub verify_ns: u64,
     /// The relays; none: no app of that kind.
     pub relay: Option<RelayConfig>,
+    /// The tunnels; none: no app of that kind.
+    pub gateway: Option<GatewayConfig>,
     /// The wall clock, in seconds since 1970, when the common clock was at zero.
     pub epoch_s: u64,
     /// A secret that keeps outsiders from choosing addresses that collide in tables.
@@ -150,7 +155,8 @@ impl Dataplane {
         }
         let macs: Vec<[u8; 6]> = ports.iter().map(|p| p.mac).collect();
         let relays = config.relay.as_ref().map_or(0, |relay| relay.relays.len());
-        let shared = Arc::new(Shared::new(workers, ports.len(), relays));
+        let tunnels = config.gateway.as_ref().map_or(0, |gateway| gateway.tunnels.len());
+        let shared = Arc::new(Shared::new(workers, ports.len(), relays, tunnels));
         shared.epoch_s.store(config.epoch_s, Relaxed);
         let waits = (0..workers).map(|_| WaitSet::new()).collect::<dpdk::Result<Vec<_>>>()?;
         let wakes: Vec<Wake> = waits.iter().map(wake_of).collect();
@@ -170,6 +176,10 @@ impl Dataplane {
             worker.path.news = std::mem::take(&mut news[index]);
             if let Some(relay) = &config.relay {
                 worker.add_app(Box::new(Relay::new(relay.clone(), shared.relays.clone())));
+            }
+            if let Some(gateway) = &config.gateway {
+                let engine: Arc<dyn Engine> = Arc::new(BuiltIn);
+                worker.add_app(Box::new(Gateway::new(gateway.clone(), engine, shared.tunnels.clone())));
             }
             made.push(worker);
             handles.push(handle);
@@ -308,6 +318,8 @@ impl Parts<'_> {
             fragment_ids: FragmentIds::default(),
             errors: TokenBucket::new(ERRORS_PER_S, ERRORS_BURST, 0),
             apps: Vec::new(),
+            policies: Arc::default(),
+            tunnels_app: 0,
             holdings: Holdings::new(
                 config.me,
                 self.index,

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use super::ReplicaShared;
 use super::counter::{Counter, Histogram};
 use crate::drop_reason::DropReason;
+use crate::ipsec::gateway::TunnelStats;
 use crate::relay::RelayStats;
 use crate::unit::{UNITS, Unit};
 
@@ -28,6 +29,10 @@ pub struct Shared {
     pub first_packet_ns: AtomicU64,
     /// What the relays count.
     pub relays: RelayStats,
+    /// What the gateway's tunnels count.
+    pub tunnels: TunnelStats,
+    /// Which of its lives in the cluster the member lives; on disk before it stands here. 0: it has not joined yet.
+    pub incarnation: AtomicU64,
     /// Per port.
     pub ports: Box<[PortShared]>,
     /// Per worker.
@@ -188,7 +193,7 @@ impl Loads {
 
 impl Shared {
     /// No lease, no packets, all links up until someone says otherwise.
-    pub fn new(workers: usize, ports: usize, relays: usize) -> Self {
+    pub fn new(workers: usize, ports: usize, relays: usize, tunnels: usize) -> Self {
         let worker =
             || WorkerShared { ports: (0..ports).map(|_| PortCounters::default()).collect(), ..Default::default() };
         Self {
@@ -197,6 +202,8 @@ impl Shared {
             first_packet_ns: AtomicU64::new(0),
             epoch_s: AtomicU64::new(0),
             relays: RelayStats::new(relays),
+            tunnels: TunnelStats::new(tunnels),
+            incarnation: AtomicU64::new(0),
             ports: (0..ports).map(|_| PortShared::default()).collect(),
             workers: (0..workers).map(|_| Arc::new(worker())).collect(),
         }
@@ -280,7 +287,7 @@ mod tests {
 
     #[test]
     fn leases_end() {
-        let shared = Shared::new(1, 1, 0);
+        let shared = Shared::new(1, 1, 0, 0);
         assert!(!shared.lease_ok(1));
         shared.lease_until_ns.store(10, Relaxed);
         assert!(shared.lease_ok(9) && !shared.lease_ok(10));

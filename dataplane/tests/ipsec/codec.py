@@ -1,7 +1,8 @@
-"""Another implementation of ESP, to hold ours against: scapy's IPsec layer.
+"""Another implementation of ESP and AH, to hold ours against: scapy's IPsec layer.
 
 Reads one JSON object a line and answers each with one: {"packet": hex} or {"error": text}.
-  op          "seal": packet is an IP packet, the answer an ESP packet; "open": the other way round
+  op          "seal": packet is an IP packet, the answer one with ESP or AH; "open": the other way round
+  ah          whether it is AH
   crypt, auth transforms as Phalanx calls them, with crypt_key and auth_key (hex)
   spi, seq    numbers; esn: the high half of the sequence number, or null
   outer       [source, destination] of the tunnel, or null: transport mode
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers import ipsec
-from scapy.layers.ipsec import ESP, SecurityAssociation
+from scapy.layers.ipsec import AH, ESP, SecurityAssociation, zero_mutable_fields
 
 
 class Xcbc:
@@ -60,11 +61,20 @@ class Auth(ipsec.AuthAlgo):
     esn = None
 
     def sign(self, pkt, key, esn_en=False, esn=0):
-        pkt.data += self.icv(bytes(pkt), key)
+        if pkt.haslayer(AH):
+            pkt[AH].icv = self.icv(bytes(zero_mutable_fields(pkt.copy(), sending=True)), key)
+        else:
+            pkt.data += self.icv(bytes(pkt), key)
         return pkt
 
     def verify(self, pkt, key, esn_en=False, esn=0):
-        signed, icv = bytes(pkt)[: -self.icv_size], bytes(pkt)[-self.icv_size :]
+        if pkt.haslayer(AH):
+            # How long the ICV is, and what behind it is padding, only the SA says.
+            whole = pkt[AH].icv + (pkt[AH].padding or b"")
+            pkt[AH].icv, pkt[AH].padding = whole[: self.icv_size], whole[self.icv_size :]
+            signed, icv = bytes(zero_mutable_fields(pkt.copy(), sending=False)), pkt[AH].icv
+        else:
+            signed, icv = bytes(pkt)[: -self.icv_size], bytes(pkt)[-self.icv_size :]
         if self.icv(signed, key) != icv:
             raise ipsec.IPSecIntegrityError("wrong ICV")
 
@@ -141,10 +151,10 @@ def association(task):
         source, destination = task["outer"]
         tunnel = IPv6(src=source, dst=destination) if ":" in source else IP(src=source, dst=destination)
     return SecurityAssociation(
-        ESP,
+        AH if task["ah"] else ESP,
         spi=task["spi"],
         seq_num=task["seq"],
-        crypt_algo=CRYPT[task["crypt"]],
+        crypt_algo=None if task["ah"] else CRYPT[task["crypt"]],
         crypt_key=bytes.fromhex(task["crypt_key"]),
         auth_algo=auth,
         auth_key=bytes.fromhex(task["auth_key"]),

@@ -1,8 +1,10 @@
-//! Whole ESP packets against another implementation: every transform, in tunnel and transport mode, over and in IPv4 and IPv6,
+//! Whole ESP packets (AH: `ah`) against another implementation: every transform, in tunnel and transport mode, over and in IPv4 and IPv6,
 //! with short and extended numbers, with and without UDP around; sealed by one and opened by the other, both ways.
 
+mod ah;
 mod devices;
 mod scapy;
+mod vectors;
 
 use std::net::IpAddr;
 
@@ -102,7 +104,7 @@ impl Case {
         };
         let esn = self.extended.then_some(HIGH);
         let keys = self.keys();
-        Task { op, transform: self.transform, keys, spi: SPI, seq: LOW, esn, outer, nat: self.nat, packet }
+        Task { op, transform: self.transform, keys, spi: SPI, seq: LOW, esn, outer, nat: self.nat, ah: false, packet }
     }
 }
 

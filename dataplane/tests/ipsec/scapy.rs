@@ -26,6 +26,8 @@ pub(crate) struct Task {
     pub(crate) esn: Option<u32>,
     pub(crate) outer: Option<[IpAddr; 2]>,
     pub(crate) nat: bool,
+    /// Whether it is AH, whose transform here is `null-…`.
+    pub(crate) ah: bool,
     pub(crate) packet: Vec<u8>,
 }
 
@@ -47,7 +49,7 @@ impl Scapy {
         let name = task.transform.to_string();
         let (crypt, auth) = name.split_once('-').unwrap_or((&name, ""));
         let line = json!({
-            "op": task.op, "crypt": crypt, "auth": auth,
+            "op": task.op, "ah": task.ah, "crypt": crypt, "auth": auth,
             "crypt_key": hex(task.keys.cipher()), "auth_key": hex(task.keys.integrity()),
             "spi": task.spi, "seq": task.seq, "esn": task.esn, "outer": task.outer, "nat": task.nat,
             "packet": hex(&task.packet),

@@ -93,10 +93,10 @@ impl App for Echo {
         outlet: &mut dyn Outlet,
         unit: Unit,
         summary: &Summary,
-        payload: &[u8],
+        packet: &[u8],
     ) -> Result<(), DropReason> {
         assert!(outlet.owns(unit), "only packets of our units come here");
-        let data = payload.get(udp::HEADER_LEN..).ok_or(DropReason::Malformed)?;
+        let data = summary.carried(packet).get(udp::HEADER_LEN..).ok_or(DropReason::Malformed)?;
         let (asker, port, here) = (summary.src_ip(), summary.src_port, summary.dst_ip());
         let remind_ns = Some(outlet.now_ns() + REMIND_NS);
         let session = Session { asker, port, here, remind_ns };

@@ -8,6 +8,7 @@ mod ports;
 mod recall;
 mod scenes;
 mod stage;
+mod tunnel;
 mod workers;
 
 #[global_allocator]

@@ -24,6 +24,7 @@ pub(crate) const ALL: &[(&str, Scene)] = &[
     ("fragments that never meet", loses_fragments),
     ("Figure 9 under forward", figure_9_forward),
     ("Figure 9 under unicast and multicast", figure_9_shared),
+    ("a tunnel", crate::tunnel::scene),
     ("frames of the members' own", cluster_frames),
     ("no lease, no word", lease),
     ("a port without a link", no_link),

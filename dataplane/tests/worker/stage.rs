@@ -131,6 +131,7 @@ impl Stage {
             replica_key: [0; 16],
             verify_ns: 0,
             relay: None,
+            gateway: None,
             epoch_s: 0,
             seed: 1,
         };

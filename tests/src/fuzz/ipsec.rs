@@ -1,4 +1,4 @@
-//! ESP from anybody: whatever comes in is refused or is a packet within its buffer, whatever goes out comes back the same, and no
+//! ESP and AH from anybody: whatever comes in is refused or is a packet within its buffer, whatever goes out comes back the same, and no
 //! number is accepted twice.
 //!
 //! The first byte names the transform, the second what to do (see the constants), the rest is a packet.
@@ -11,7 +11,7 @@ use phalanx_dataplane::ipsec::decap::{Decap, Found, locate};
 use phalanx_dataplane::ipsec::encap::{Draws, Encap, Mode};
 use phalanx_dataplane::ipsec::outer::{DontFragment, Outer, Ports};
 use phalanx_dataplane::ipsec::replay::Window;
-use phalanx_dataplane::ipsec::{Keys, Transform, esp};
+use phalanx_dataplane::ipsec::{Integrity, Keys, Transform, ah, esp};
 use phalanx_dataplane::parse::{Family, summarise_l3};
 
 use super::cursor::Cursor;
@@ -22,8 +22,11 @@ const EXTENDED: u8 = 4;
 const GOES_OUT: u8 = 8;
 const OVER_V6: u8 = 16;
 const NUMBERS: u8 = 32;
+const AH: u8 = 64;
 
 const HIGH: u32 = 5;
+/// AH is tried with HMAC-SHA1.
+const ICV_LEN: usize = 12;
 
 /// An SA whose keys everybody knows.
 struct Sa {
@@ -42,6 +45,9 @@ pub(super) fn target(data: &[u8]) {
     let sa = Sa { transform, mode: mode(what), numbers };
     if what & NUMBERS != 0 {
         replay(cursor);
+    } else if what & AH != 0 {
+        check_comes_in(cursor.0);
+        check_goes_out(sa.mode, cursor.0);
     } else if what & GOES_OUT != 0 {
         sa.goes_out(cursor.0);
     } else {
@@ -120,6 +126,39 @@ impl Sa {
             assert!(back.is_none_or(|back| but_checksum(&back) == but_checksum(packet)));
         }
     }
+}
+
+fn check_comes_in(packet: &[u8]) {
+    let Ok(place) = ah::locate(packet) else { return };
+    let mut scratch = vec![0; packet.len() + ICV_LEN];
+    if let Ok(text) = ah::checked(packet, &place, ICV_LEN, &mut scratch) {
+        assert_eq!(text.len(), packet.len() + ICV_LEN);
+    }
+    for tunnel in [false, true] {
+        let mut buffer = packet.to_vec();
+        if let Ok(range) = ah::unwrap(&mut buffer, &place, tunnel) {
+            assert!(buffer.get(range).is_some());
+        }
+    }
+}
+
+fn check_goes_out(mode: Mode, packet: &[u8]) {
+    let wrap = ah::Wrap::new(0x1234, mode, Integrity::HmacSha1);
+    let Some(room) = wrap.room(packet) else { return };
+    let mut buffer = [&vec![0; room], packet].concat();
+    let Some(place) = wrap.build(&mut buffer, room, Draws { sequence: 1, nonce: 7, id: 9 }) else { return };
+    assert_eq!(ah::locate(&buffer), Ok(place));
+    let mut scratch = vec![0; buffer.len() + ICV_LEN];
+    if ah::checked(&buffer, &place, ICV_LEN, &mut scratch).is_ok() {
+        // What routers change on the way changes nothing of what is checked.
+        let mut aged = buffer.clone();
+        let hops_at = if buffer[0] >> 4 == 4 { 8 } else { 7 };
+        aged[hops_at] = aged[hops_at].wrapping_sub(1);
+        let mut other = vec![0; buffer.len() + ICV_LEN];
+        let text = ah::checked(&aged, &place, ICV_LEN, &mut other).expect("as before");
+        assert_eq!(text, &scratch[..buffer.len() + ICV_LEN]);
+    }
+    let _ = ah::unwrap(&mut buffer, &place, matches!(mode, Mode::Tunnel(_)));
 }
 
 fn replay(mut cursor: Cursor<'_>) {

@@ -32,6 +32,8 @@ enum WorkCommand {
     Forward(packets::PacketsCommand),
     /// Pass packets on to their owners, as the master does.
     MasterForward(packets::PacketsCommand),
+    /// Seal packets that go into tunnels, and route them.
+    EspEncrypt(packets::EspCommand),
     /// Relay TCP connections, with and without backups that hold them; take sessions over.
     Relay(relay::RelayCommand),
 }
@@ -42,6 +44,7 @@ pub(super) fn run(command: &BenchCommand) -> ExitCode {
         WorkCommand::Classify(command) => packets::run(Work::Classify, command),
         WorkCommand::Forward(command) => packets::run(Work::Forward, command),
         WorkCommand::MasterForward(command) => packets::run(Work::MasterForward, command),
+        WorkCommand::EspEncrypt(command) => packets::encrypt(command),
         WorkCommand::Relay(command) => relay::run(command),
     }
 }

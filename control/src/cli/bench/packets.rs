@@ -1,4 +1,4 @@
-//! `phalanx bench discard|classify|forward|master-forward`: how fast one worker is, in the manner of testpmd.
+//! `phalanx bench discard|classify|forward|master-forward|esp-encrypt`: how fast one worker is, in the manner of testpmd.
 //!
 //! The packet path runs on the calling thread, pinned to one core, between a source that never runs dry and a sink that
 //! takes everything. `scripts/bench` runs this in turns with `dpdk-testpmd` on the same source, packets and core.
@@ -11,8 +11,9 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use dpdk::Eal;
 use dpdk::sched::Affinity;
-use phalanx_dataplane::bench::{Bench, BenchError, Figures, Plan, Work, flows};
+use phalanx_dataplane::bench::{Bench, BenchError, Figures, Plan, SAS_MAX, TunnelsPlan, Work, flows};
 use phalanx_dataplane::filter::Scheme;
+use phalanx_dataplane::ipsec::Transform;
 use serde::Serialize;
 
 use super::super::{FAILED, WRONG_USAGE, failed};
@@ -69,6 +70,10 @@ struct Report<'a> {
     bench: &'a str,
     pmd: &'a str,
     size: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    algorithm: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sas: Option<u32>,
     mpps: f64,
     gbps: f64,
     ns_per_packet: f64,
@@ -96,7 +101,36 @@ impl Drop for Packets {
     }
 }
 
+/// The tunnels that packets are sealed for.
+#[derive(Args, Debug)]
+pub(super) struct EspCommand {
+    #[command(flatten)]
+    packets: PacketsCommand,
+    /// How they are protected, such as aes128gcm16, aes256gcm16, aes128-sha1, aes128-sha256.
+    #[arg(long, default_value = "aes128gcm16", value_name = "TRANSFORM")]
+    algorithm: Transform,
+    /// How many there are: a power of two, up to 256.
+    #[arg(long, default_value_t = 1, value_name = "NUMBER", value_parser = sas)]
+    sas: u32,
+}
+
+fn sas(text: &str) -> Result<u32, String> {
+    let number: u32 = text.parse().map_err(|_| "not a number".to_owned())?;
+    let fits = number.is_power_of_two() && number <= SAS_MAX;
+    if fits { Ok(number) } else { Err(format!("not a power of two up to {SAS_MAX}")) }
+}
+
+/// Seals packets.
+pub(super) fn encrypt(command: &EspCommand) -> ExitCode {
+    let tunnels = TunnelsPlan { transform: command.algorithm, sas: command.sas };
+    bench(Work::EspEncrypt, &command.packets, Some(tunnels))
+}
+
 pub(super) fn run(work: Work, command: &PacketsCommand) -> ExitCode {
+    bench(work, command, None)
+}
+
+fn bench(work: Work, command: &PacketsCommand, tunnels: Option<TunnelsPlan>) -> ExitCode {
     let packets = match packets(command) {
         Ok(packets) => packets,
         Err(what) => return failed(WRONG_USAGE, what),
@@ -104,8 +138,8 @@ pub(super) fn run(work: Work, command: &PacketsCommand) -> ExitCode {
     if command.seconds == 0 {
         return ExitCode::SUCCESS;
     }
-    match measure(work, command, &packets) {
-        Ok(figures) => show(work, command, packets.size, &figures),
+    match measure(command, &packets, &plan(work, command, &packets, tunnels)) {
+        Ok(figures) => show(work, command, packets.size, tunnels, &figures),
         Err(error) => failed(FAILED, error),
     }
 }
@@ -135,7 +169,7 @@ fn write(file: &Path, temporary: bool, bytes: &[u8]) -> std::io::Result<()> {
     options.open(file)?.write_all(bytes)
 }
 
-fn measure(work: Work, command: &PacketsCommand, packets: &Packets) -> Result<Figures, BenchError> {
+fn measure(command: &PacketsCommand, packets: &Packets, plan: &Plan) -> Result<Figures, BenchError> {
     let memory: &[&str] = if free_hugepages() >= HUGEPAGES {
         &["--in-memory", "-m", "256"]
     } else {
@@ -146,14 +180,14 @@ fn measure(work: Work, command: &PacketsCommand, packets: &Packets) -> Result<Fi
     let common = ["--no-pci", "--no-telemetry", "--log-level=3", lcores.as_str()];
     let eal = Eal::init(memory.iter().chain(&common))?;
     Affinity::of_cpu(command.cores)?.apply()?;
-    let mut bench = Bench::open(&eal, &plan(work, command, packets))?;
+    let mut bench = Bench::open(&eal, plan)?;
     bench.run(command.seconds, &mut |second, figures| {
         let size = packets.size;
         eprintln!("{second:>4} s  {:8.2} Mpps  {:8.2} Gbit/s", figures.mpps(), figures.gbps(size));
     })
 }
 
-fn plan(work: Work, command: &PacketsCommand, packets: &Packets) -> Plan {
+fn plan(work: Work, command: &PacketsCommand, packets: &Packets, tunnels: Option<TunnelsPlan>) -> Plan {
     let (source, sink) = match command.pmd.as_str() {
         "net_pcap" => (format!("net_pcap0,rx_pcap={},infinite_rx=1", packets.file.display()), "net_null0,no-rx=1"),
         "net_null" => (format!("net_null0,size={}", packets.size), "net_null1,no-rx=1"),
@@ -169,6 +203,7 @@ fn plan(work: Work, command: &PacketsCommand, packets: &Packets) -> Plan {
             SchemeArgument::Classic => Scheme::Classic,
             SchemeArgument::Steered => Scheme::Steered,
         },
+        tunnels,
         priming: if is_null { flows::frames(packets.size) } else { Vec::new() },
     }
 }
@@ -178,11 +213,13 @@ fn free_hugepages() -> u64 {
     text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
-fn show(work: Work, command: &PacketsCommand, size: u16, figures: &Figures) -> ExitCode {
+fn show(work: Work, command: &PacketsCommand, size: u16, tunnels: Option<TunnelsPlan>, figures: &Figures) -> ExitCode {
     let report = Report {
         bench: work.name(),
         pmd: &command.pmd,
         size,
+        algorithm: tunnels.map(|tunnels| tunnels.transform.to_string()),
+        sas: tunnels.map(|tunnels| tunnels.sas),
         mpps: figures.mpps(),
         gbps: figures.gbps(size),
         ns_per_packet: figures.ns_per_packet(),
@@ -224,6 +261,8 @@ mod tests {
             bench: "forward",
             pmd: "net_pcap",
             size: 64,
+            algorithm: None,
+            sas: None,
             mpps: 1.0,
             gbps: 0.5,
             ns_per_packet: 1000.0,

@@ -98,7 +98,10 @@ impl ClusterThread {
             return;
         }
         match self.parts.state.save_incarnation(incarnation) {
-            Ok(()) => self.durable = incarnation,
+            Ok(()) => {
+                self.durable = incarnation;
+                self.parts.shared.incarnation.store(incarnation, Relaxed);
+            }
             // Going on would risk living the same life twice, and with it repeated numbers.
             Err(error) => self.end = Some(End::Failed(error.to_string())),
         }

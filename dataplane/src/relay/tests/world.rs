@@ -47,6 +47,15 @@ impl Outlet for Worker {
         }
         len > 0
     }
+    fn send_whole(&mut self, _: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        false
+    }
+    fn forward(&mut self, _: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        false
+    }
+    fn incarnation(&self) -> u64 {
+        1
+    }
 }
 
 /// A host's end of one connection.

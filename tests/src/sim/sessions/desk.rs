@@ -115,6 +115,20 @@ impl Outlet for Room<'_> {
         }
         len > 0
     }
+
+    /// None of the simulated apps does.
+    fn send_whole(&mut self, _: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        false
+    }
+
+    /// Nor this.
+    fn forward(&mut self, _: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        false
+    }
+
+    fn incarnation(&self) -> u64 {
+        1
+    }
 }
 
 impl Desk {

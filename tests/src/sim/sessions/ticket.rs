@@ -148,9 +148,10 @@ impl App for Tickets {
         outlet: &mut dyn Outlet,
         unit: Unit,
         summary: &Summary,
-        payload: &[u8],
+        packet: &[u8],
     ) -> Result<(), DropReason> {
-        let id: [u8; 8] = payload.get(8..16).and_then(|id| id.try_into().ok()).ok_or(DropReason::Malformed)?;
+        let id: [u8; 8] =
+            summary.carried(packet).get(8..16).and_then(|id| id.try_into().ok()).ok_or(DropReason::Malformed)?;
         let key = key_of(summary);
         self.wake(outlet, unit, key, summary);
         let stats = &mut self.stats;

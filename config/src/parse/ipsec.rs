@@ -1,0 +1,171 @@
+//! `[[ipsec.sa]]`: pairs of SAs that are keyed by hand. Whether a transform is known and its keys fit it is for those to say who
+//! know transforms.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use toml::de::{DeTable, DeValue};
+
+use super::{no_duplicates, port, repeated};
+use crate::defaults;
+use crate::problem::{Kind, Problems, Span};
+use crate::read::{At, Reading, Section, unknown};
+use crate::schema::{IpsecProtocol, Scheme, StaticSa};
+use crate::secret::{NotHex, Secret};
+
+/// A pair that still knows where its addresses stand.
+pub(super) struct Draft {
+    section: Span,
+    name: At<String>,
+    local: At<IpAddr>,
+    spi_in: At<u32>,
+    sa: StaticSa,
+}
+
+/// All pairs; none if any of them is wrong.
+pub(super) fn static_sas(problems: &mut Problems<'_>, tree: &DeTable<'_>) -> Option<Vec<Draft>> {
+    let Some((_, value)) = tree.iter().find(|(name, _)| name.get_ref() == "ipsec") else { return Some(Vec::new()) };
+    let DeValue::Table(table) = value.get_ref() else {
+        problems.add(&value.span(), Kind::WrongType, "`ipsec` is not a section", "begin with a line `[[ipsec.sa]]`");
+        return None;
+    };
+    for key in table.keys().filter(|key| key.get_ref() != "sa") {
+        let name = key.get_ref().as_ref();
+        unknown(problems, &key.span(), &format!("[ipsec] has no key `{name}`"), name, &["sa"]);
+    }
+    let sections = repeated(problems, table, "sa", "[[ipsec.sa]]");
+    let most = defaults::STATIC_SAS_MAX;
+    if let Some(beyond) = sections.get(most) {
+        let what = format!("there are more than {most} static SAs");
+        problems.add(&beyond.span, Kind::OutOfRange, what, "use fewer");
+    }
+    let count = sections.len();
+    let drafts: Vec<Draft> = sections.into_iter().filter_map(|s| pair(problems, s)).collect();
+    no_duplicates(
+        problems,
+        drafts.iter().map(|draft| &draft.name),
+        |name| format!("there is another [[ipsec.sa]] named {name:?}"),
+        "give each its own name",
+    );
+    no_duplicates(
+        problems,
+        drafts.iter().map(|draft| &draft.spi_in),
+        |spi| format!("there is another [[ipsec.sa]] with spi_in = {spi:#x}"),
+        "choose another: the cluster tells tunnels apart by it",
+    );
+    (drafts.len() == count).then_some(drafts)
+}
+
+/// Notes what keeps the tunnels from working with these ports.
+pub(super) fn under(problems: &mut Problems<'_>, drafts: &[Draft], ports: &[port::Draft], scheme: Option<Scheme>) {
+    if let (Some(first), Some(Scheme::Classic)) = (drafts.first(), scheme) {
+        problems.add(
+            &first.section,
+            Kind::Contradiction,
+            "[[ipsec.sa]] cannot work with scheme = \"classic\", which does not look at SPIs",
+            "set scheme = \"steered\" in [cluster], or remove every [[ipsec.sa]]",
+        );
+    }
+    for local in drafts.iter().map(|draft| &draft.local) {
+        let mut addresses = ports.iter().flat_map(|port| &port.cluster_addresses);
+        if !addresses.any(|address| address.value.addr() == local.value) {
+            let what = format!("[[ipsec.sa]] `local`: {} is not a cluster address of any [[port]]", local.value);
+            problems.add(&local.span, Kind::Contradiction, what, "give the cluster address that the peer sends to");
+        }
+    }
+}
+
+/// Forgets the places, and puts the tunnels into an order that does not hang on the file's.
+pub(super) fn finish(drafts: Vec<Draft>) -> Vec<StaticSa> {
+    let mut sas: Vec<StaticSa> = drafts.into_iter().map(|draft| draft.sa).collect();
+    sas.sort_by_key(|sa| sa.spi_in);
+    sas
+}
+
+fn pair(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<Draft> {
+    let spi = |r: &mut Reading<'_, '_, '_>| r.number(defaults::SPI_MIN..=u32::MAX);
+    let address = |r: &mut Reading<'_, '_, '_>| r.parsed::<IpAddr>("an address", "192.0.2.9");
+    let name = s.required(problems, "name", "\"branch\"", |r| r.name());
+    let local = s.required(problems, "local", "\"198.51.100.1\"", address);
+    let remote = s.required(problems, "remote", "\"192.0.2.9\"", address);
+    let local_ts = s.required(problems, "local_ts", "[\"10.3.0.0/24\"]", networks);
+    let remote_ts = s.required(problems, "remote_ts", "[\"10.9.0.0/24\"]", networks);
+    let esp = s.optional(problems, "esp", |r| r.filled());
+    let ah = s.optional(problems, "ah", |r| r.filled());
+    let spi_in = s.required(problems, "spi_in", "0x1001", spi);
+    let spi_out = s.required(problems, "spi_out", "0x2001", spi);
+    let keys = ["encryption_key_in", "integrity_key_in", "encryption_key_out", "integrity_key_out"]
+        .map(|name| s.or(problems, name, Secret::default(), secret));
+    let esn = s.or(problems, "esn", false, |r| r.flag());
+    let (least, most) = defaults::REPLAY_WINDOW_RANGE;
+    let replay_window = s.or(problems, "replay_window", defaults::REPLAY_WINDOW, |r| r.number(least..=most));
+    let section = s.span.clone();
+    s.finish(problems);
+    let (name, local, remote, spi_in) = (name?, local?, remote?, spi_in?);
+    if local.value.is_ipv4() != remote.value.is_ipv4() {
+        let what = format!("[[ipsec.sa]] `remote`: {} and {} cannot reach each other", remote.value, local.value);
+        problems.add(&remote.span, Kind::Contradiction, what, "give two addresses of one family");
+        return None;
+    }
+    let (protocol, transform) = match (esp?, ah?) {
+        (Some(esp), None) => (IpsecProtocol::Esp, esp.value),
+        (None, Some(ah)) => (IpsecProtocol::Ah, ah.value),
+        (None, None) => {
+            let what = "[[ipsec.sa]] has neither `esp` nor `ah`";
+            problems.add(&section, Kind::MissingKey, what, "add a line such as `esp = \"aes128gcm16\"`");
+            return None;
+        }
+        (Some(_), Some(ah)) => {
+            let what = "[[ipsec.sa]] has both `esp` and `ah`";
+            problems.add(&ah.span, Kind::Contradiction, what, "remove one: ESP checks, too");
+            return None;
+        }
+    };
+    let [encryption_key_in, integrity_key_in, encryption_key_out, integrity_key_out] = keys;
+    let values = |list: Vec<At<IpNet>>| list.into_iter().map(|at| at.value).collect();
+    let sa = StaticSa {
+        name: name.value.clone(),
+        local: local.value,
+        remote: remote.value,
+        local_ts: values(local_ts?.value),
+        remote_ts: values(remote_ts?.value),
+        protocol,
+        transform,
+        spi_in: spi_in.value,
+        spi_out: spi_out?.value,
+        encryption_key_in: encryption_key_in?.value,
+        integrity_key_in: integrity_key_in?.value,
+        encryption_key_out: encryption_key_out?.value,
+        integrity_key_out: integrity_key_out?.value,
+        esn: esn?.value,
+        replay_window: replay_window?.value,
+    };
+    Some(Draft { section, name, local, spi_in, sa })
+}
+
+/// A key; what is wrong with it is told without showing it.
+fn secret(r: &mut Reading<'_, '_, '_>) -> Option<Secret> {
+    let text = r.text()?;
+    match text.parse() {
+        Ok(secret) => Some(secret),
+        Err(NotHex) => {
+            r.refuse("it is no row of pairs of hexadecimal digits", "write it like `ip xfrm`: \"0x0011...\"")
+        }
+    }
+}
+
+fn networks(r: &mut Reading<'_, '_, '_>) -> Option<Vec<At<IpNet>>> {
+    let networks = r.list("[\"10.3.0.0/24\"]", network)?;
+    if networks.is_empty() {
+        return r.wrong(Kind::MissingKey, "it is empty", "give at least one network");
+    }
+    Some(networks)
+}
+
+fn network(r: &mut Reading<'_, '_, '_>) -> Option<IpNet> {
+    let network = r.parsed::<IpNet>("a network", "10.3.0.0/24")?;
+    if network.trunc() != network {
+        return r.refuse(format!("{network} has host bits"), format!("write \"{}\"", network.trunc()));
+    }
+    Some(network)
+}

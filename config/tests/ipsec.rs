@@ -1,0 +1,96 @@
+//! `[[ipsec.sa]]`: what the sound values are, each mistake in a file that is sound but for it, and what a reload refuses.
+
+mod mistakes;
+
+use mistakes::{Mistake, are_told};
+use phalanx_config::{Config, Kind, reload_diff};
+
+const SOUND: &str = include_str!("../examples/tunnel.toml");
+
+fn sound(text: &str) -> Config {
+    Config::from_str(text, "m1.toml").unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn changed(from: &str, to: &str) -> Config {
+    assert!(SOUND.contains(from), "{from:?} is not in the text");
+    sound(&SOUND.replacen(from, to, 1))
+}
+
+#[test]
+fn what_the_file_says() {
+    let config = sound(SOUND);
+    let sa = &config.static_sas[0];
+    assert_eq!(
+        (sa.name.as_str(), sa.transform.as_str(), sa.esn, sa.replay_window),
+        ("branch", "aes128gcm16", true, 1024)
+    );
+    assert_eq!((sa.spi_in, sa.spi_out), (0x1_004d, 0x2_0001));
+    assert_eq!(sa.encryption_key_in.expose(), [0x10; 20]);
+    assert_eq!(sa.integrity_key_in.expose(), [0; 0]);
+    assert!(config.has_sessions());
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("16, 16, 16") && shown.contains("Secret(..)"), "keys are not shown");
+}
+
+const MISTAKES: &[Mistake] = &[
+    ("[[ipsec.sa]]", "[[ipsec.sas]]", 60, 9, Kind::UnknownKey, "did you mean `sa`?"),
+    ("[[ipsec.sa]]", "[[ipsec]]", 60, 1, Kind::WrongType, "`ipsec` is not a section"),
+    ("esn = true", "esm = true", 67, 1, Kind::UnknownKey, "did you mean `esp`?"),
+    ("esp = \"aes128gcm16\"\n", "", 60, 1, Kind::MissingKey, "has neither `esp` nor `ah`"),
+    ("esn = true", "ah = \"sha256\"", 67, 6, Kind::Contradiction, "remove one"),
+    ("local = \"198.51.100.1\"", "local = \"198.51.100.9\"", 62, 9, Kind::Contradiction, "not a cluster address"),
+    ("remote = \"192.0.2.9\"", "remote = \"2001:db8::9\"", 63, 10, Kind::Contradiction, "cannot reach each other"),
+    ("[\"10.3.0.0/24\"]\nremote_ts", "[\"10.3.0.1/24\"]\nremote_ts", 64, 13, Kind::BadValue, "write \"10.3.0.0/24\""),
+    ("[\"10.3.0.0/24\"]\nremote_ts", "[]\nremote_ts", 64, 12, Kind::MissingKey, "at least one network"),
+    ("spi_in = 0x1004d ", "spi_in = 255 ", 68, 10, Kind::OutOfRange, "from 256 to 4294967295"),
+    ("esn = true", "replay_window = 32", 67, 17, Kind::OutOfRange, "from 64 to 4096"),
+    ("\"steered\"", "\"classic\"", 60, 1, Kind::Contradiction, "does not look at SPIs"),
+];
+
+#[test]
+fn mistakes_are_told() {
+    are_told(SOUND, MISTAKES);
+}
+
+#[test]
+fn a_wrong_key_is_not_shown() {
+    let text = SOUND.replace("encryption_key_in = \"0x1010", "encryption_key_in = \"0xsecret");
+    let told = Config::from_str(&text, "m1.toml").unwrap_err().to_string();
+    assert!(told.contains("no row of pairs of hexadecimal digits") && !told.contains("secret"), "{told}");
+}
+
+#[test]
+fn tunnels_are_told_apart() {
+    let at = SOUND.find("[[ipsec.sa]]").unwrap();
+    let twice = format!("{SOUND}{}", &SOUND[at..]);
+    let told = Config::from_str(&twice, "m1.toml").unwrap_err().to_string();
+    for part in ["another [[ipsec.sa]] named \"branch\"", "another [[ipsec.sa]] with spi_in = 0x1004d"] {
+        assert!(told.contains(part), "{told}");
+    }
+}
+
+/// Whatever of a tunnel differs: other members are refused at the door, and a reload says which key it was.
+#[test]
+fn members_must_agree_on_all_of_it() {
+    let before = sound(SOUND);
+    for (from, to, key) in [
+        ("name = \"branch\"", "name = \"other\"", "[[ipsec.sa]]"),
+        ("remote = \"192.0.2.9\"", "remote = \"192.0.2.8\"", "sa \"branch\" remote"),
+        ("local_ts = [\"10.3.0.0/24\"]", "local_ts = [\"10.3.0.0/25\"]", "sa \"branch\" local_ts"),
+        ("remote_ts = [\"10.9.0.0/24\"]", "remote_ts = [\"10.9.0.0/25\"]", "sa \"branch\" remote_ts"),
+        ("esp = \"aes128gcm16\"", "esp = \"aes256gcm16\"", "sa \"branch\" esp"),
+        ("esp = \"aes128gcm16\"", "ah = \"aes128gcm16\"", "sa \"branch\" esp"),
+        ("spi_in = 0x1004d", "spi_in = 0x1004e", "sa \"branch\" spi_in"),
+        ("spi_out = 0x20001", "spi_out = 0x20002", "sa \"branch\" spi_out"),
+        ("esn = true", "esn = false", "sa \"branch\" esn"),
+        ("esn = true", "esn = true\nreplay_window = 64", "sa \"branch\" replay_window"),
+        ("esn = true", "esn = true\nintegrity_key_in = \"00\"", "sa \"branch\" integrity_key_in"),
+        ("key_out = \"0x20", "key_out = \"0x21", "sa \"branch\" encryption_key_out"),
+    ] {
+        let after = changed(from, to);
+        assert_ne!(after.digest(), before.digest(), "{to}");
+        let refused: Vec<String> = reload_diff(&before, &after).unwrap_err().into_iter().map(|it| it.key).collect();
+        assert_eq!(refused, [key], "{to}");
+    }
+    assert_eq!(changed("0x1010", "1010").digest(), before.digest(), "however it is written");
+}

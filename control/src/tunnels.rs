@@ -1,0 +1,142 @@
+//! From `[[ipsec.sa]]` to what the gateway is told: here the file's words meet those who know transforms.
+
+use phalanx_config::{Config, IpNet, IpsecProtocol, StaticSa};
+use phalanx_dataplane::filter::{Filter, Flow};
+use phalanx_dataplane::ipsec::crypto::Numbers;
+use phalanx_dataplane::ipsec::gateway::{Half, Network, Passing, Policies, Protection, Selectors, TunnelSpec};
+use phalanx_dataplane::ipsec::outer::{DontFragment, Outer};
+use phalanx_dataplane::ipsec::{KeyLengths, Keys, Transform, UnknownTransform};
+use phalanx_dataplane::unit::Unit;
+
+/// The hop limit of tunnelled packets.
+const HOP_LIMIT: u8 = 64;
+
+/// What is wrong with a tunnel.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("[[ipsec.sa]] {name:?}: {why}")]
+pub struct TunnelError {
+    name: String,
+    why: Why,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+enum Why {
+    #[error(transparent)]
+    Transform(#[from] UnknownTransform),
+    #[error("{0} can be broken today; choose another, such as aes128gcm16")]
+    Legacy(Transform),
+    #[error("ah takes a check, such as sha256")]
+    NoAead,
+    #[error(transparent)]
+    Keys(#[from] KeyLengths),
+    #[error("both directions have the same key: then two packets could have the same IV under it")]
+    SameKeys,
+}
+
+/// All tunnels of a configuration, in its order.
+///
+/// # Errors
+/// The first that makes no sense.
+pub(crate) fn tunnels(config: &Config) -> Result<Vec<TunnelSpec>, TunnelError> {
+    let spec = |sa: &StaticSa| tunnel(sa).map_err(|why| TunnelError { name: sa.name.clone(), why });
+    config.static_sas.iter().map(spec).collect()
+}
+
+/// The unit of a flow's packets, `forwarding` through the cluster or to it: that of the tunnel that they belong into, or what the
+/// filter says.
+pub(crate) fn unit_of_flow(config: Option<&Config>, filter: &Filter, flow: &Flow, forwarding: bool) -> Unit {
+    let tunnels = config.filter(|_| forwarding).and_then(|config| tunnels(config).ok()).unwrap_or_default();
+    let policies = Policies::new(tunnels.iter().map(|tunnel| (&tunnel.selectors, tunnel.unit())));
+    match policies.judge(&flow.summary()) {
+        Passing::Into(_, unit) => unit,
+        Passing::Clear | Passing::Bare => filter.unit_of_flow(flow, forwarding),
+    }
+}
+
+fn tunnel(sa: &StaticSa) -> Result<TunnelSpec, Why> {
+    let protection = match sa.protocol {
+        IpsecProtocol::Esp => Protection::Esp(sa.transform.parse()?),
+        // What checks alone is what checks beside a cipher, without the cipher.
+        IpsecProtocol::Ah => match format!("null-{}", sa.transform).parse()? {
+            Transform::Pair(_, integrity) => Protection::Ah(integrity),
+            Transform::Aead(_) => return Err(Why::NoAead),
+        },
+    };
+    let transform = protection.transform();
+    if transform.is_legacy() {
+        return Err(Why::Legacy(transform));
+    }
+    let inbound = Keys::new(transform, sa.encryption_key_in.expose(), sa.integrity_key_in.expose())?;
+    let outbound = Keys::new(transform, sa.encryption_key_out.expose(), sa.integrity_key_out.expose())?;
+    if inbound == outbound {
+        return Err(Why::SameKeys);
+    }
+    let networks = |list: &[IpNet]| list.iter().map(|net| Network::new(net.addr(), net.prefix_len())).collect();
+    Ok(TunnelSpec {
+        name: sa.name.clone(),
+        protection,
+        numbers: if sa.esn { Numbers::Extended } else { Numbers::Short },
+        replay_window: sa.replay_window,
+        outer: Outer {
+            source: sa.local,
+            destination: sa.remote,
+            udp: None,
+            dscp: None,
+            dont_fragment: DontFragment::Copy,
+            hop_limit: HOP_LIMIT,
+        },
+        selectors: Selectors { local: networks(&sa.local_ts), remote: networks(&sa.remote_ts) },
+        inbound: Half { spi: sa.spi_in, keys: inbound },
+        outbound: Half { spi: sa.spi_out, keys: outbound },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use phalanx_dataplane::ipsec::Integrity;
+
+    use super::*;
+
+    fn sa(esp: &str, keys: [&str; 4]) -> StaticSa {
+        let [encryption_key_in, integrity_key_in, encryption_key_out, integrity_key_out] =
+            keys.map(|key| key.parse().unwrap());
+        StaticSa {
+            name: "branch".to_owned(),
+            local: "198.51.100.1".parse().unwrap(),
+            remote: "192.0.2.9".parse().unwrap(),
+            local_ts: vec!["10.3.0.0/24".parse().unwrap()],
+            remote_ts: vec!["10.9.0.0/24".parse().unwrap()],
+            protocol: IpsecProtocol::Esp,
+            transform: esp.to_owned(),
+            spi_in: 0x1001,
+            spi_out: 0x2001,
+            encryption_key_in,
+            integrity_key_in,
+            encryption_key_out,
+            integrity_key_out,
+            esn: true,
+            replay_window: 64,
+        }
+    }
+
+    #[test]
+    fn what_makes_sense_and_what_does_not() {
+        let (a, b) = ("11".repeat(20), "22".repeat(20));
+        let spec = tunnel(&sa("aes128gcm16", [&a, "", &b, ""])).unwrap();
+        assert_eq!((spec.unit().number(), spec.numbers, spec.outbound.spi), (1, Numbers::Extended, 0x2001));
+        assert!(!format!("{spec:?}").contains("17"), "no key is shown: {spec:?}");
+        let c = "33".repeat(32);
+        let ah = StaticSa { protocol: IpsecProtocol::Ah, ..sa("sha256", ["", &c, "", &c.replace('3', "4")]) };
+        assert_eq!(tunnel(&ah).unwrap().protection, Protection::Ah(Integrity::HmacSha256));
+        for (esp, keys, expected) in [
+            ("aes", [&*a, "", &b, ""], "aes"),
+            ("3des-md5", [&*a, "", &b, ""], "can be broken today"),
+            ("aes128gcm16", [&*a, "", &b[2..], ""], "takes 20 bytes of cipher key"),
+            ("aes128gcm16", [&*a, &b, &b, ""], "not 20 and 20"),
+            ("aes128gcm16", [&*a, "", &a, ""], "the same key"),
+        ] {
+            let why = tunnel(&sa(esp, keys)).unwrap_err().to_string();
+            assert!(why.contains(expected), "{esp}: {why}");
+        }
+    }
+}

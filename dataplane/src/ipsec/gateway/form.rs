@@ -1,0 +1,125 @@
+//! What a tunnel makes of its packets: ESP or AH.
+
+use super::spec::Protection;
+use crate::ipsec::crypto::{Job, Session};
+use crate::ipsec::decap::{self, Decap, Found};
+use crate::ipsec::encap::{Draws, Encap, Mode};
+use crate::ipsec::esp::{self, Layout};
+use crate::ipsec::outer::Outer;
+use crate::ipsec::{Refused, ah};
+use crate::parse::Family;
+use crate::wire::{ipv4, ipv6, proto};
+
+/// See the module.
+pub(super) enum Form {
+    Esp { encap: Encap, decap: Decap },
+    Ah { wrap: ah::Wrap, icv_len: usize },
+}
+
+/// SPI and the low half of the number of an IP packet that came in.
+pub(super) fn label(protocol: u8, packet: &[u8]) -> Result<(u32, u32), Refused> {
+    if protocol == proto::AH {
+        return ah::locate(packet).map(|place| (place.spi, place.sequence));
+    }
+    let at = decap::locate(packet)?;
+    packet.get(at..).and_then(esp::header).ok_or(Refused::Malformed)
+}
+
+impl Form {
+    /// Of packets to a peer who calls them `spi`, within this header.
+    pub(super) const fn new(protection: Protection, spi: u32, outer: Outer) -> Self {
+        let mode = Mode::Tunnel(outer);
+        match protection {
+            Protection::Esp(transform) => {
+                Self::Esp { encap: Encap::new(spi, mode, transform), decap: Decap::new(&mode, transform) }
+            }
+            Protection::Ah(integrity) => {
+                Self::Ah { wrap: ah::Wrap::new(spi, mode, integrity), icv_len: integrity.icv_len() }
+            }
+        }
+    }
+
+    /// The longest packet that fits into one of `outer_mtu`.
+    pub(super) fn mtu(&self, outer_mtu: usize) -> usize {
+        match self {
+            Self::Esp { encap, .. } => encap.mtu(outer_mtu, 0),
+            Self::Ah { wrap, .. } => wrap.mtu(outer_mtu),
+        }
+    }
+
+    /// Opens an IP packet in place. `text` takes a packet and an ICV.
+    pub(super) fn open(
+        &self,
+        packet: &mut [u8],
+        sequence_high: u32,
+        opener: &mut dyn Session,
+        text: &mut [u8],
+    ) -> Result<Found, Refused> {
+        match self {
+            Self::Esp { decap, .. } => {
+                let at = decap::locate(packet)?;
+                let esp = packet.get_mut(at..).ok_or(Refused::Malformed)?;
+                decap.shape().check(esp.len())?;
+                process(opener, esp, sequence_high).ok_or(Refused::BadIcv)?;
+                decap.unwrap(packet, at)
+            }
+            Self::Ah { icv_len, .. } => {
+                let place = ah::locate(packet)?;
+                let text = ah::checked(packet, &place, *icv_len, text)?;
+                process(opener, text, sequence_high).ok_or(Refused::BadIcv)?;
+                ah::unwrap(packet, &place, true).map(Found::Packet)
+            }
+        }
+    }
+
+    /// Writes a packet into the room, one hop older and sealed. Answers its length; none: it does not fit, or is none.
+    pub(super) fn seal(
+        &self,
+        packet: &[u8],
+        family: Family,
+        draws: Draws,
+        sealer: &mut dyn Session,
+        room: &mut [u8],
+        text: &mut [u8],
+    ) -> Option<usize> {
+        let Layout { before, after } = match self {
+            Self::Esp { encap, .. } => encap.room(packet)?,
+            Self::Ah { wrap, .. } => Layout { before: wrap.room(packet)?, after: 0 },
+        };
+        let buffer = room.get_mut(..before + packet.len() + after)?;
+        let inner = buffer.get_mut(before..before + packet.len())?;
+        inner.copy_from_slice(packet);
+        age(family, inner)?;
+        let sequence_high = (draws.sequence >> u32::BITS) as u32;
+        match self {
+            Self::Esp { encap, .. } => {
+                let at = encap.build(buffer, Layout { before, after }, draws)?;
+                process(sealer, buffer.get_mut(at..)?, sequence_high)?;
+                encap.finish(buffer);
+            }
+            Self::Ah { wrap, icv_len } => {
+                let place = wrap.build(buffer, before, draws)?;
+                let text = ah::checked(buffer, &place, *icv_len, text).ok()?;
+                process(sealer, text, sequence_high)?;
+                ah::put_icv(buffer, &place, text.get(text.len().checked_sub(*icv_len)?..)?);
+            }
+        }
+        Some(buffer.len())
+    }
+}
+
+/// None: it was not done.
+fn process(session: &mut dyn Session, packet: &mut [u8], sequence_high: u32) -> Option<()> {
+    let mut jobs = [Job::new(packet, sequence_high)];
+    session.process(&mut jobs);
+    jobs[0].done.then_some(())
+}
+
+/// Takes one off the TTL or hop limit: into the tunnel is a hop.
+fn age(family: Family, packet: &mut [u8]) -> Option<()> {
+    let aged = match family {
+        Family::V4 => ipv4::Packet::new_header_checked(packet).ok()?.decrement_ttl(),
+        Family::V6 => ipv6::Packet::new_checked(packet).ok()?.decrement_hop_limit(),
+    };
+    aged.then_some(())
+}

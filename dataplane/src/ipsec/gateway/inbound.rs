@@ -1,0 +1,90 @@
+//! From the peer: opened, looked at, let in, routed on.
+
+use super::Gateway;
+use super::counters::TunnelCounters;
+use super::form::label;
+use crate::app::Outlet;
+use crate::drop_reason::DropReason;
+use crate::ipsec::Refused;
+use crate::ipsec::decap::Found;
+use crate::parse::{Summary, address_number, summarise_l3};
+use crate::tallies::add;
+
+impl From<Refused> for DropReason {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Malformed | Refused::NotIp => Self::EspMalformed,
+            Refused::BadIcv => Self::EspBadIcv,
+            Refused::Replayed | Refused::TooOld => Self::EspReplayed,
+            Refused::Congested => Self::EspCongested,
+        }
+    }
+}
+
+impl Gateway {
+    /// Opens a packet to one of our SPIs.
+    pub(super) fn open(&mut self, outlet: &mut dyn Outlet, summary: &Summary, packet: &[u8]) -> Result<(), DropReason> {
+        let (spi, low) = label(summary.proto, packet)?;
+        let number = self.tunnel_at(spi, summary).ok_or(DropReason::EspNoSa)?;
+        self.wake(outlet, number)?;
+        let Some(tunnel) = &mut self.awake[number] else { return Err(DropReason::SaUnusable) };
+        let sequence = tunnel.whole(low).ok_or(DropReason::EspReplayed)?;
+        tunnel.window.check(sequence)?;
+        let place = self.scratch.get_mut(..packet.len()).ok_or(DropReason::EspMalformed)?;
+        place.copy_from_slice(packet);
+        let high = (sequence >> u32::BITS) as u32;
+        let inner = match tunnel.form.open(place, high, tunnel.opener.as_mut(), &mut self.text)? {
+            Found::Packet(range) => place.get(range).unwrap_or_default(),
+            Found::Dummy => &[],
+        };
+        if !inner.is_empty() {
+            let inside = summarise_l3(inner).map_err(|_| DropReason::EspMalformed)?;
+            let selectors = &self.config.tunnels[number].selectors;
+            if !selectors.allow(inside.family, inside.src, inside.dst) {
+                return Err(DropReason::PolicyMismatch);
+            }
+        }
+        let counters = self.counters.of(number);
+        // None that nobody holds a lease for: whoever takes over would let it in again.
+        if tunnel.inbound.admit(sequence, &mut self.leases) {
+            tunnel.window.accept(sequence)?;
+            deliver(outlet, counters, inner);
+            self.renew(outlet, number, false);
+            return Ok(());
+        }
+        let Some(kept) = self.spares.keep(inner) else {
+            add(&counters.wait_full, 1);
+            return Err(DropReason::SaPending);
+        };
+        add(&counters.waited, 1);
+        tunnel.to_admit.push_back((sequence, kept));
+        self.renew(outlet, number, false);
+        Ok(())
+    }
+
+    /// The tunnel that a packet with this SPI belongs to: it must be addressed to the address that the peer was told.
+    fn tunnel_at(&self, spi: u32, summary: &Summary) -> Option<usize> {
+        let number = *self.by_spi.get(&spi)?;
+        let ours = address_number(self.config.tunnels[number].outer.source);
+        (ours == (summary.family, summary.dst)).then_some(number)
+    }
+}
+
+/// Sends a packet from a tunnel on its way. An empty one is a dummy.
+pub(super) fn deliver(outlet: &mut dyn Outlet, counters: &TunnelCounters, packet: &[u8]) {
+    add(&counters.packets_in, 1);
+    if packet.is_empty() {
+        return add(&counters.dummies_in, 1);
+    }
+    add(&counters.bytes_in, packet.len() as u64);
+    let forwarded = outlet.forward(&mut |room| match room.get_mut(..packet.len()) {
+        Some(place) => {
+            place.copy_from_slice(packet);
+            packet.len()
+        }
+        None => 0,
+    });
+    if !forwarded {
+        add(&counters.not_sent, 1);
+    }
+}

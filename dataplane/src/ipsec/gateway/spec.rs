@@ -1,0 +1,121 @@
+//! What a gateway is told at its start.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ring::hmac;
+
+use super::policies::{Policies, Selectors};
+use crate::ipsec::crypto::Numbers;
+use crate::ipsec::keys::Keys;
+use crate::ipsec::outer::Outer;
+use crate::ipsec::transform::{Cipher, Integrity, Transform};
+use crate::unit::{MemberId, Unit};
+use crate::wire::proto;
+
+/// One direction of a tunnel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Half {
+    /// The receiver's name for it.
+    pub spi: u32,
+    /// Its keys, of the transform that [`Protection::transform`] says.
+    pub keys: Keys,
+}
+
+/// What protects a tunnel's packets.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Protection {
+    /// They are hidden and checked, or checked alone.
+    Esp(Transform),
+    /// They are checked, with the header around them.
+    Ah(Integrity),
+}
+
+impl Protection {
+    /// What an engine is asked for: AH is checked as ESP that hides nothing is.
+    pub const fn transform(self) -> Transform {
+        match self {
+            Self::Esp(transform) => transform,
+            Self::Ah(integrity) => Transform::Pair(Cipher::Null, integrity),
+        }
+    }
+
+    /// The protocol's number.
+    const fn protocol(self) -> u8 {
+        match self {
+            Self::Esp(_) => proto::ESP,
+            Self::Ah(_) => proto::AH,
+        }
+    }
+}
+
+/// A tunnel: a pair of SAs, one a direction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TunnelSpec {
+    /// What it is called in logs and metrics.
+    pub name: String,
+    /// How both directions are protected.
+    pub protection: Protection,
+    /// How both count.
+    pub numbers: Numbers,
+    /// The size of the replay window ([`crate::ipsec::replay`]).
+    pub replay_window: u16,
+    /// The headers of what we send: from the cluster's address to the peer's.
+    pub outer: Outer,
+    /// Whose traffic it carries.
+    pub selectors: Selectors,
+    /// From the peer. We chose its SPI, and with it the tunnel's unit.
+    pub inbound: Half,
+    /// To the peer, who chose its SPI.
+    pub outbound: Half,
+}
+
+impl TunnelSpec {
+    /// The unit of all its traffic, in clear too.
+    pub const fn unit(&self) -> Unit {
+        Unit::from_low_bits(self.inbound.spi)
+    }
+
+    /// Names the SAs by what they are made of: a record of other keys is no record of theirs. `key`: the members' secret.
+    pub(super) fn fingerprint(&self, key: &[u8; 16]) -> [u8; 16] {
+        let mut tag = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+        tag.update(self.protection.transform().to_string().as_bytes());
+        tag.update(&[self.protection.protocol(), u8::from(self.numbers == Numbers::Extended)]);
+        for half in [&self.inbound, &self.outbound] {
+            tag.update(&half.spi.to_be_bytes());
+            for key in [half.keys.cipher(), half.keys.integrity()] {
+                tag.update(&(key.len() as u64).to_be_bytes());
+                tag.update(key);
+            }
+        }
+        let tag = tag.sign();
+        tag.as_ref().first_chunk().copied().unwrap_or_default()
+    }
+}
+
+/// All tunnels, for all workers of a member.
+#[derive(Clone)]
+pub struct GatewayConfig {
+    /// This member, for its IVs.
+    pub me: MemberId,
+    /// The same on all members, in the same order.
+    pub tunnels: Arc<[TunnelSpec]>,
+    /// Theirs.
+    pub policies: Arc<Policies>,
+    /// The key of the members' digests.
+    pub replica_key: [u8; 16],
+}
+
+impl GatewayConfig {
+    /// For these tunnels.
+    pub fn new(me: MemberId, tunnels: Vec<TunnelSpec>, replica_key: [u8; 16]) -> Self {
+        let policies = Policies::new(tunnels.iter().map(|tunnel| (&tunnel.selectors, tunnel.unit())));
+        Self { me, tunnels: tunnels.into(), policies: Arc::new(policies), replica_key }
+    }
+}
+
+impl fmt::Debug for GatewayConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GatewayConfig").field("tunnels", &self.tunnels).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,81 @@
+//! Packets that wait for a commit: clear ones for numbers of ours, opened ones for theirs to be let in.
+//!
+//! Their buffers are made once, for all of a worker's tunnels; when all are in use, what comes is dropped.
+
+use super::Gateway;
+use super::outbound::Sent;
+use super::tunnel::Tunnel;
+use crate::app::Outlet;
+use crate::parse::summarise_l3;
+use crate::tallies::add;
+
+/// Packets of one worker that wait: half a millisecond of half a million a second.
+const WAITING_MAX: usize = 256;
+
+/// Buffers that are not in use.
+pub(super) struct Spares(Vec<Vec<u8>>);
+
+impl Spares {
+    pub(super) fn new() -> Self {
+        Self((0..WAITING_MAX).map(|_| Vec::new()).collect())
+    }
+
+    /// A packet's copy; none: too many wait.
+    pub(super) fn keep(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
+        let mut buffer = self.0.pop()?;
+        buffer.clear();
+        buffer.extend_from_slice(packet);
+        Some(buffer)
+    }
+
+    pub(super) fn take_back(&mut self, buffer: Vec<u8>) {
+        self.0.push(buffer);
+    }
+
+    /// Lets go of all that waits in a tunnel, and answers how much that was.
+    pub(super) fn take_back_all(&mut self, tunnel: &mut Tunnel) -> u64 {
+        let before = self.0.len();
+        self.0.extend(tunnel.to_seal.drain(..));
+        self.0.extend(tunnel.to_admit.drain(..).map(|(_, buffer)| buffer));
+        (self.0.len() - before) as u64
+    }
+}
+
+impl Gateway {
+    /// Sends what a tunnel has waiting, as far as it may go by now.
+    pub(super) fn release(&mut self, outlet: &mut dyn Outlet, number: usize) {
+        self.release_inwards(outlet, number);
+        loop {
+            let Some(tunnel) = &mut self.awake[number] else { return };
+            let Some(packet) = tunnel.to_seal.pop_front() else { return };
+            let sent = match summarise_l3(&packet) {
+                Ok(summary) => self.seal_now(outlet, number, &summary, &packet),
+                // It was one when it began to wait.
+                Err(_) => Sent::Done,
+            };
+            let (Sent::NoNumber, Some(tunnel)) = (sent, &mut self.awake[number]) else {
+                self.spares.take_back(packet);
+                continue;
+            };
+            return tunnel.to_seal.push_front(packet);
+        }
+    }
+
+    fn release_inwards(&mut self, outlet: &mut dyn Outlet, number: usize) {
+        let Some(tunnel) = &mut self.awake[number] else { return };
+        for _ in 0..tunnel.to_admit.len() {
+            let Some((sequence, packet)) = tunnel.to_admit.pop_front() else { return };
+            if !tunnel.inbound.admit(sequence, &mut self.leases) {
+                tunnel.to_admit.push_back((sequence, packet));
+                continue;
+            }
+            let counters = self.counters.of(number);
+            if tunnel.window.accept(sequence).is_err() {
+                add(&counters.late_refused, 1);
+            } else {
+                super::inbound::deliver(outlet, counters, &packet);
+            }
+            self.spares.take_back(packet);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Counters that an app's workers share: written by all of them, read by whoever reports.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Declares a struct of shared counters and an iterator over name, description and value.
+macro_rules! tallies {
+    ($(#[doc = $about:literal])+ $type:ident { $($name:ident, $help:literal;)* }) => {
+        $(#[doc = $about])+
+        #[derive(Debug, Default)]
+        pub struct $type {
+            $(#[doc = $help] pub $name: std::sync::atomic::AtomicU64,)*
+        }
+
+        impl $type {
+            /// Name, description and value of each.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                use std::sync::atomic::Ordering::Relaxed;
+                [$((stringify!($name), $help, self.$name.load(Relaxed)),)*].into_iter()
+            }
+        }
+    };
+}
+
+pub(crate) use tallies;
+
+/// A set of counters for each of an app's parts, and one more for what belongs to none.
+#[derive(Debug)]
+pub struct Stats<T>(Arc<[T]>);
+
+impl<T> Clone for Stats<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: Default> Stats<T> {
+    /// For this many parts.
+    pub fn new(parts: usize) -> Self {
+        Self((0..=parts).map(|_| T::default()).collect())
+    }
+
+    /// A part's, if there is such a part.
+    pub fn get(&self, part: usize) -> Option<&T> {
+        self.0.get(part).filter(|_| part + 1 < self.0.len())
+    }
+
+    /// A part's; any other number: those of what belongs to no part.
+    pub fn of(&self, part: usize) -> &T {
+        &self.0[part.min(self.0.len() - 1)]
+    }
+}
+
+/// Adds, wrapping: a gauge falls by adding `u64::MAX`. Workers share the counters, so nothing is not written: it would take
+/// the line from another core.
+pub(crate) fn add(counter: &AtomicU64, count: u64) {
+    if count != 0 {
+        counter.fetch_add(count, Relaxed);
+    }
+}

@@ -1,0 +1,207 @@
+//! A tunnel's traffic through a worker: whose it is, what comes out on which wire, who is told what.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use dpdk::Eal;
+use phalanx_dataplane::ipsec::crypto::builtin::BuiltIn;
+use phalanx_dataplane::ipsec::crypto::{Direction, Engine, Job, Numbers};
+use phalanx_dataplane::ipsec::decap::{Decap, Found, locate};
+use phalanx_dataplane::ipsec::encap::{Draws, Encap, Mode as Wrapping};
+use phalanx_dataplane::ipsec::gateway::{
+    Gateway, GatewayConfig, Half, Network, Protection, Selectors, TunnelSpec, TunnelStats,
+};
+use phalanx_dataplane::ipsec::outer::{DontFragment, Outer};
+use phalanx_dataplane::ipsec::{Keys, Transform};
+use phalanx_dataplane::port::Delivery;
+use phalanx_dataplane::steer::Mode;
+use phalanx_dataplane::unit::UNITS;
+use phalanx_dataplane::wire::{ipv4, proto};
+
+use crate::frames::{CLIENT, Ip, SERVER, echo_request_v4, summary};
+use crate::stage::{INSIDE, OUTSIDE, Stage, member};
+
+const CLUSTER: &str = "10.2.0.10";
+const PEER: &str = "10.2.0.100";
+const HOST: &str = "10.3.0.100";
+const BRANCH: &str = "10.9.0.7";
+const SPI_IN: u32 = 0x1_0123;
+
+fn outer(from: &str, to: &str) -> Outer {
+    let address = |text: &str| text.parse().expect("an address");
+    Outer {
+        source: address(from),
+        destination: address(to),
+        udp: None,
+        dscp: None,
+        dont_fragment: DontFragment::Copy,
+        hop_limit: 64,
+    }
+}
+
+fn spec() -> TunnelSpec {
+    let transform: Transform = "aes256gcm16".parse().expect("a transform");
+    let half = |spi, key| Half { spi, keys: Keys::new(transform, &[key; 36], &[]).expect("keys") };
+    let networks =
+        |texts: [(&str, u8); 2]| texts.map(|(text, len)| Network::new(text.parse().expect("an address"), len)).to_vec();
+    TunnelSpec {
+        name: "branch".to_owned(),
+        protection: Protection::Esp(transform),
+        numbers: Numbers::Short,
+        replay_window: 64,
+        outer: outer(CLUSTER, PEER),
+        selectors: Selectors {
+            local: networks([("10.3.0.0", 24), ("fd00:3::", 64)]),
+            remote: networks([("10.9.0.0", 24), ("fd00:9::", 64)]),
+        },
+        inbound: half(SPI_IN, 1),
+        outbound: half(0x2_0001, 2),
+    }
+}
+
+/// What the peer makes of a frame of ours.
+fn opened(frame: &[u8]) -> Vec<u8> {
+    let spec = spec();
+    let mut packet = summary(frame).l3(frame).to_vec();
+    let at = locate(&packet).expect("ESP");
+    let mut session = BuiltIn
+        .session(spec.protection.transform(), &spec.outbound.keys, spec.numbers, Direction::Open)
+        .expect("a session");
+    let mut jobs = [Job::new(&mut packet[at..], 0)];
+    session.process(&mut jobs);
+    assert!(jobs[0].done, "a wrong check value");
+    let decap = Decap::new(&Wrapping::Tunnel(spec.outer), spec.protection.transform());
+    let Ok(Found::Packet(place)) = decap.unwrap(&mut packet, at) else { panic!("no packet inside") };
+    packet[place].to_vec()
+}
+
+/// A frame of the peer's around an IP packet.
+fn sealed(stage: &Stage, packet: &[u8], sequence: u64) -> Vec<u8> {
+    let spec = spec();
+    let encap = Encap::new(SPI_IN, Wrapping::Tunnel(outer(PEER, CLUSTER)), spec.protection.transform());
+    let layout = encap.room(packet).expect("a packet");
+    let mut buffer = [&vec![0; layout.before], packet, &vec![0; layout.after]].concat();
+    let at = encap.build(&mut buffer, layout, Draws { sequence, nonce: sequence, id: 0 }).expect("a packet");
+    let mut session = BuiltIn
+        .session(spec.protection.transform(), &spec.inbound.keys, spec.numbers, Direction::Seal)
+        .expect("a session");
+    let mut jobs = [Job::new(&mut buffer[at..], 0)];
+    session.process(&mut jobs);
+    let mut frame = Ip::udp(stage.mac(OUTSIDE), CLIENT, 8).frame(PEER, CLUSTER)[..14].to_vec();
+    frame.extend(buffer);
+    frame
+}
+
+fn ip(frame: &[u8]) -> &[u8] {
+    summary(frame).l3(frame)
+}
+
+fn is_esp(frame: &[u8]) -> bool {
+    let outside = summary(frame);
+    (outside.proto, outside.src_ip(), outside.dst_ip()) == (proto::ESP, spec().outer.source, spec().outer.destination)
+}
+
+pub(crate) fn scene(eal: &Eal) {
+    let mut stage = Stage::new(eal, Delivery::Forward, 1500);
+    let config = GatewayConfig::new(member(1), vec![spec()], [0; 16]);
+    let gateway = Gateway::new(config, Arc::new(BuiltIn), TunnelStats::new(1));
+    stage.data.workers[0].add_app(Box::new(gateway));
+    stage.data.shared.incarnation.store(3, Relaxed);
+    for (port, address, mac) in [(OUTSIDE, PEER, CLIENT), (INSIDE, HOST, SERVER), (INSIDE, "fd00:3::100", SERVER)] {
+        stage.data.workers[0].introduce(port as u8, address.parse().expect("an address"), mac);
+    }
+    // The tunnel's unit is ours, no other: the inside traffic's own addresses do not count.
+    let mut modes = vec![Mode::Drop; UNITS];
+    modes[spec().unit().index()] = Mode::Mine;
+    stage.set(modes, false);
+    passes_outwards(&mut stage);
+    passes_inwards(&mut stage);
+    senders_are_told(&mut stage);
+    nothing_goes_in_clear(&mut stage);
+    stage.assert_balance();
+    others_units_are_others(&mut stage);
+    stage.assert_balance();
+}
+
+fn passes_outwards(stage: &mut Stage) {
+    for (host, branch) in [(HOST, BRANCH), ("fd00:3::100", "fd00:9::7")] {
+        let sent = Ip::udp(stage.mac(INSIDE), SERVER, 200).frame(host, branch);
+        let [outside, inside] = stage.exchange(INSIDE, &[sent.clone(), sent.clone()]);
+        assert_eq!((outside.len(), inside.len()), (2, 0));
+        for frame in outside {
+            assert!(is_esp(&frame) && frame[..6] == CLIENT.0);
+            let packet = opened(&frame);
+            let (got, had) = (&packet[..], ip(&sent));
+            assert_eq!(got[20..], had[20..], "what a host sent is what the peer gets");
+            assert_eq!(got.len(), had.len());
+        }
+    }
+}
+
+fn passes_inwards(stage: &mut Stage) {
+    for (at, (branch, host)) in [(BRANCH, HOST), ("fd00:9::7", "fd00:3::100")].into_iter().enumerate() {
+        let inner = Ip::udp(SERVER, CLIENT, 300).frame(branch, host);
+        let frame = sealed(stage, ip(&inner), at as u64 + 1);
+        let [outside, inside] = stage.exchange(OUTSIDE, &[frame.clone(), frame]);
+        assert_eq!((outside.len(), inside.len()), (0, 1), "once, though it came twice");
+        assert_eq!(inside[0][..6], SERVER.0);
+        let (got, had) = (summary(&inside[0]), summary(&inner));
+        assert_eq!((got.src, got.dst, got.ttl), (had.src, had.dst, had.ttl - 1));
+        assert_eq!(got.l4(&inside[0]), had.l4(&inner));
+    }
+    assert!(stage.drops().contains(&("esp_replayed", 2)));
+}
+
+fn senders_are_told(stage: &mut Stage) {
+    let last = Ip { ttl: 1, ..Ip::udp(stage.mac(INSIDE), SERVER, 200) }.frame(HOST, BRANCH);
+    let whole = Ip { fragment: ipv4::DONT_FRAGMENT, ..Ip::udp(stage.mac(INSIDE), SERVER, 1480) }.frame(HOST, BRANCH);
+    let [outside, inside] = stage.exchange(INSIDE, &[last, whole]);
+    assert!(outside.is_empty());
+    let told: Vec<(u8, u8, u16)> = inside
+        .iter()
+        .map(|frame| {
+            let icmp = summary(frame).l4(frame);
+            (icmp[0], icmp[1], u16::from_be_bytes([icmp[6], icmp[7]]))
+        })
+        .collect();
+    // 1500 less the outer header, ESP's, the IV, the ICV, and what the padding leaves.
+    assert_eq!(told, [(11, 0, 0), (3, 4, 1446)]);
+    // What may be cut is cut on the outside, and comes out whole.
+    let long = Ip::udp(stage.mac(INSIDE), SERVER, 1480).frame(HOST, BRANCH);
+    let [outside, _] = stage.exchange(INSIDE, &[long]);
+    assert_eq!(outside.len(), 2);
+    assert!(outside.iter().all(|frame| is_esp(frame) && summary(frame).is_fragment()));
+}
+
+fn nothing_goes_in_clear(stage: &mut Stage) {
+    let drops = |stage: &Stage| {
+        let mismatch = stage.drops().into_iter().find(|(name, _)| *name == "policy_mismatch");
+        mismatch.map_or(0, |(_, count)| count)
+    };
+    // All units, so that whatever is dropped is dropped for its own sake.
+    stage.set(vec![Mode::Mine; UNITS], true);
+    let bare = Ip::udp(stage.mac(OUTSIDE), CLIENT, 200).frame(BRANCH, HOST);
+    assert_eq!(stage.exchange(OUTSIDE, &[bare]), [Vec::<Vec<u8>>::new(), Vec::new()]);
+    assert_eq!(drops(stage), 1);
+    // An answer to the branch would have to go through the tunnel.
+    let echo = echo_request_v4(stage.mac(OUTSIDE), CLIENT, BRANCH, "10.3.0.10", 50);
+    assert_eq!(stage.exchange(OUTSIDE, &[echo]), [Vec::<Vec<u8>>::new(), Vec::new()]);
+    assert_eq!(drops(stage), 2);
+    // From a network that is none of the tunnel's.
+    let stray = Ip::udp(SERVER, CLIENT, 100).frame("10.8.0.1", HOST);
+    let stray = sealed(stage, ip(&stray), 100);
+    assert_eq!(stage.exchange(OUTSIDE, &[stray]), [Vec::<Vec<u8>>::new(), Vec::new()]);
+    assert_eq!(drops(stage), 3);
+    // What no tunnel wants is routed as ever.
+    let plain = Ip::udp(stage.mac(INSIDE), SERVER, 100).frame(HOST, PEER);
+    let [outside, _] = stage.exchange(INSIDE, &[plain]);
+    assert_eq!((outside.len(), summary(&outside[0]).proto), (1, proto::UDP));
+}
+
+fn others_units_are_others(stage: &mut Stage) {
+    let mut modes = vec![Mode::Mine; UNITS];
+    modes[spec().unit().index()] = Mode::Drop;
+    stage.set(modes, true);
+    let sent = Ip::udp(stage.mac(INSIDE), SERVER, 200).frame(HOST, BRANCH);
+    assert_eq!(stage.exchange(INSIDE, &[sent]), [Vec::<Vec<u8>>::new(), Vec::new()]);
+}
