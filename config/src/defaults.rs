@@ -5,7 +5,7 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use crate::schema::{Idle, Level, Limits, LogFormat, Port, Quorum, Replicas, Scheme};
+use crate::schema::{Idle, IpsecEngine, Level, Limits, LogFormat, Port, Quorum, Replicas, Scheme};
 
 /// The highest member number (the dataplane's `MEMBER_NUMBER_MAX`; the control crate asserts that they agree).
 pub const MEMBER_ID_MAX: u8 = 32;
@@ -182,6 +182,8 @@ pub const LIMIT_RANGE: (u32, u32) = (1, 16_777_216);
 /// How long a packet may be held: shorter than a round trip is useless, longer than TCP's first retransmission too.
 pub const HOLD_TIME_RANGE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(5));
 
+/// What does IPsec's cryptography.
+pub const IPSEC_ENGINE: IpsecEngine = IpsecEngine::Auto;
 /// SPIs below are reserved (RFC 4303 section 2.1).
 pub const SPI_MIN: u32 = 256;
 /// Static SAs at most: they are for benchmarks and tests.

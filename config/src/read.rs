@@ -53,6 +53,11 @@ impl<'t, 'a> Section<'t, 'a> {
         self.table?.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 
+    /// Says that this key is known: what it holds is read elsewhere.
+    pub(crate) fn has_sections(&mut self, key: &'static str) {
+        self.asked.push(key);
+    }
+
     /// Whether the file gives the key.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.keys().any(|name| name.get_ref() == key))

@@ -87,6 +87,7 @@ pub fn reload_diff(old: &Config, new: &Config) -> Result<LiveChanges, Vec<Refusa
     fixed("link.group", c.group == d.group, LINK);
     ports(old, new, &mut fixed);
     relays(old, new, &mut fixed);
+    fixed("ipsec.engine", old.ipsec_engine == new.ipsec_engine, THREAD);
     static_sas(old, new, &mut fixed);
     let (c, d) = (&old.workers, &new.workers);
     fixed("workers.cores", c.cores == d.cores, THREAD);

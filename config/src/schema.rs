@@ -244,6 +244,17 @@ pub struct Relay {
     pub health: Option<HealthCheck>,
 }
 
+/// What does IPsec's cryptography.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum IpsecEngine {
+    /// The fastest that there is.
+    Auto,
+    /// What is built in, and needs nothing.
+    BuiltIn,
+    /// DPDK's crypto devices on ipsec-mb, for all that they know.
+    IpsecMb,
+}
+
 /// What protects a tunnel.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum IpsecProtocol {
@@ -454,6 +465,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// `[[relay]]`, in the order of `listen`, whatever the file's: so a relay's index means the same on all members.
     pub relays: Vec<Relay>,
+    /// What does IPsec's cryptography here.
+    pub ipsec_engine: IpsecEngine,
     /// `[[ipsec.sa]]`, in the order of `spi_in`, whatever the file's: so a tunnel's index means the same on all members.
     pub static_sas: Vec<StaticSa>,
     /// `[workers]`
@@ -490,6 +503,7 @@ words!(DeliveryMode { "forward" => Self::Forward, "unicast" => Self::Unicast, "m
 words!(Scheme { "steered" => Self::Steered, "classic" => Self::Classic });
 words!(Quorum { "none" => Self::None, "majority" => Self::Majority });
 words!(Role { "outside" => Self::Outside, "inside" => Self::Inside });
+words!(IpsecEngine { "auto" => Self::Auto, "built_in" => Self::BuiltIn, "ipsec_mb" => Self::IpsecMb });
 words!(Idle { "spin" => Self::Spin, "interrupt" => Self::Interrupt, "sleep" => Self::Sleep });
 words!(LogFormat { "human" => Self::Human, "json" => Self::Json });
 words!(Level {

@@ -3,7 +3,7 @@
 mod mistakes;
 
 use mistakes::{Mistake, are_told};
-use phalanx_config::{Config, Kind, reload_diff};
+use phalanx_config::{Config, IpsecEngine, Kind, reload_diff};
 
 const SOUND: &str = include_str!("../examples/tunnel.toml");
 
@@ -35,6 +35,14 @@ fn what_the_file_says() {
 const MISTAKES: &[Mistake] = &[
     ("[[ipsec.sa]]", "[[ipsec.sas]]", 60, 9, Kind::UnknownKey, "did you mean `sa`?"),
     ("[[ipsec.sa]]", "[[ipsec]]", 60, 1, Kind::WrongType, "`ipsec` is not a section"),
+    (
+        "[[ipsec.sa]]",
+        "[ipsec]\nengine = \"openssl\"\n[[ipsec.sa]]",
+        61,
+        10,
+        Kind::BadValue,
+        "one of: auto, built_in, ipsec_mb",
+    ),
     ("esn = true", "esm = true", 67, 1, Kind::UnknownKey, "did you mean `esp`?"),
     ("esp = \"aes128gcm16\"\n", "", 60, 1, Kind::MissingKey, "has neither `esp` nor `ah`"),
     ("esn = true", "ah = \"sha256\"", 67, 6, Kind::Contradiction, "remove one"),
@@ -46,6 +54,19 @@ const MISTAKES: &[Mistake] = &[
     ("esn = true", "replay_window = 32", 67, 17, Kind::OutOfRange, "from 64 to 4096"),
     ("\"steered\"", "\"classic\"", 60, 1, Kind::Contradiction, "does not look at SPIs"),
 ];
+
+/// Which engine a member has is its own affair, and settled when it starts.
+#[test]
+fn the_engine_is_each_members_own() {
+    let before = sound(SOUND);
+    assert_eq!(before.ipsec_engine, IpsecEngine::Auto);
+    for (word, engine) in [("built_in", IpsecEngine::BuiltIn), ("ipsec_mb", IpsecEngine::IpsecMb)] {
+        let after = changed("[[ipsec.sa]]", &format!("[ipsec]\nengine = \"{word}\"\n[[ipsec.sa]]"));
+        assert_eq!((after.ipsec_engine, after.digest()), (engine, before.digest()));
+        let refused: Vec<String> = reload_diff(&before, &after).unwrap_err().into_iter().map(|it| it.key).collect();
+        assert_eq!(refused, ["ipsec.engine"]);
+    }
+}
 
 #[test]
 fn mistakes_are_told() {

@@ -1,4 +1,4 @@
-//! `[[ipsec.sa]]`: pairs of SAs that are keyed by hand. Whether a transform is known and its keys fit it is for those to say who
+//! `[ipsec]`, and `[[ipsec.sa]]`: pairs of SAs that are keyed by hand. Whether a transform is known and its keys fit it is for those to say who
 //! know transforms.
 
 use std::net::IpAddr;
@@ -9,8 +9,8 @@ use toml::de::{DeTable, DeValue};
 use super::{no_duplicates, port, repeated};
 use crate::defaults;
 use crate::problem::{Kind, Problems, Span};
-use crate::read::{At, Reading, Section, unknown};
-use crate::schema::{IpsecProtocol, Scheme, StaticSa};
+use crate::read::{At, Reading, Section};
+use crate::schema::{IpsecEngine, IpsecProtocol, Scheme, StaticSa};
 use crate::secret::{NotHex, Secret};
 
 /// A pair that still knows where its addresses stand.
@@ -22,17 +22,25 @@ pub(super) struct Draft {
     sa: StaticSa,
 }
 
-/// All pairs; none if any of them is wrong.
-pub(super) fn static_sas(problems: &mut Problems<'_>, tree: &DeTable<'_>) -> Option<Vec<Draft>> {
-    let Some((_, value)) = tree.iter().find(|(name, _)| name.get_ref() == "ipsec") else { return Some(Vec::new()) };
+/// `[ipsec]` and all pairs of SAs; none if anything of it is wrong.
+pub(super) fn ipsec(problems: &mut Problems<'_>, tree: &DeTable<'_>) -> Option<(IpsecEngine, Vec<Draft>)> {
+    let Some((_, value)) = tree.iter().find(|(name, _)| name.get_ref() == "ipsec") else {
+        return Some((defaults::IPSEC_ENGINE, Vec::new()));
+    };
     let DeValue::Table(table) = value.get_ref() else {
         problems.add(&value.span(), Kind::WrongType, "`ipsec` is not a section", "begin with a line `[[ipsec.sa]]`");
         return None;
     };
-    for key in table.keys().filter(|key| key.get_ref() != "sa") {
-        let name = key.get_ref().as_ref();
-        unknown(problems, &key.span(), &format!("[ipsec] has no key `{name}`"), name, &["sa"]);
-    }
+    let mut s = Section::new("[ipsec]", table, value.span());
+    let engine = s.or(problems, "engine", defaults::IPSEC_ENGINE, |r| r.word(IpsecEngine::WORDS));
+    // The pairs are sections of their own; what they hold is looked at below.
+    s.has_sections("sa");
+    s.finish(problems);
+    let sas = static_sas(problems, table);
+    Some((engine?.value, sas?))
+}
+
+fn static_sas(problems: &mut Problems<'_>, table: &DeTable<'_>) -> Option<Vec<Draft>> {
     let sections = repeated(problems, table, "sa", "[[ipsec.sa]]");
     let most = defaults::STATIC_SAS_MAX;
     if let Some(beyond) = sections.get(most) {

@@ -128,7 +128,7 @@ fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path, machine: O
     // Routes refer to ports: with a wrong port, every route through it would be reported too.
     let routes = route::routes(problems, s.routes, ports.as_deref(), limits.as_ref());
     let relays = relay::relays(problems, s.relays);
-    let static_sas = ipsec::static_sas(problems, tree);
+    let ipsec = ipsec::ipsec(problems, tree);
 
     if let Some(ports) = &ports {
         together::addresses_of_ports(problems, ports);
@@ -138,7 +138,7 @@ fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path, machine: O
         for relay in relays.iter().flatten() {
             reach::relay(problems, relay, ports, routes.as_deref());
         }
-        if let Some(static_sas) = &static_sas {
+        if let Some((_, static_sas)) = &ipsec {
             ipsec::under(problems, static_sas, ports, cluster.as_ref().map(|cluster| cluster.scheme));
         }
     }
@@ -154,6 +154,7 @@ fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path, machine: O
     if let (Some(workers), Some(ports)) = (&workers, &ports) {
         together::queues(problems, ports, workers);
     }
+    let (ipsec_engine, static_sas) = ipsec?;
     let (cluster, link, workers, limits) = (cluster?, link?, workers?, limits?);
     let ports: Vec<_> = ports?.into_iter().map(port::Draft::finish).collect();
     let workers = local::finish_workers(workers);
@@ -165,7 +166,8 @@ fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path, machine: O
         ports,
         routes: routes?,
         relays: relay::finish(relays?),
-        static_sas: ipsec::finish(static_sas?),
+        ipsec_engine,
+        static_sas: ipsec::finish(static_sas),
         workers,
         cluster_thread: cluster_thread?.value,
         eal: eal?,

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
-use phalanx_config::{Config, DeliveryMode, Idle, Quorum, Relay, Replicas, Role, Route, Scheme};
+use phalanx_config::{Config, DeliveryMode, Idle, IpsecEngine, Quorum, Relay, Replicas, Role, Route, Scheme};
+use phalanx_dataplane::ipsec::crypto::choice::Choice;
 use phalanx_dataplane::ipsec::gateway::{GatewayConfig, TunnelSpec};
 use phalanx_dataplane::relay::{Health, RelayConfig, RelaySpec};
 use phalanx_dataplane::tcp::{CHUNK_LEN, Keepalive};
@@ -165,8 +166,19 @@ fn relay(config: &Config, secrets: &Secrets) -> Option<RelayConfig> {
 }
 
 /// What the workers are told of the tunnels; none: there are none.
-pub(super) fn gateway(tunnels: Vec<TunnelSpec>, me: MemberId, secrets: &Secrets) -> Option<GatewayConfig> {
-    (!tunnels.is_empty()).then(|| GatewayConfig::new(me, tunnels, secrets.replica))
+pub(super) fn gateway(
+    engine: IpsecEngine,
+    tunnels: Vec<TunnelSpec>,
+    me: MemberId,
+    secrets: &Secrets,
+) -> Option<GatewayConfig> {
+    let engine = match engine {
+        IpsecEngine::Auto => Choice::Auto,
+        IpsecEngine::BuiltIn => Choice::BuiltIn,
+        IpsecEngine::IpsecMb => Choice::Devices,
+    };
+    let any = !tunnels.is_empty();
+    any.then(|| GatewayConfig { engine, ..GatewayConfig::new(me, tunnels, secrets.replica) })
 }
 
 /// A port that heard nothing for as long as it takes to condemn a member may itself be cut off; a member that took over

@@ -159,7 +159,7 @@ impl Member {
         let wall_s = u64::try_from(WallTime::read_clock().unix_seconds()).unwrap_or(0);
         let epoch_s = wall_s.saturating_sub(clock.now_ns() / 1_000_000_000);
         let mut wanted = settings::dataplane(&config, id, &secrets, epoch_s);
-        wanted.gateway = settings::gateway(tunnels(&config)?, id, &secrets);
+        wanted.gateway = settings::gateway(config.ipsec_engine, tunnels(&config)?, id, &secrets);
         let dataplane = Dataplane::open(eal, &wanted, clock, Arc::new(move || wake.wake()))?;
         let Dataplane { mut workers, handles, shared, ports, macs, pool, warnings } = dataplane;
         for warning in warnings {

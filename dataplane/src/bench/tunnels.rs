@@ -1,6 +1,7 @@
 //! The tunnels of a benchmark: all flows ([`super::flows`]) go into them, evenly.
 
 use crate::ipsec::crypto::Numbers;
+use crate::ipsec::crypto::choice::Choice;
 use crate::ipsec::gateway::{GatewayConfig, Half, Network, Protection, Selectors, TunnelSpec};
 use crate::ipsec::outer::{DontFragment, Outer};
 use crate::ipsec::{Keys, Transform};
@@ -14,6 +15,8 @@ pub const SAS_MAX: u32 = 256;
 pub struct TunnelsPlan {
     /// How they are protected.
     pub transform: Transform,
+    /// What does the cryptography.
+    pub engine: Choice,
     /// How many: a power of two, up to [`SAS_MAX`].
     pub sas: u32,
 }
@@ -22,7 +25,8 @@ impl TunnelsPlan {
     /// The gateway of a member whose cluster address towards the peers is this.
     pub(super) fn gateway(self, me: MemberId, source: [u8; 4]) -> GatewayConfig {
         let sas = self.sas.clamp(1, SAS_MAX).next_power_of_two();
-        GatewayConfig::new(me, (0..sas).filter_map(|number| self.tunnel(number, sas, source)).collect(), [0; 16])
+        let tunnels = (0..sas).filter_map(|number| self.tunnel(number, sas, source)).collect();
+        GatewayConfig { engine: self.engine, ..GatewayConfig::new(me, tunnels, [0; 16]) }
     }
 
     /// One of so many. (None: a transform whose keys do not have its lengths, of which there is none.)
@@ -69,7 +73,8 @@ mod tests {
     #[test]
     fn every_flow_has_its_tunnel_and_every_tunnel_its_share() {
         for sas in [1, 16, 256] {
-            let plan = TunnelsPlan { transform: "aes128gcm16".parse().expect("a transform"), sas };
+            let (transform, engine) = ("aes128gcm16".parse().expect("a transform"), Choice::BuiltIn);
+            let plan = TunnelsPlan { transform, engine, sas };
             let gateway = plan.gateway(MemberId::new(1).expect("a number"), [10, 3, 0, 10]);
             let mut shares = vec![0; gateway.tunnels.len()];
             for frame in flows::frames(64) {

@@ -10,6 +10,7 @@ use dpdk::Mbuf;
 
 use super::forward::decrement;
 use super::path::Path;
+use super::transmit::Kind;
 use crate::app::{App, Hindrance, Outgoing, Outlet, Returned, UnitSet};
 use crate::drop_reason::DropReason;
 use crate::ipsec::gateway::Passing;
@@ -17,7 +18,8 @@ use crate::parse::{Family, Summary, address_number, summarise_l3};
 use crate::replica::{Outbox, Snapshots, Sources, Store};
 use crate::steer::View;
 use crate::unit::Unit;
-use crate::wire::{ipv4, ipv6};
+use crate::wire::ethernet::{EtherType, HEADER_LEN};
+use crate::wire::{bytes, ipv4, ipv6};
 
 /// The longest IP packet that an app sends, whatever the link takes: it must fit a buffer.
 const LEN_MAX: u16 = 9000;
@@ -207,13 +209,16 @@ impl Outlet for Path {
     }
 
     fn send_whole(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-        let Some((mbuf, summary)) = self.write_whole(write) else { return false };
+        let Some(mbuf) = self.write_mbuf(write) else { return false };
+        let Err(mbuf) = self.send_known(mbuf) else { return true };
+        let Ok(summary) = summarise_l3(mbuf.data()) else { return false };
         self.originate(mbuf, 0, summary.family, summary.dst);
         true
     }
 
     fn forward(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-        let Some((mut mbuf, summary)) = self.write_whole(write) else { return false };
+        let Some(mut mbuf) = self.write_mbuf(write) else { return false };
+        let Ok(summary) = summarise_l3(mbuf.data()) else { return false };
         let is_ours = |address| self.addresses.find(summary.family, address).is_some();
         // Out of one tunnel into another needs the other's owner; to the cluster itself, an app that answers into tunnels.
         let strange = summary.is_link_local() || summary.is_to_group() || is_ours(summary.src) || is_ours(summary.dst);
@@ -231,13 +236,39 @@ impl Outlet for Path {
 
 impl Path {
     /// A buffer with the IP packet that `write` writes.
-    fn write_whole(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> Option<(Mbuf, Summary)> {
+    fn write_mbuf(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> Option<Mbuf> {
         let mut mbuf = self.pool.alloc()?;
         let room = mbuf.append(mbuf.tailroom().min(LEN_MAX))?;
-        let excess = room.len().checked_sub(write(room))?;
+        let len = write(room);
+        let excess = room.len().checked_sub(len).filter(|_| len > 0)?;
         mbuf.trim(u16::try_from(excess).ok()?)?;
-        let summary = summarise_l3(mbuf.data()).ok()?;
-        Some((mbuf, summary))
+        Some(mbuf)
+    }
+
+    /// Sends an IPv4 packet to where one has gone lately. It comes back if nobody has, or if it is too long.
+    fn send_known(&mut self, mut mbuf: Mbuf) -> Result<(), Mbuf> {
+        const DESTINATION_AT: usize = 16;
+        let packet = mbuf.data();
+        if bytes::u8_at(packet, 0) >> 4 != 4 {
+            return Err(mbuf);
+        }
+        let Some(next) = self.cache.get(bytes::u32_at(packet, DESTINATION_AT)).copied() else { return Err(mbuf) };
+        let Some(path) = self.ports.get_mut(usize::from(next.port)) else { return Err(mbuf) };
+        if mbuf.pkt_len() > u32::from(next.mtu) || !path.link_up {
+            return Err(mbuf);
+        }
+        let Some(head) = mbuf.prepend(HEADER_LEN as u16).and_then(|head| head.first_chunk_mut::<HEADER_LEN>()) else {
+            return Err(mbuf);
+        };
+        head[..12].copy_from_slice(&next.header);
+        head[12..].copy_from_slice(&EtherType::IPV4.0.to_be_bytes());
+        mbuf.set_tag(Kind::Originated as u32);
+        self.counters.originated.add(1);
+        if path.tx.is_full() {
+            path.tx.flush(self.lease_ok, &self.counters);
+        }
+        path.tx.push(mbuf, Kind::Originated);
+        Ok(())
     }
 }
 

@@ -258,8 +258,8 @@ impl Cache {
         self.adjacencies.get((found as usize).wrapping_sub(1))
     }
 
-    #[cfg(test)]
-    fn get(&self, destination: u32) -> Option<&Adjacency> {
+    /// What is known of one destination.
+    pub(super) fn get(&self, destination: u32) -> Option<&Adjacency> {
         let mut found = 0;
         self.find(std::iter::once((&destination, &mut found)));
         self.adjacency(found)

@@ -22,8 +22,6 @@ use super::verify::Verifier;
 use super::{Addresses, Clock, Look, ProbationTimes, Receive, Shared, Wake, Worker, WorkerHandle, WorkerLink, link};
 use crate::filter::{Filter, Scheme};
 use crate::icmp_error::TokenBucket;
-use crate::ipsec::crypto::Engine;
-use crate::ipsec::crypto::builtin::BuiltIn;
 use crate::ipsec::gateway::{Gateway, GatewayConfig};
 use crate::local::Origin;
 use crate::neighbour;
@@ -166,6 +164,7 @@ impl Dataplane {
         for (port, open) in ports.iter_mut().enumerate() {
             ways.push(Transmitter::deal(eal, std::mem::take(&mut open.queues.tx), &wakes, port)?.into_iter());
         }
+        let engine = config.gateway.as_ref().map(|gateway| gateway.engine.open(eal, tunnels as u32)).transpose()?;
         let mut made = Vec::new();
         let mut handles = Vec::new();
         for (index, (wait, handover)) in waits.into_iter().zip(handovers).enumerate() {
@@ -177,9 +176,8 @@ impl Dataplane {
             if let Some(relay) = &config.relay {
                 worker.add_app(Box::new(Relay::new(relay.clone(), shared.relays.clone())));
             }
-            if let Some(gateway) = &config.gateway {
-                let engine: Arc<dyn Engine> = Arc::new(BuiltIn);
-                worker.add_app(Box::new(Gateway::new(gateway.clone(), engine, shared.tunnels.clone())));
+            if let Some((gateway, engine)) = config.gateway.as_ref().zip(engine.as_ref()) {
+                worker.add_app(Box::new(Gateway::new(gateway.clone(), Arc::clone(engine), shared.tunnels.clone())));
             }
             made.push(worker);
             handles.push(handle);

@@ -14,6 +14,7 @@ use dpdk::sched::Affinity;
 use phalanx_dataplane::bench::{Bench, BenchError, Figures, Plan, SAS_MAX, TunnelsPlan, Work, flows};
 use phalanx_dataplane::filter::Scheme;
 use phalanx_dataplane::ipsec::Transform;
+use phalanx_dataplane::ipsec::crypto::choice::Choice;
 use serde::Serialize;
 
 use super::super::{FAILED, WRONG_USAGE, failed};
@@ -101,6 +102,15 @@ impl Drop for Packets {
     }
 }
 
+/// What does the cryptography; the words are the configuration's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum EngineArgument {
+    Auto,
+    BuiltIn,
+    IpsecMb,
+}
+
 /// The tunnels that packets are sealed for.
 #[derive(Args, Debug)]
 pub(super) struct EspCommand {
@@ -109,6 +119,9 @@ pub(super) struct EspCommand {
     /// How they are protected, such as aes128gcm16, aes256gcm16, aes128-sha1, aes128-sha256.
     #[arg(long, default_value = "aes128gcm16", value_name = "TRANSFORM")]
     algorithm: Transform,
+    /// What does the cryptography.
+    #[arg(long, default_value = "auto", value_name = "ENGINE")]
+    engine: EngineArgument,
     /// How many there are: a power of two, up to 256.
     #[arg(long, default_value_t = 1, value_name = "NUMBER", value_parser = sas)]
     sas: u32,
@@ -122,7 +135,12 @@ fn sas(text: &str) -> Result<u32, String> {
 
 /// Seals packets.
 pub(super) fn encrypt(command: &EspCommand) -> ExitCode {
-    let tunnels = TunnelsPlan { transform: command.algorithm, sas: command.sas };
+    let engine = match command.engine {
+        EngineArgument::Auto => Choice::Auto,
+        EngineArgument::BuiltIn => Choice::BuiltIn,
+        EngineArgument::IpsecMb => Choice::Devices,
+    };
+    let tunnels = TunnelsPlan { transform: command.algorithm, engine, sas: command.sas };
     bench(Work::EspEncrypt, &command.packets, Some(tunnels))
 }
 

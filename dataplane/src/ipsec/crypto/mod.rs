@@ -12,6 +12,7 @@
 //! AEADs (RFC 4106 section 5), after all else by the others (RFC 4303 section 2.2.1).
 
 pub mod builtin;
+pub mod choice;
 pub mod devices;
 
 pub use dpdk::crypto::Direction;

@@ -20,6 +20,7 @@
 mod counters;
 mod form;
 mod inbound;
+mod mix;
 mod outbound;
 mod pace;
 mod policies;
@@ -34,9 +35,10 @@ pub use counters::{TunnelCounters, TunnelStats};
 pub use policies::{Network, Passing, Policies, Selectors};
 pub use spec::{GatewayConfig, Half, Protection, TunnelSpec};
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use self::mix::Table;
 use self::record::{APP, session_key};
 use self::tunnel::{Beginning, Tunnel};
 use self::waiting::Spares;
@@ -62,7 +64,7 @@ pub struct Gateway {
     counters: TunnelStats,
     digest_key: DigestKey,
     /// By inbound SPI: the tunnel's number.
-    by_spi: HashMap<u32, usize>,
+    by_spi: Table<u32, usize>,
     /// By unit: the tunnels' numbers.
     by_unit: Vec<Vec<usize>>,
     /// By number: those that are awake.

@@ -7,9 +7,9 @@
 //! It is asked the other way round, too: a packet in clear that its tunnel should have brought is nobody's (RFC 4301
 //! section 5.2).
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
+use super::mix::Table;
 use crate::parse::{Family, Summary, address_number};
 use crate::unit::Unit;
 
@@ -52,7 +52,7 @@ pub struct Policies {
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Level {
     len: u8,
-    networks: HashMap<u128, Vec<Policy>>,
+    networks: Table<u128, Vec<Policy>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,7 +120,7 @@ impl Policies {
         };
         let at = levels.partition_point(|level| level.len > remote.len);
         if levels.get(at).is_none_or(|level| level.len != remote.len) {
-            levels.insert(at, Level { len: remote.len, networks: HashMap::new() });
+            levels.insert(at, Level { len: remote.len, networks: Table::default() });
         }
         let policies = levels[at].networks.entry(remote.bits).or_default();
         let at = policies.partition_point(|known| known.local.len >= policy.local.len);

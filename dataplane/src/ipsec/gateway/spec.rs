@@ -7,6 +7,7 @@ use ring::hmac;
 
 use super::policies::{Policies, Selectors};
 use crate::ipsec::crypto::Numbers;
+use crate::ipsec::crypto::choice::Choice;
 use crate::ipsec::keys::Keys;
 use crate::ipsec::outer::Outer;
 use crate::ipsec::transform::{Cipher, Integrity, Transform};
@@ -104,13 +105,15 @@ pub struct GatewayConfig {
     pub policies: Arc<Policies>,
     /// The key of the members' digests.
     pub replica_key: [u8; 16],
+    /// What does the cryptography.
+    pub engine: Choice,
 }
 
 impl GatewayConfig {
     /// For these tunnels.
     pub fn new(me: MemberId, tunnels: Vec<TunnelSpec>, replica_key: [u8; 16]) -> Self {
         let policies = Policies::new(tunnels.iter().map(|tunnel| (&tunnel.selectors, tunnel.unit())));
-        Self { me, tunnels: tunnels.into(), policies: Arc::new(policies), replica_key }
+        Self { me, tunnels: tunnels.into(), policies: Arc::new(policies), replica_key, engine: Choice::Auto }
     }
 }
 
