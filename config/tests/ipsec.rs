@@ -33,26 +33,26 @@ fn what_the_file_says() {
 }
 
 const MISTAKES: &[Mistake] = &[
-    ("[[ipsec.sa]]", "[[ipsec.sas]]", 60, 9, Kind::UnknownKey, "did you mean `sa`?"),
-    ("[[ipsec.sa]]", "[[ipsec]]", 60, 1, Kind::WrongType, "`ipsec` is not a section"),
+    ("[[ipsec.sa]]", "[[ipsec.sas]]", 61, 9, Kind::UnknownKey, "did you mean `sa`?"),
+    ("[[ipsec.sa]]", "[[ipsec]]", 61, 1, Kind::WrongType, "`ipsec` is not a section"),
     (
         "[[ipsec.sa]]",
         "[ipsec]\nengine = \"openssl\"\n[[ipsec.sa]]",
-        61,
+        62,
         10,
         Kind::BadValue,
         "one of: auto, built_in, ipsec_mb",
     ),
-    ("esn = true", "esm = true", 67, 1, Kind::UnknownKey, "did you mean `esp`?"),
-    ("esp = \"aes128gcm16\"\n", "", 60, 1, Kind::MissingKey, "has neither `esp` nor `ah`"),
-    ("esn = true", "ah = \"sha256\"", 67, 6, Kind::Contradiction, "remove one"),
-    ("local = \"198.51.100.1\"", "local = \"198.51.100.9\"", 62, 9, Kind::Contradiction, "not a cluster address"),
-    ("remote = \"192.0.2.9\"", "remote = \"2001:db8::9\"", 63, 10, Kind::Contradiction, "cannot reach each other"),
-    ("[\"10.3.0.0/24\"]\nremote_ts", "[\"10.3.0.1/24\"]\nremote_ts", 64, 13, Kind::BadValue, "write \"10.3.0.0/24\""),
-    ("[\"10.3.0.0/24\"]\nremote_ts", "[]\nremote_ts", 64, 12, Kind::MissingKey, "at least one network"),
-    ("spi_in = 0x1004d ", "spi_in = 255 ", 68, 10, Kind::OutOfRange, "from 256 to 4294967295"),
-    ("esn = true", "replay_window = 32", 67, 17, Kind::OutOfRange, "from 64 to 4096"),
-    ("\"steered\"", "\"classic\"", 60, 1, Kind::Contradiction, "does not look at SPIs"),
+    ("esn = true", "esm = true", 68, 1, Kind::UnknownKey, "did you mean `esp`?"),
+    ("esp = \"aes128gcm16\"\n", "", 61, 1, Kind::MissingKey, "has neither `esp` nor `ah`"),
+    ("esn = true", "ah = \"sha256\"", 68, 6, Kind::Contradiction, "remove one"),
+    ("local = \"198.51.100.1\"", "local = \"198.51.100.9\"", 63, 9, Kind::Contradiction, "not a cluster address"),
+    ("remote = \"192.0.2.9\"", "remote = \"2001:db8::9\"", 64, 10, Kind::Contradiction, "cannot reach each other"),
+    ("[\"10.3.0.0/24\"]\nremote_ts", "[\"10.3.0.1/24\"]\nremote_ts", 65, 13, Kind::BadValue, "write \"10.3.0.0/24\""),
+    ("[\"10.3.0.0/24\"]\nremote_ts", "[]\nremote_ts", 65, 12, Kind::MissingKey, "at least one network"),
+    ("spi_in = 0x1004d ", "spi_in = 255 ", 69, 10, Kind::OutOfRange, "from 256 to 4294967295"),
+    ("esn = true", "replay_window = 32", 68, 17, Kind::OutOfRange, "from 64 to 4096"),
+    ("\"steered\"", "\"classic\"", 61, 1, Kind::Contradiction, "does not look at SPIs"),
 ];
 
 /// Which engine a member has is its own affair, and settled when it starts.

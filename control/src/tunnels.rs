@@ -1,5 +1,7 @@
 //! From `[[ipsec.sa]]` to what the gateway is told: here the file's words meet those who know transforms.
 
+use std::collections::HashMap;
+
 use phalanx_config::{Config, IpNet, IpsecProtocol, StaticSa};
 use phalanx_dataplane::filter::{Filter, Flow};
 use phalanx_dataplane::ipsec::crypto::Numbers;
@@ -29,8 +31,8 @@ enum Why {
     NoAead,
     #[error(transparent)]
     Keys(#[from] KeyLengths),
-    #[error("both directions have the same key: then two packets could have the same IV under it")]
-    SameKeys,
+    #[error("an SA of {0:?} has the same key: then two packets could have the same IV under it")]
+    SharedKey(String),
 }
 
 /// All tunnels of a configuration, in its order.
@@ -39,7 +41,23 @@ enum Why {
 /// The first that makes no sense.
 pub(crate) fn tunnels(config: &Config) -> Result<Vec<TunnelSpec>, TunnelError> {
     let spec = |sa: &StaticSa| tunnel(sa).map_err(|why| TunnelError { name: sa.name.clone(), why });
-    config.static_sas.iter().map(spec).collect()
+    let tunnels: Vec<TunnelSpec> = config.static_sas.iter().map(spec).collect::<Result<_, _>>()?;
+    apart(&tunnels)?;
+    Ok(tunnels)
+}
+
+/// No key is there twice: IVs are counted by unit, and by nobody but their sender.
+fn apart(tunnels: &[TunnelSpec]) -> Result<(), TunnelError> {
+    let mut owners: HashMap<&[u8], &str> = HashMap::new();
+    for tunnel in tunnels {
+        for half in [&tunnel.inbound, &tunnel.outbound] {
+            let key = if half.keys.cipher().is_empty() { half.keys.integrity() } else { half.keys.cipher() };
+            if let Some(other) = owners.insert(key, &tunnel.name) {
+                return Err(TunnelError { name: tunnel.name.clone(), why: Why::SharedKey(other.to_owned()) });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The unit of a flow's packets, `forwarding` through the cluster or to it: that of the tunnel that they belong into, or what the
@@ -68,9 +86,6 @@ fn tunnel(sa: &StaticSa) -> Result<TunnelSpec, Why> {
     }
     let inbound = Keys::new(transform, sa.encryption_key_in.expose(), sa.integrity_key_in.expose())?;
     let outbound = Keys::new(transform, sa.encryption_key_out.expose(), sa.integrity_key_out.expose())?;
-    if inbound == outbound {
-        return Err(Why::SameKeys);
-    }
     let networks = |list: &[IpNet]| list.iter().map(|net| Network::new(net.addr(), net.prefix_len())).collect();
     Ok(TunnelSpec {
         name: sa.name.clone(),
@@ -133,10 +148,17 @@ mod tests {
             ("3des-md5", [&*a, "", &b, ""], "can be broken today"),
             ("aes128gcm16", [&*a, "", &b[2..], ""], "takes 20 bytes of cipher key"),
             ("aes128gcm16", [&*a, &b, &b, ""], "not 20 and 20"),
-            ("aes128gcm16", [&*a, "", &a, ""], "the same key"),
         ] {
             let why = tunnel(&sa(esp, keys)).unwrap_err().to_string();
             assert!(why.contains(expected), "{esp}: {why}");
+        }
+        let same = tunnel(&sa("aes128gcm16", [&a, "", &a, ""])).unwrap();
+        assert!(apart(std::slice::from_ref(&spec)).is_ok());
+        for (pair, other) in
+            [(vec![same], "branch"), (vec![spec.clone(), TunnelSpec { name: "b".into(), ..spec }], "branch")]
+        {
+            let why = apart(&pair).unwrap_err().to_string();
+            assert!(why.contains(&format!("an SA of {other:?} has the same key")), "{why}");
         }
     }
 }

@@ -67,17 +67,17 @@ pub trait App: Source + Send {
         None
     }
 
-    /// Takes in such a packet, of a unit of ours: the whole IP packet. `tunnel`: as the policies say.
+    /// Takes in such a packet, of a unit of ours, or wraps it where it lies. `tunnel`: as the policies say.
     ///
     /// # Errors
-    /// Why it does not go on.
+    /// Why it does not go on; the packet is as it was.
     fn handle_passing(
         &mut self,
         _outlet: &mut dyn Outlet,
         _tunnel: usize,
         _summary: &Summary,
-        _packet: &[u8],
-    ) -> Result<(), Hindrance> {
+        _buffer: &mut dyn Wrappable,
+    ) -> Result<Passed, Hindrance> {
         Err(DropReason::NoApp.into())
     }
 
@@ -138,6 +138,25 @@ pub trait Outlet {
 
     /// Which of its lives in the cluster the member lives: no other had this number, and it is on disk. 0: it has not joined yet.
     fn incarnation(&self) -> u64;
+}
+
+/// An IP packet in a buffer, in which it can be wrapped.
+pub trait Wrappable {
+    /// The packet.
+    fn packet(&self) -> &[u8];
+
+    /// Makes the buffer hold the packet, so much before it and so much behind it, and nothing else; what is there is nobody's.
+    /// None: it has not so much room, and is as it was.
+    fn grow(&mut self, before: usize, after: usize) -> Option<&mut [u8]>;
+}
+
+/// What became of a packet between hosts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Passed {
+    /// Its buffer holds a packet of the cluster's that is to be sent.
+    Wrapped,
+    /// Its buffer is of no use any more.
+    Taken,
 }
 
 /// Why a packet between hosts does not go on.

@@ -14,7 +14,7 @@ use super::transmit::Kind;
 use crate::drop_reason::DropReason;
 use crate::icmp_error::{self, Complaint};
 use crate::neighbour::{Action, Sender};
-use crate::parse::{Family, Summary, flag, summarise};
+use crate::parse::{Family, Summary, address_number, flag, summarise};
 use crate::port::PortIndex;
 use crate::wire::ethernet::{EtherType, HEADER_LEN, Repr, TAGGED_HEADER_LEN};
 use crate::wire::{MacAddr, VlanId, ipv4, ipv6};
@@ -400,6 +400,10 @@ impl Path {
     fn send_error(&mut self, mbuf: &Mbuf, summary: &Summary, complaint: Complaint) {
         let Some(back) = self.routes.lookup(summary.family, summary.src) else { return };
         let Some(from) = self.addresses.reporting(back.port, summary.family) else { return };
+        // What goes to a tunnel's peer must not go there in clear.
+        if self.is_protected(summary.family, address_number(from).1, summary.src) {
+            return;
+        }
         let frame = mbuf.data();
         let destination = MacAddr(frame.first_chunk().copied().unwrap_or_default());
         let link_group = destination.is_group() && Some(destination.0) != self.delivery.shared_mac();

@@ -11,7 +11,7 @@ use dpdk::Mbuf;
 use super::forward::decrement;
 use super::path::Path;
 use super::transmit::Kind;
-use crate::app::{App, Hindrance, Outgoing, Outlet, Returned, UnitSet};
+use crate::app::{App, Hindrance, Outgoing, Outlet, Passed, Returned, UnitSet, Wrappable};
 use crate::drop_reason::DropReason;
 use crate::ipsec::gateway::Passing;
 use crate::parse::{Family, Summary, address_number, summarise_l3};
@@ -44,12 +44,13 @@ impl Path {
         tunnel: usize,
         unit: Unit,
         summary: &Summary,
-        frame: &[u8],
-    ) -> Result<(), Hindrance> {
+        mbuf: &mut Mbuf,
+    ) -> Result<Passed, Hindrance> {
         self.has_come(unit);
         let mut apps = std::mem::take(&mut self.apps);
+        let mut buffer = InPlace { mbuf, before: summary.l3_offset, len: summary.l3_len() };
         let done = match apps.get_mut(self.tunnels_app) {
-            Some(app) => app.handle_passing(self, tunnel, summary, summary.l3(frame)),
+            Some(app) => app.handle_passing(self, tunnel, summary, &mut buffer),
             None => Err(DropReason::NoApp.into()),
         };
         self.apps = apps;
@@ -210,9 +211,7 @@ impl Outlet for Path {
 
     fn send_whole(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         let Some(mbuf) = self.write_mbuf(write) else { return false };
-        let Err(mbuf) = self.send_known(mbuf) else { return true };
-        let Ok(summary) = summarise_l3(mbuf.data()) else { return false };
-        self.originate(mbuf, 0, summary.family, summary.dst);
+        self.send_packet(mbuf);
         true
     }
 
@@ -245,6 +244,18 @@ impl Path {
         Some(mbuf)
     }
 
+    /// Sends an IP packet of the cluster's, which is all that the buffer holds.
+    pub(super) fn send_packet(&mut self, mbuf: Mbuf) {
+        let Err(mbuf) = self.send_known(mbuf) else { return };
+        match summarise_l3(mbuf.data()) {
+            Ok(summary) => self.originate(mbuf, 0, summary.family, summary.dst),
+            Err(_) => {
+                self.counters.originated.add(1);
+                self.counters.originated_lost.add(1);
+            }
+        }
+    }
+
     /// Sends an IPv4 packet to where one has gone lately. It comes back if nobody has, or if it is too long.
     fn send_known(&mut self, mut mbuf: Mbuf) -> Result<(), Mbuf> {
         const DESTINATION_AT: usize = 16;
@@ -269,6 +280,41 @@ impl Path {
         }
         path.tx.push(mbuf, Kind::Originated);
         Ok(())
+    }
+}
+
+/// A packet where it came in: `before` it lies the link's header, and behind it may be padding.
+struct InPlace<'m> {
+    mbuf: &'m mut Mbuf,
+    before: u16,
+    len: u16,
+}
+
+impl Wrappable for InPlace<'_> {
+    fn packet(&self) -> &[u8] {
+        let (at, len) = (usize::from(self.before), usize::from(self.len));
+        self.mbuf.data().get(at..at + len).unwrap_or_default()
+    }
+
+    fn grow(&mut self, before: usize, after: usize) -> Option<&mut [u8]> {
+        let (wanted, behind) = (u16::try_from(before).ok()?, u16::try_from(after).ok()?);
+        let padding = self.mbuf.data_len().checked_sub(self.before + self.len)?;
+        let fits = self.mbuf.is_contiguous()
+            && wanted <= self.before.saturating_add(self.mbuf.headroom())
+            && behind <= padding.saturating_add(self.mbuf.tailroom());
+        if !fits {
+            return None;
+        }
+        match wanted.checked_sub(self.before) {
+            Some(more) => drop(self.mbuf.prepend(more)?),
+            None => self.mbuf.adj(self.before - wanted)?,
+        }
+        match behind.checked_sub(padding) {
+            Some(more) => drop(self.mbuf.append(more)?),
+            None => self.mbuf.trim(padding - behind)?,
+        }
+        self.before = wanted;
+        Some(self.mbuf.data_mut())
     }
 }
 

@@ -21,7 +21,7 @@ use super::routes::{Cache, Routes};
 use super::shared::{Shared, WorkerShared};
 use super::transmit::{Kind, Transmitter};
 use super::verify::Verifier;
-use crate::app::{App, Hindrance, Returned, UnitSet};
+use crate::app::{App, Hindrance, Passed, Returned, UnitSet};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::TokenBucket;
 use crate::ipsec::gateway::{Passing, Policies};
@@ -199,12 +199,16 @@ impl Path {
     }
 
     /// A packet between hosts, of a unit of ours: into a tunnel, or on its way.
-    fn pass(&mut self, mbuf: Mbuf, summary: &Summary) {
+    fn pass(&mut self, mut mbuf: Mbuf, summary: &Summary) {
         match self.judge(summary) {
             Passing::Clear => self.route(mbuf, summary),
             Passing::Bare => self.drop_packet(mbuf, DropReason::PolicyMismatch),
-            Passing::Into(tunnel, unit) => match self.give_to_tunnel(tunnel, unit, summary, mbuf.data()) {
-                Ok(()) => self.counters.delivered.add(1),
+            Passing::Into(tunnel, unit) => match self.give_to_tunnel(tunnel, unit, summary, &mut mbuf) {
+                Ok(Passed::Taken) => self.counters.delivered.add(1),
+                Ok(Passed::Wrapped) => {
+                    self.counters.delivered.add(1);
+                    self.send_packet(mbuf);
+                }
                 Err(Hindrance::Drop(reason)) => self.drop_packet(mbuf, reason),
                 Err(Hindrance::Complaint(complaint, reason)) => self.complain(mbuf, summary, complaint, reason),
             },

@@ -14,6 +14,8 @@ use phalanx_tests::lab::{Lab, Plan, clock, stage};
 
 const GUEST: &str = "10.2.0.164";
 const CLUSTER: &str = "10.2.0.10";
+/// Owners that are killed.
+const KILLS: usize = 4;
 /// Behind the guest.
 const BRANCH: &str = "10.9.0.1";
 /// The low ten bits are the tunnel's unit.
@@ -143,20 +145,31 @@ fn load() -> Load {
     }
 }
 
-/// What the cluster sent: no number and no IV twice, and nothing in clear. Answers how many packets that was.
-fn look_at_the_wire(frames: &[Frame], suite: &Suite) -> usize {
+/// What the wire shows of the cluster.
+struct Sent {
+    packets: usize,
+    /// The longest times without a packet, longest first.
+    pauses_ms: Vec<f64>,
+}
+
+/// What the cluster sent: no number and no IV twice, and nothing in clear.
+fn look_at_the_wire(frames: &[Frame], suite: &Suite) -> Sent {
     let (cluster, branch): (IpAddr, IpAddr) = (CLUSTER.parse().unwrap(), BRANCH.parse().unwrap());
-    let (mut numbers, mut ivs) = (HashSet::new(), HashSet::new());
-    for (protocol, from, to, payload) in frames.iter().filter_map(Frame::ip) {
+    let (mut numbers, mut ivs, mut times) = (HashSet::new(), HashSet::new(), Vec::new());
+    for frame in frames {
+        let Some((protocol, from, to, payload)) = frame.ip() else { continue };
         assert!(from != branch && to != branch, "{from} -> {to} went over the wire in clear");
         if (protocol, from) == (suite.number, cluster) {
             let named = &payload[suite.spi_at..];
             assert_eq!(named[..4], SPI_OUT.to_be_bytes());
             assert!(numbers.insert(named[4..8].to_vec()), "number {:?} came twice", &named[4..8]);
             assert!(ivs.insert(payload[suite.iv.clone()].to_vec()), "an IV came twice");
+            times.push(frame.at_us);
         }
     }
-    numbers.len()
+    let mut pauses_ms: Vec<f64> = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0]) as f64 / 1e3).collect();
+    pauses_ms.sort_by(|a, b| b.total_cmp(a));
+    Sent { packets: numbers.len(), pauses_ms }
 }
 
 fn outlives_its_owners(mode: &'static str, suite: &Suite) {
@@ -166,13 +179,12 @@ fn outlives_its_owners(mode: &'static str, suite: &Suite) {
     lab.run("server", &["ip", "route", "add", "10.9.0.0/24", "via", "10.3.0.10"]).unwrap();
     let capture = Capture::start(&lab, "guest", "any", "tunnel", "ip").unwrap();
     let _server = Server::start(&lab, "guest").unwrap();
-    let mut traffic = Traffic::start(&lab, &load(), "tunnel").unwrap();
+    let traffic = Traffic::start(&lab, &load(), "tunnel").unwrap();
     clock::last(Duration::from_secs(2));
-    for kill in 0..4 {
+    for _ in 0..KILLS {
         let (host, branch) = (stage::server(false), BRANCH.parse().unwrap());
         assert_eq!(lab.unit(host, branch).unwrap(), u64::from(SPI_IN % 1024), "the tunnel's unit is its traffic's");
         let victim = lab.owner(host, branch).unwrap();
-        traffic.mark(&format!("kill {kill}")).unwrap();
         lab.act("kill", victim).unwrap();
         clock::last(Duration::from_secs(2));
         lab.act("start", victim).unwrap();
@@ -186,15 +198,14 @@ fn outlives_its_owners(mode: &'static str, suite: &Suite) {
         .unwrap();
     }
     let report = traffic.finish().unwrap();
-    for kill in 0..4 {
-        let blackout = report.blackout_ms(&format!("kill {kill}")).unwrap();
-        println!("{mode}, {}: {blackout:.1} ms without an answer after kill {kill}", suite.transform);
-        assert!(blackout <= lab.timing.detection_ms() + 300.0, "{blackout} ms without an answer");
-    }
     assert_eq!(report.tcp_failed(), 0, "{}", report.0["tcp"]["failures"]);
     assert!(report.downloaded().is_some_and(|bytes| bytes > 1_000_000), "{}", report.0["download"]);
-    let sent = look_at_the_wire(&capture.finish().unwrap(), suite);
-    assert!(sent > 1000, "the cluster sent {sent} packets");
+    let Sent { packets, pauses_ms } = look_at_the_wire(&capture.finish().unwrap(), suite);
+    assert!(packets > 1000, "the cluster sent {packets} packets");
+    // Pings go into the tunnel all the time, so what the wire shows is the cluster alone: the guest, a process like any other,
+    // stands still now and then while a member starts.
+    println!("{mode}, {}: the cluster's longest pauses were {:.0?} ms", suite.transform, &pauses_ms[..KILLS]);
+    assert!(pauses_ms[0] <= lab.timing.detection_ms() + 300.0, "the cluster sent nothing for {} ms", pauses_ms[0]);
     let judged = lab.run("guest", &["cat", "/proc/net/xfrm_stat"]).unwrap();
     for line in judged.lines() {
         let mut fields = line.split_whitespace();

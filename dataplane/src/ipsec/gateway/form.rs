@@ -72,39 +72,42 @@ impl Form {
         }
     }
 
-    /// Writes a packet into the room, one hop older and sealed. Answers its length; none: it does not fit, or is none.
+    /// The room that a packet needs around it. None: it is none.
+    pub(super) fn layout(&self, packet: &[u8]) -> Option<Layout> {
+        match self {
+            Self::Esp { encap, .. } => encap.room(packet),
+            Self::Ah { wrap, .. } => Some(Layout { before: wrap.room(packet)?, after: 0 }),
+        }
+    }
+
+    /// Makes the packet that lies in the buffer with this room around it one hop older, and seals it. None: it does not fit, or
+    /// is none.
     pub(super) fn seal(
         &self,
-        packet: &[u8],
+        buffer: &mut [u8],
+        layout: Layout,
         family: Family,
         draws: Draws,
         sealer: &mut dyn Session,
-        room: &mut [u8],
         text: &mut [u8],
-    ) -> Option<usize> {
-        let Layout { before, after } = match self {
-            Self::Esp { encap, .. } => encap.room(packet)?,
-            Self::Ah { wrap, .. } => Layout { before: wrap.room(packet)?, after: 0 },
-        };
-        let buffer = room.get_mut(..before + packet.len() + after)?;
-        let inner = buffer.get_mut(before..before + packet.len())?;
-        inner.copy_from_slice(packet);
-        age(family, inner)?;
+    ) -> Option<()> {
+        let end = buffer.len().checked_sub(layout.after)?;
+        age(family, buffer.get_mut(layout.before..end)?)?;
         let sequence_high = (draws.sequence >> u32::BITS) as u32;
         match self {
             Self::Esp { encap, .. } => {
-                let at = encap.build(buffer, Layout { before, after }, draws)?;
+                let at = encap.build(buffer, layout, draws)?;
                 process(sealer, buffer.get_mut(at..)?, sequence_high)?;
                 encap.finish(buffer);
             }
             Self::Ah { wrap, icv_len } => {
-                let place = wrap.build(buffer, before, draws)?;
+                let place = wrap.build(buffer, layout.before, draws)?;
                 let text = ah::checked(buffer, &place, *icv_len, text).ok()?;
                 process(sealer, text, sequence_high)?;
                 ah::put_icv(buffer, &place, text.get(text.len().checked_sub(*icv_len)?..)?);
             }
         }
-        Some(buffer.len())
+        Some(())
     }
 }
 

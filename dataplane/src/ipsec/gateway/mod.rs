@@ -44,7 +44,7 @@ use self::tunnel::{Beginning, Tunnel};
 use self::waiting::Spares;
 use super::crypto::Engine;
 use super::nonce::Nonces;
-use crate::app::{App, Hindrance, Outlet, UnitSet};
+use crate::app::{App, Hindrance, Outlet, Passed, UnitSet, Wrappable};
 use crate::drop_reason::DropReason;
 use crate::parse::Summary;
 use crate::replica::{Cursor, DigestKey, LeaseStats, Position, Source, Step, Update};
@@ -273,9 +273,9 @@ impl App for Gateway {
         outlet: &mut dyn Outlet,
         tunnel: usize,
         summary: &Summary,
-        packet: &[u8],
-    ) -> Result<(), Hindrance> {
-        let done = self.seal(outlet, tunnel, summary, packet);
+        buffer: &mut dyn Wrappable,
+    ) -> Result<Passed, Hindrance> {
+        let done = self.seal(outlet, tunnel, summary, buffer);
         self.settle(outlet);
         done
     }

@@ -1,19 +1,20 @@
 //! To the peer: the size looked at, numbered, sealed.
 
 use super::Gateway;
-use crate::app::{Hindrance, Outlet};
+use crate::app::{Hindrance, Outlet, Passed, Wrappable};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::Complaint;
 use crate::ipsec::crypto::Numbers;
 use crate::ipsec::encap::Draws;
-use crate::parse::{Summary, flag};
+use crate::ipsec::esp::Layout;
+use crate::parse::{Family, Summary, flag};
 use crate::tallies::add;
 
 /// What became of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Sent {
     /// It is on its way, or counted as lost.
-    Done,
+    Done(Passed),
     /// It must wait: the backups do not hold a lease of its number yet.
     NoNumber,
     /// The SA has no numbers left, or this member no IVs.
@@ -27,8 +28,8 @@ impl Gateway {
         outlet: &mut dyn Outlet,
         number: usize,
         summary: &Summary,
-        packet: &[u8],
-    ) -> Result<(), Hindrance> {
+        buffer: &mut dyn Wrappable,
+    ) -> Result<Passed, Hindrance> {
         if summary.ttl <= 1 {
             return Err(Hindrance::Complaint(Complaint::TimeExceeded, DropReason::TtlExceeded));
         }
@@ -37,28 +38,26 @@ impl Gateway {
         if summary.has(flag::DONT_FRAGMENT) {
             let link = outlet.mtu_towards(self.config.tunnels[number].outer.destination);
             let mtu = link.map_or(usize::from(u16::MAX), |link| tunnel.form.mtu(usize::from(link)));
-            if packet.len() > mtu {
+            if buffer.packet().len() > mtu {
                 let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
                 return Err(Hindrance::Complaint(Complaint::TooBig { mtu }, DropReason::TooBig));
             }
         }
         // What waits already goes first.
         let sent = match tunnel.to_seal.is_empty() {
-            true => self.seal_now(outlet, number, summary, packet),
+            true => self.seal_now(outlet, number, summary.family, Packet::In(buffer)),
             false => Sent::NoNumber,
         };
-        match sent {
-            Sent::Done => self.renew(outlet, number, false),
+        let passed = match sent {
+            Sent::Done(passed) => passed,
             Sent::NeverAgain => return Err(DropReason::SaUnusable.into()),
-            Sent::NoNumber => {
-                self.wait(number, packet)?;
-                self.renew(outlet, number, false);
-            }
-        }
-        Ok(())
+            Sent::NoNumber => self.wait(number, buffer.packet())?,
+        };
+        self.renew(outlet, number, false);
+        Ok(passed)
     }
 
-    fn wait(&mut self, number: usize, packet: &[u8]) -> Result<(), DropReason> {
+    fn wait(&mut self, number: usize, packet: &[u8]) -> Result<Passed, DropReason> {
         let counters = self.counters.of(number);
         let (Some(kept), Some(tunnel)) = (self.spares.keep(packet), &mut self.awake[number]) else {
             add(&counters.wait_full, 1);
@@ -66,16 +65,17 @@ impl Gateway {
         };
         add(&counters.waited, 1);
         tunnel.to_seal.push_back(kept);
-        Ok(())
+        Ok(Passed::Taken)
     }
 
-    /// Seals and sends a packet, if there is a number for it.
+    /// Seals a packet, if there is a number for it: where it lies, if it can grow there; otherwise in a buffer of its own, which is
+    /// sent.
     pub(super) fn seal_now(
         &mut self,
         outlet: &mut dyn Outlet,
         number: usize,
-        summary: &Summary,
-        packet: &[u8],
+        family: Family,
+        mut packet: Packet<'_>,
     ) -> Sent {
         let (Some(nonces), Some(tunnel)) = (self.ivs.of(outlet.incarnation()), &mut self.awake[number]) else {
             return Sent::NeverAgain;
@@ -89,14 +89,55 @@ impl Gateway {
         tunnel.id = tunnel.id.wrapping_add(1);
         let draws = Draws { sequence, nonce, id: tunnel.id };
         let (form, sealer, text) = (&tunnel.form, &mut tunnel.sealer, &mut self.text);
-        let sent = outlet
-            .send_whole(&mut |room| form.seal(packet, summary.family, draws, sealer.as_mut(), room, text).unwrap_or(0));
-        if sent {
-            add(&counters.packets_out, 1);
-            add(&counters.bytes_out, packet.len() as u64);
-        } else {
-            add(&counters.not_sent, 1);
+        let len = packet.bytes().len();
+        let passed = form.layout(packet.bytes()).and_then(|layout| {
+            if let Some(buffer) = packet.grow(layout) {
+                form.seal(buffer, layout, family, draws, sealer.as_mut(), text)?;
+                return Some(Passed::Wrapped);
+            }
+            let bytes = packet.bytes();
+            let sent = outlet.send_whole(&mut |room| {
+                let mut write = || {
+                    let buffer = room.get_mut(..layout.before + len + layout.after)?;
+                    buffer.get_mut(layout.before..layout.before + len)?.copy_from_slice(bytes);
+                    form.seal(buffer, layout, family, draws, sealer.as_mut(), text)?;
+                    Some(buffer.len())
+                };
+                write().unwrap_or(0)
+            });
+            sent.then_some(Passed::Taken)
+        });
+        match passed {
+            Some(_) => {
+                add(&counters.packets_out, 1);
+                add(&counters.bytes_out, len as u64);
+            }
+            None => add(&counters.not_sent, 1),
         }
-        Sent::Done
+        Sent::Done(passed.unwrap_or(Passed::Taken))
+    }
+}
+
+/// A packet to be sealed.
+pub(super) enum Packet<'p> {
+    /// In the buffer that it came in.
+    In(&'p mut dyn Wrappable),
+    /// In one that is not to be sent.
+    Kept(&'p [u8]),
+}
+
+impl Packet<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::In(buffer) => buffer.packet(),
+            Self::Kept(bytes) => bytes,
+        }
+    }
+
+    fn grow(&mut self, layout: Layout) -> Option<&mut [u8]> {
+        match self {
+            Self::In(buffer) => buffer.grow(layout.before, layout.after),
+            Self::Kept(_) => None,
+        }
     }
 }

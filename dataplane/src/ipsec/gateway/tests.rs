@@ -138,6 +138,24 @@ fn written(write: &mut dyn FnMut(&mut [u8]) -> usize, wire: &mut Vec<Vec<u8>>) -
     len > 0
 }
 
+struct Buffer {
+    bytes: Vec<u8>,
+    room: usize,
+}
+
+impl Wrappable for Buffer {
+    fn packet(&self) -> &[u8] {
+        &self.bytes
+    }
+    fn grow(&mut self, before: usize, after: usize) -> Option<&mut [u8]> {
+        if before.max(after) > self.room {
+            return None;
+        }
+        self.bytes = [&vec![0xee; before], &self.bytes[..], &vec![0xee; after]].concat();
+        Some(&mut self.bytes)
+    }
+}
+
 /// A member with a worker.
 struct Member {
     id: MemberId,
@@ -172,9 +190,16 @@ impl Member {
         counters.iter().find(|(name, ..)| *name == event).map_or_else(|| panic!("no {event}"), |(.., count)| count)
     }
 
+    /// A packet comes from a host, in a buffer with room around it or without.
     fn send(&mut self, packet: &[u8]) -> Result<(), Hindrance> {
         let summary = summarise_l3(packet).expect("a packet");
-        self.gateway.handle_passing(&mut self.desk, 0, &summary, packet)
+        let room = if self.desk.now_ns.is_multiple_of(2) { 100 } else { 0 };
+        let mut buffer = Buffer { bytes: packet.to_vec(), room };
+        if self.gateway.handle_passing(&mut self.desk, 0, &summary, &mut buffer)? == Passed::Wrapped {
+            self.desk.to_peer.push(buffer.bytes);
+        }
+        self.desk.now_ns += 1;
+        Ok(())
     }
 
     fn hear(&mut self, frame: &[u8]) -> Result<(), DropReason> {

@@ -3,9 +3,9 @@
 //! Their buffers are made once, for all of a worker's tunnels; when all are in use, what comes is dropped.
 
 use super::Gateway;
-use super::outbound::Sent;
+use super::outbound::{Packet, Sent};
 use super::tunnel::Tunnel;
-use crate::app::Outlet;
+use crate::app::{Outlet, Passed};
 use crate::parse::summarise_l3;
 use crate::tallies::add;
 
@@ -49,9 +49,9 @@ impl Gateway {
             let Some(tunnel) = &mut self.awake[number] else { return };
             let Some(packet) = tunnel.to_seal.pop_front() else { return };
             let sent = match summarise_l3(&packet) {
-                Ok(summary) => self.seal_now(outlet, number, &summary, &packet),
+                Ok(summary) => self.seal_now(outlet, number, summary.family, Packet::Kept(&packet)),
                 // It was one when it began to wait.
-                Err(_) => Sent::Done,
+                Err(_) => Sent::Done(Passed::Taken),
             };
             let (Sent::NoNumber, Some(tunnel)) = (sent, &mut self.awake[number]) else {
                 self.spares.take_back(packet);

@@ -131,7 +131,7 @@ fn senders_are_told_what_does_not_go_through() {
     let summary = Summary { ttl: 1, ..summarise_l3(&packet(INSIDE, BRANCH, 0, 100, 0)).expect("a packet") };
     let owner = world.owner();
     assert_eq!(
-        owner.gateway.handle_passing(&mut owner.desk, 0, &summary, &expired),
+        owner.gateway.handle_passing(&mut owner.desk, 0, &summary, &mut Buffer { bytes: expired, room: 100 }),
         Err(Hindrance::Complaint(Complaint::TimeExceeded, DropReason::TtlExceeded))
     );
     // 1500 less the outer header, ESP's, the IV, the ICV, and what the padding leaves.
