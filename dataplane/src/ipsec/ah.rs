@@ -13,7 +13,7 @@
 //! ICV behind it: exactly what an engine's session for `null-…` seals and opens, high half of the number and all.
 
 use super::encap::{Draws, Mode};
-use super::outer::Inner;
+use super::outer::{Inner, Outer};
 use super::transform::Integrity;
 use super::transport::Outside;
 use super::{Refused, decap};
@@ -71,8 +71,12 @@ pub struct Wrap {
 }
 
 impl Wrap {
-    /// An SA's. There is no AH in UDP: a NAT changes what is checked.
+    /// An SA's. There is no AH in UDP, whatever the mode says: a NAT would change what is checked.
     pub const fn new(spi: u32, mode: Mode, integrity: Integrity) -> Self {
+        let mode = match mode {
+            Mode::Tunnel(outer) => Mode::Tunnel(Outer { udp: None, ..outer }),
+            Mode::Transport { .. } => Mode::Transport { udp: None },
+        };
         Self { spi, mode, icv_len: integrity.icv_len() }
     }
 
