@@ -40,9 +40,9 @@ impl<T: Default> Stats<T> {
         Self((0..=parts).map(|_| T::default()).collect())
     }
 
-    /// A part's, if there is such a part.
-    pub fn get(&self, part: usize) -> Option<&T> {
-        self.0.get(part).filter(|_| part + 1 < self.0.len())
+    /// All sets.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter()
     }
 
     /// A part's; any other number: those of what belongs to no part.

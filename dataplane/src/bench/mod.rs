@@ -321,9 +321,7 @@ impl Kernel {
                     classified: 0,
                     forwarded: worker.forwarded.get(),
                     passed_on: worker.passed_on.get(),
-                    sealed: (0..SAS_MAX as usize)
-                        .map(|at| data.shared.tunnels.get(at))
-                        .fold(0, |sum, tunnel| sum + tunnel.map_or(0, |tunnel| tunnel.packets_out.load(Relaxed))),
+                    sealed: data.shared.tunnels.iter().map(|tunnel| tunnel.packets_out.load(Relaxed)).sum(),
                     most,
                 }
             }

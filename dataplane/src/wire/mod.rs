@@ -34,6 +34,15 @@ pub use ethernet::{ETHERTYPE_CLUSTER, EtherType};
 pub use mac::MacAddr;
 pub use vlan::VlanId;
 
+/// Takes one off an IP packet's TTL or hop limit: it has made a hop. False: there was none left to take, or it is no IP packet.
+pub fn age(packet: &mut [u8]) -> bool {
+    match bytes::u8_at(packet, 0) >> 4 {
+        4 => ipv4::Packet::new_header_checked(packet).is_ok_and(|mut packet| packet.decrement_ttl()),
+        6 => ipv6::Packet::new_checked(packet).is_ok_and(|mut packet| packet.decrement_hop_limit()),
+        _ => false,
+    }
+}
+
 /// IP protocol numbers (IANA) that the data path knows by name.
 pub mod proto {
     /// IPv6 hop-by-hop options.

@@ -17,7 +17,7 @@ use crate::neighbour::{Action, Sender};
 use crate::parse::{Family, Summary, address_number, flag, summarise};
 use crate::port::PortIndex;
 use crate::wire::ethernet::{EtherType, HEADER_LEN, Repr, TAGGED_HEADER_LEN};
-use crate::wire::{MacAddr, VlanId, ipv4, ipv6};
+use crate::wire::{self, MacAddr, VlanId, ipv6};
 
 /// The most fragments that a packet is cut into: 64 KiB over the least sensible MTU would be more, and is refused.
 const FRAGMENTS_MAX: usize = 64;
@@ -423,16 +423,13 @@ impl Path {
 
 /// Takes one off the TTL or hop limit. False: there was none left to take.
 pub(super) fn decrement(mbuf: &mut Mbuf, summary: &Summary) -> bool {
-    let Some(packet) = mbuf.data_mut().get_mut(usize::from(summary.l3_offset)..) else { return false };
-    match summary.family {
-        Family::V4 => ipv4::Packet::new_header_checked(packet).is_ok_and(|mut p| p.decrement_ttl()),
-        Family::V6 => ipv6::Packet::new_checked(packet).is_ok_and(|mut p| p.decrement_hop_limit()),
-    }
+    mbuf.data_mut().get_mut(usize::from(summary.l3_offset)..).is_some_and(wire::age)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::ipv4;
     use proptest::prelude::*;
 
     proptest! {

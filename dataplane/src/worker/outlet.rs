@@ -193,16 +193,9 @@ impl Outlet for Path {
             return false;
         }
         let header = if family == Family::V4 { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
-        let built = self.pool.alloc().and_then(|mut mbuf| {
-            let room = mbuf.append(mbuf.tailroom().min(LEN_MAX))?;
-            let len = header + write(room.get_mut(header..)?);
-            if len == header {
-                return None;
-            }
-            write_header(&packet, len - header, room)?;
-            let excess = room.len().checked_sub(len)?;
-            mbuf.trim(u16::try_from(excess).ok()?)?;
-            Some(mbuf)
+        let built = self.write_mbuf(&mut |room| {
+            let len = room.get_mut(header..).map_or(0, &mut *write);
+            if len > 0 && write_header(&packet, len, room).is_some() { header + len } else { 0 }
         });
         let Some(mbuf) = built else { return false };
         self.originate(mbuf, 0, family, number);

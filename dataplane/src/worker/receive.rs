@@ -140,9 +140,10 @@ impl Worker {
         if self.path.addresses.find(summary.family, summary.src).is_some() || summary.src == 0 {
             return self.path.drop_packet(mbuf, DropReason::BadSource);
         }
-        let unit = match self.path.judge(summary) {
-            Passing::Into(_, unit) if !to_cluster => unit,
-            _ => self.filter.unit(summary, to_cluster, summary.l4(mbuf.data())),
+        let passing = if to_cluster { Passing::Clear } else { self.path.judge(summary) };
+        let unit = match passing {
+            Passing::Into(_, unit) => unit,
+            Passing::Clear | Passing::Bare => self.filter.unit(summary, to_cluster, summary.l4(mbuf.data())),
         };
         let source = self.path.member_at(from, port).map_or(Source::Direct, Source::Member);
         let worker = handover::worker_of(unit, self.workers);

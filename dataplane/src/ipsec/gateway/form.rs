@@ -7,8 +7,7 @@ use crate::ipsec::encap::{Draws, Encap, Mode};
 use crate::ipsec::esp::{self, Layout};
 use crate::ipsec::outer::Outer;
 use crate::ipsec::{Refused, ah};
-use crate::parse::Family;
-use crate::wire::{ipv4, ipv6, proto};
+use crate::wire::{self, proto};
 
 /// See the module.
 pub(super) enum Form {
@@ -86,13 +85,13 @@ impl Form {
         &self,
         buffer: &mut [u8],
         layout: Layout,
-        family: Family,
         draws: Draws,
         sealer: &mut dyn Session,
         text: &mut [u8],
     ) -> Option<()> {
         let end = buffer.len().checked_sub(layout.after)?;
-        age(family, buffer.get_mut(layout.before..end)?)?;
+        // Into the tunnel is a hop.
+        wire::age(buffer.get_mut(layout.before..end)?).then_some(())?;
         let sequence_high = (draws.sequence >> u32::BITS) as u32;
         match self {
             Self::Esp { encap, .. } => {
@@ -116,13 +115,4 @@ fn process(session: &mut dyn Session, packet: &mut [u8], sequence_high: u32) -> 
     let mut jobs = [Job::new(packet, sequence_high)];
     session.process(&mut jobs);
     jobs[0].done.then_some(())
-}
-
-/// Takes one off the TTL or hop limit: into the tunnel is a hop.
-fn age(family: Family, packet: &mut [u8]) -> Option<()> {
-    let aged = match family {
-        Family::V4 => ipv4::Packet::new_header_checked(packet).ok()?.decrement_ttl(),
-        Family::V6 => ipv6::Packet::new_checked(packet).ok()?.decrement_hop_limit(),
-    };
-    aged.then_some(())
 }

