@@ -1,0 +1,1 @@
+//! Sets of algorithms: their names, what is offered, what is chosen.
