@@ -1,6 +1,43 @@
 //! IKEv2's messages as bytes (RFC 7296 section 3, RFC 7383).
 //!
-//! Parsing is total: any bytes give payloads or [`Malformed`]. What is parsed is owned: messages are few and short-lived.
+//! A message is a header and a chain of payloads; after the first exchange, a header and one payload that seals the others.
+//! What is here knows no keys: [`parse`] gives the payloads of a plain message, and of a sealed one what is to be opened;
+//! what was opened goes to [`payloads`]. The way out is the same: [`emit`]; or [`emit_payloads`], and then
+//! [`emit_sealed_head`] says what goes before the sealed bytes.
+//!
+//! Parsing is total and bounded ([`limits`]): any bytes give payloads or [`Malformed`]. What is parsed is owned: messages are
+//! few and short-lived. Reserved fields are not looked at (section 2.5). What is emitted and parsed is the same again.
+//!
+//! | file | what it knows |
+//! | --- | --- |
+//! | `header`, `message` | the header; plain, sealed and fragmented messages |
+//! | `chain`, `payload` | payloads one behind the other; the body of each |
+//! | `sa`, `selectors`, `configuration` | payloads with a structure of their own |
+//! | `ranges` | selectors as sets of traffic |
+//! | `limits`, `numbers`, `bytes` | bounds; numbers of kinds; reading off bytes |
+
+mod bytes;
+mod chain;
+mod configuration;
+mod header;
+pub mod limits;
+mod message;
+mod numbers;
+mod payload;
+mod ranges;
+mod sa;
+mod selectors;
+#[cfg(test)]
+mod tests;
+
+pub use chain::{emit_payloads, payloads};
+pub use header::{HEADER_BYTES, header, header_of_any_version};
+pub use message::{
+    Body, FRAGMENT_HEAD_BYTES, FragmentOf, Parsed, SEALED_HEAD_BYTES, Sealed, emit, emit_fragment_head,
+    emit_sealed_head, parse,
+};
+use numbers::kind;
+pub use numbers::protocol;
 
 /// A security parameter index of IKE's: 0 is "none yet".
 pub type IkeSpi = u64;
@@ -116,7 +153,7 @@ pub struct Proposal {
     pub number: u8,
     /// 1: IKE, 2: AH, 3: ESP.
     pub protocol: u8,
-    /// The sender's inbound SPI: none, 4 or 8 bytes.
+    /// The sender's inbound SPI: none, 4 or 8 bytes; of a protocol that is not known here any.
     pub spi: Vec<u8>,
     /// The algorithms; of each kind one is to be chosen.
     pub transforms: Vec<Transform>,
