@@ -5,7 +5,16 @@
 //! | [`wire`] | messages and payloads as bytes |
 //! | [`crypto`] | key exchange, PRFs, keys, the sealed payload, proofs of a shared key |
 //! | [`proposal`] | sets of algorithms: their names, what is offered, what is chosen |
+//! | [`state`], [`record`] | an IKE SA, which is a value; as bytes |
+//! | [`machine`] | what a message makes of it |
+//! | [`config`], [`pool`] | what the machine is told, and whom it asks for addresses |
 
+pub mod config;
 pub mod crypto;
+mod fields;
+pub mod machine;
+pub mod pool;
 pub mod proposal;
+pub mod record;
+pub mod state;
 pub mod wire;

@@ -1,0 +1,106 @@
+//! What the state machine is told: with whom it may speak, as whom, and about what.
+
+use std::net::IpAddr;
+
+use crate::crypto::Secret;
+use crate::proposal::{EspProposal, IkeProposal};
+use crate::wire::{Identity, Selector};
+
+/// Everything.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// In order of preference.
+    pub connections: Vec<Connection>,
+    /// The members' common secret for cookies.
+    pub cookie_key: Secret,
+}
+
+/// Peers that are treated alike.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// What it is called in logs.
+    pub name: String,
+    /// The address of ours that they speak to; none: any.
+    pub local_address: Option<IpAddr>,
+    /// Where they may speak from; none: from anywhere.
+    pub remote_addresses: Vec<Selector>,
+    /// Algorithms, in order of preference.
+    pub proposals: Vec<IkeProposal>,
+    /// Who we are.
+    pub local_id: Identity,
+    /// Who they are; none: anyone who can prove a name.
+    pub remote_id: Option<Identity>,
+    /// The key that both sides have.
+    pub shared_key: Secret,
+    /// The pools that peers get addresses from, the first of each family that has one.
+    pub pools: Vec<String>,
+    /// Name servers for them.
+    pub dns: Vec<IpAddr>,
+    /// Their children.
+    pub children: Vec<ChildConfig>,
+    /// So long after the last word a peer is asked whether it lives; 0: never.
+    pub dpd_delay_s: u64,
+}
+
+/// What a child SA may be.
+#[derive(Clone, Debug)]
+pub struct ChildConfig {
+    /// What it is called in logs.
+    pub name: String,
+    /// The traffic on our side.
+    pub local: Vec<Selector>,
+    /// The traffic on the peer's side; none: the address that the peer was given, or speaks from.
+    pub remote: Vec<Selector>,
+    /// Algorithms, in order of preference.
+    pub proposals: Vec<EspProposal>,
+}
+
+impl Connection {
+    /// Whether a peer may speak to us so, as far as addresses say.
+    pub fn suits(&self, ours: IpAddr, theirs: IpAddr) -> bool {
+        let from = Selector::of_network(theirs, u8::MAX);
+        self.local_address.is_none_or(|local| local == ours)
+            && (self.remote_addresses.is_empty() || self.remote_addresses.iter().any(|range| range.contains(&from)))
+    }
+}
+
+impl Identity {
+    /// The name that a text means: an address, an e-mail address, or a domain's name.
+    pub fn of_text(text: &str) -> Self {
+        const FQDN: u8 = 2;
+        const E_MAIL: u8 = 3;
+        match text.parse::<IpAddr>() {
+            Ok(address) => Self::of_address(address),
+            Err(_) if text.contains('@') => Self { kind: E_MAIL, data: text.trim_start_matches('@').into() },
+            Err(_) => Self { kind: FQDN, data: text.into() },
+        }
+    }
+
+    /// An address as a name.
+    pub fn of_address(address: IpAddr) -> Self {
+        const V4: u8 = 1;
+        const V6: u8 = 5;
+        match address {
+            IpAddr::V4(address) => Self { kind: V4, data: address.octets().into() },
+            IpAddr::V6(address) => Self { kind: V6, data: address.octets().into() },
+        }
+    }
+}
+
+/// As a person would write it.
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Ok(octets) = <[u8; 4]>::try_from(&*self.data)
+            && self.kind == 1
+        {
+            return IpAddr::from(octets).fmt(f);
+        }
+        if let Ok(octets) = <[u8; 16]>::try_from(&*self.data)
+            && self.kind == 5
+        {
+            return IpAddr::from(octets).fmt(f);
+        }
+        // A peer chose it, and logs are for people.
+        self.data.escape_ascii().fmt(f)
+    }
+}
