@@ -14,6 +14,7 @@ mod cursor;
 mod envelope;
 mod http;
 mod identities;
+mod ike_wire;
 mod ipsec;
 mod neighbour;
 mod parse;
@@ -36,6 +37,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("steer", steer::target),
     ("tcp", tcp::target),
     ("ipsec", ipsec::target),
+    ("ike_wire", ike_wire::target),
     ("codec", codec::target),
     ("envelope", envelope::target),
     ("beacon", beacon::target),

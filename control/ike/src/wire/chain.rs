@@ -28,8 +28,8 @@ pub fn payloads(first: u8, bytes: &[u8]) -> Result<Vec<Payload>, Malformed> {
 
 /// The kind of the first payload, and the bytes of all, to be sealed.
 ///
-/// Of an unknown payload there is only its head. Who builds payloads keeps to what their fields can say: 64 KiB a payload,
-/// 255 transforms or selectors.
+/// Of an unknown payload there is only its head. Who builds payloads keeps to what their fields can say: 64 KiB a
+/// payload, 255 transforms or selectors.
 pub fn emit_payloads(payloads: &[Payload]) -> (u8, Vec<u8>) {
     let mut out = Vec::new();
     let mut following = payloads.iter().map(Payload::kind).chain([kind::NONE]);

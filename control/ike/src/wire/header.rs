@@ -30,8 +30,8 @@ pub(super) fn split(bytes: &[u8]) -> Result<(Header, u8, &[u8]), Malformed> {
     if major == MAJOR { Ok((header, first, rest)) } else { Err(Malformed::Version(major)) }
 }
 
-/// The major version, and the header as if it were one of version 2: SPIs and message ID have stood where they stand since
-/// version 1, so that a newer one can be answered with [`super::notify::INVALID_MAJOR_VERSION`].
+/// The major version, and the header as if it were one of version 2: SPIs and message ID have stood where they stand
+/// since version 1, so that a newer one can be answered with [`super::notify::INVALID_MAJOR_VERSION`].
 pub fn header_of_any_version(bytes: &[u8]) -> Result<(u8, Header), Malformed> {
     fields(bytes).map(|(major, header, _, _)| (major, header))
 }

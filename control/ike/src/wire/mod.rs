@@ -1,12 +1,12 @@
 //! IKEv2's messages as bytes (RFC 7296 section 3, RFC 7383).
 //!
-//! A message is a header and a chain of payloads; after the first exchange, a header and one payload that seals the others.
-//! What is here knows no keys: [`parse`] gives the payloads of a plain message, and of a sealed one what is to be opened;
-//! what was opened goes to [`payloads`]. The way out is the same: [`emit`]; or [`emit_payloads`], and then
+//! A message is a header and a chain of payloads; after the first exchange, a header and one payload that seals the
+//! others. What is here knows no keys: [`parse`] gives the payloads of a plain message, and of a sealed one what is to be
+//! opened; what was opened goes to [`payloads`]. The way out is the same: [`emit`]; or [`emit_payloads`], and then
 //! [`emit_sealed_head`] says what goes before the sealed bytes.
 //!
-//! Parsing is total and bounded ([`limits`]): any bytes give payloads or [`Malformed`]. What is parsed is owned: messages are
-//! few and short-lived. Reserved fields are not looked at (section 2.5). What is emitted and parsed is the same again.
+//! Parsing is total and bounded ([`limits`]): any bytes give payloads or [`Malformed`]. What is parsed is owned: messages
+//! are few and short-lived. Reserved fields are not looked at (section 2.5). What is emitted and parsed is the same again.
 //!
 //! | file | what it knows |
 //! | --- | --- |

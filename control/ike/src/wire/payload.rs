@@ -1,5 +1,5 @@
-//! The bodies of payloads, each as its section of RFC 7296 draws it. Those with an inner structure of their own have a file
-//! of their own: `sa`, `selectors`, `configuration`.
+//! The bodies of payloads, each as its section of RFC 7296 draws it. Those with an inner structure have a file of their
+//! own: `sa`, `selectors`, `configuration`.
 
 use super::bytes::{Reader, len_u8, len_u16};
 use super::limits::SPIS_MAX;

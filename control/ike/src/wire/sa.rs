@@ -6,8 +6,8 @@
 //!   attribute   1, type (15 bits) │ value (16 bits)
 //!               0, type (15 bits) │ length (16 bits) │ value
 //! ```
-//! "More" and the numbers of things say the same twice; a payload in which they differ is refused: whoever reads it otherwise
-//! would see other proposals than we do.
+//! "More" and the numbers of things say the same twice; a payload in which they differ is refused: whoever reads it
+//! otherwise would see other proposals than we do.
 
 use super::bytes::{Reader, len_u8, put_structure};
 use super::limits::{PROPOSALS_MAX, TRANSFORMS_MAX};

@@ -4,8 +4,8 @@
 //!   payload    count │ 0 0 0 │ selector …
 //!   selector   type │ protocol │ length │ lowest port │ highest port │ lowest address │ highest address
 //! ```
-//! Selectors of other types than addresses' are passed over: their traffic is no concern of ours, so a list may come out
-//! empty. What is given out is a range: no lower end is above its upper one, but for ports that cannot be seen.
+//! Selectors of other types than addresses' are passed over: their traffic is no concern of ours, so a list may come
+//! out empty. What is given out is a range: no lower end is above its upper one, but for ports that cannot be seen.
 
 use std::net::IpAddr;
 

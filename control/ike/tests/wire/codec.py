@@ -5,8 +5,9 @@ Reads one JSON object a line and answers each with one: {"answer": …} or {"err
   {"read": hex}       the answer is the message as scapy reads it
 A message is {"header": {…}, "payloads": [{"is": name, …}]}, bytes are hex; the fields are those of `described.rs`.
 
-What Debian's scapy gets wrong is set right here: lengths that it takes from fields that are not there (names, configuration),
-or not given (proposals with an SPI), notifications with an SPI, and which bit says that a payload is critical.
+What Debian's scapy gets wrong is set right here: lengths that it takes from fields that are not there (names,
+configuration) or not given (proposals with an SPI), notifications with an SPI, and which bit says that a payload is
+critical.
 """
 
 import json
@@ -78,7 +79,8 @@ def build_proposal(it, more):
 
 def build_sa(it):
     last = len(it["proposals"]) - 1
-    return ikev2.IKEv2_payload_SA(prop=chain([build_proposal(one, at < last) for at, one in enumerate(it["proposals"])]))
+    proposals = [build_proposal(one, at < last) for at, one in enumerate(it["proposals"])]
+    return ikev2.IKEv2_payload_SA(prop=chain(proposals))
 
 
 def build_id(kind):
@@ -141,7 +143,7 @@ def build_fragment(it):
 
 def of_data(kind, field, **others):
     """A payload that is bytes, and numbers under scapy's names for ours."""
-    return lambda it: kind(**{field: bytes.fromhex(it["data"])}, **{theirs: it[ours] for ours, theirs in others.items()})
+    return lambda it: kind(**{field: bytes.fromhex(it["data"])} | {theirs: it[ours] for ours, theirs in others.items()})
 
 
 BUILD = dict(

@@ -1,5 +1,5 @@
-//! Messages against another implementation: what scapy writes is read by us as it was meant, and what we write is read by
-//! scapy as we meant it.
+//! Messages against another implementation: what scapy writes is read by us as it was meant, and what we write is read
+//! by scapy as we meant it.
 
 mod described;
 mod scapy;
@@ -94,11 +94,9 @@ fn messages() -> Vec<(Header, Vec<Payload>)> {
     let all = payloads();
     let turned = (0..all.len()).map(|at| [&all[at..], &all[..at]].concat());
     let alone = all.iter().map(|payload| vec![payload.clone()]);
-    let exchanges =
-        [Exchange::IKE_SA_INIT, Exchange::IKE_AUTH, Exchange::CREATE_CHILD_SA, Exchange::INFORMATIONAL].into_iter();
-    let headers = exchanges
-        .cycle()
-        .zip([(true, false), (false, true), (true, true), (false, false), (true, false)].into_iter().cycle());
+    let exchanges = [Exchange::IKE_SA_INIT, Exchange::IKE_AUTH, Exchange::CREATE_CHILD_SA, Exchange::INFORMATIONAL];
+    let directions = [(true, false), (false, true), (true, true), (false, false), (true, false)];
+    let headers = exchanges.into_iter().cycle().zip(directions.into_iter().cycle());
     let headers = headers.map(|(exchange, (from_initiator, response))| header(exchange, from_initiator, response));
     headers.zip(turned.chain(alone).chain([vec![]])).collect()
 }

@@ -1,5 +1,5 @@
-//! The wire's tests: round trips (`round`), hostile bytes (`hostile`), messages written out by hand (`vectors`), selectors as
-//! sets (`ranges`). Another codec has its say in `control/ike/tests/wire`.
+//! The wire's tests: round trips (`round`), hostile bytes (`hostile`), messages written out by hand (`vectors`),
+//! selectors as sets (`ranges`). Another codec has its say in `control/ike/tests/wire`.
 
 mod hostile;
 mod payloads;

@@ -19,8 +19,10 @@ fn networks(low: &str, high: &str) -> Vec<String> {
     networks.into_iter().map(|(address, len)| format!("{address}/{len}")).collect()
 }
 
-/// One packet of a small world: a protocol, a port if it shows one, an address.
-fn has(selector: &Selector, protocol: u8, port: Option<u16>, address: IpAddr) -> bool {
+/// A protocol, a port if it shows one, an address.
+type Packet = (u8, Option<u16>, IpAddr);
+
+fn has(selector: &Selector, (protocol, port, address): Packet) -> bool {
     let ports = match port {
         Some(port) => (selector.ports.0..=selector.ports.1).contains(&port),
         None => [Selector::ANY_PORTS, Selector::OPAQUE_PORTS].contains(&selector.ports),
@@ -31,7 +33,7 @@ fn has(selector: &Selector, protocol: u8, port: Option<u16>, address: IpAddr) ->
 }
 
 /// Packets at the edges of both, where two sets differ if they do.
-fn packets(selectors: [Selector; 2]) -> Vec<(u8, Option<u16>, IpAddr)> {
+fn packets(selectors: [Selector; 2]) -> Vec<Packet> {
     let ends = |it: &Selector| [it.addresses.0, it.addresses.1];
     let addresses =
         selectors.iter().flat_map(ends).flat_map(|end| [Some(end), beside(end, 1), beside(end, -1)]).flatten();
@@ -55,9 +57,9 @@ proptest! {
     fn an_intersection_is_what_both_have(one in selector(), other in selector()) {
         let shared = one.intersection(&other);
         prop_assert_eq!(shared, other.intersection(&one));
-        for (protocol, port, address) in packets([one, other]) {
-            let both = has(&one, protocol, port, address) && has(&other, protocol, port, address);
-            prop_assert_eq!(shared.is_some_and(|it| has(&it, protocol, port, address)), both, "{:?}", (protocol, port, address));
+        for packet in packets([one, other]) {
+            let both = has(&one, packet) && has(&other, packet);
+            prop_assert_eq!(shared.is_some_and(|it| has(&it, packet)), both, "{:?}", packet);
         }
         if let Some(shared) = shared {
             prop_assert!(one.contains(&shared) && other.contains(&shared));
@@ -67,9 +69,8 @@ proptest! {
     #[test]
     fn what_contains_another_has_all_of_it(one in selector(), other in selector()) {
         prop_assert!(one.contains(&one));
-        let lacks = |(protocol, port, address)| has(&other, protocol, port, address) && !has(&one, protocol, port, address);
-        let found = packets([one, other]).into_iter().find(|packet| lacks(*packet));
-        prop_assert_eq!(one.contains(&other), found.is_none(), "{:?}", found);
+        let lacking = packets([one, other]).into_iter().find(|packet| has(&other, *packet) && !has(&one, *packet));
+        prop_assert_eq!(one.contains(&other), lacking.is_none(), "{:?}", lacking);
     }
 
     #[test]
