@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::schema::{Config, Level, LogFormat, Relay, Route};
+use crate::schema::{Config, IkeConnection, Level, LogFormat, Relay, Route};
 
 /// What changes while running; each field is there only if it differs.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -89,6 +89,8 @@ pub fn reload_diff(old: &Config, new: &Config) -> Result<LiveChanges, Vec<Refusa
     relays(old, new, &mut fixed);
     fixed("ipsec.engine", old.ipsec_engine == new.ipsec_engine, THREAD);
     static_sas(old, new, &mut fixed);
+    connections(old, new, &mut fixed);
+    pools(old, new, &mut fixed);
     let (c, d) = (&old.workers, &new.workers);
     fixed("workers.cores", c.cores == d.cores, THREAD);
     fixed("workers.idle", c.idle == d.idle, THREAD);
@@ -176,6 +178,52 @@ fn static_sas(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'s
         }
         key("esn", c.esn == d.esn);
         key("replay_window", c.replay_window == d.replay_window);
+    }
+}
+
+fn connections(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'static str)) {
+    let (old, new) = (&old.ike_connections, &new.ike_connections);
+    // Their order counts, too.
+    if !old.iter().map(|connection| &connection.name).eq(new.iter().map(|connection| &connection.name)) {
+        return fixed("[[ipsec.connection]]", false, ALL_MEMBERS);
+    }
+    for (c, d) in old.iter().zip(new) {
+        let mut key = |key: &str, same| fixed(&format!("connection {:?} {key}", c.name), same, ALL_MEMBERS);
+        key("local", c.local == d.local);
+        key("remote", c.remote == d.remote);
+        key("local_id", c.local_id == d.local_id);
+        key("remote_id", c.remote_id == d.remote_id);
+        key("psk", c.psk == d.psk);
+        key("proposals", c.proposals == d.proposals);
+        key("pools", c.pools == d.pools);
+        key("dns", c.dns == d.dns);
+        key("dpd_delay_s", c.dpd_delay == d.dpd_delay);
+        children(c, d, &mut key);
+    }
+}
+
+fn children(old: &IkeConnection, new: &IkeConnection, fixed: &mut impl FnMut(&str, bool)) {
+    let (old, new) = (&old.children, &new.children);
+    if !old.iter().map(|child| &child.name).eq(new.iter().map(|child| &child.name)) {
+        return fixed("child", false);
+    }
+    for (c, d) in old.iter().zip(new) {
+        let mut key = |key: &str, same| fixed(&format!("child {:?} {key}", c.name), same);
+        key("local_ts", c.local_ts == d.local_ts);
+        key("remote_ts", c.remote_ts == d.remote_ts);
+        key("esp", c.esp == d.esp);
+    }
+}
+
+fn pools(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'static str)) {
+    let (old, new) = (&old.pools, &new.pools);
+    if !old.iter().map(|pool| &pool.name).eq(new.iter().map(|pool| &pool.name)) {
+        return fixed("[[ipsec.pool]]", false, ALL_MEMBERS);
+    }
+    for (c, d) in old.iter().zip(new) {
+        let mut key = |key: &str, same| fixed(&format!("pool {:?} {key}", c.name), same, ALL_MEMBERS);
+        key("network", c.network == d.network);
+        key("shares", c.shares == d.shares);
     }
 }
 

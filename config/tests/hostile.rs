@@ -3,7 +3,11 @@
 use phalanx_config::Config;
 use proptest::prelude::*;
 
-const EXAMPLES: [&str; 2] = [include_str!("../examples/three-members-m1.toml"), include_str!("../examples/relay.toml")];
+const EXAMPLES: [&str; 3] = [
+    include_str!("../examples/three-members-m1.toml"),
+    include_str!("../examples/relay.toml"),
+    include_str!("../examples/road.toml"),
+];
 
 fn read(text: &str) {
     match Config::from_str(text, "x.toml") {
