@@ -4,9 +4,7 @@
 
 use crate::crypto::{Cipher, Group, IkeKeys, Integrity, Prf, Secret, Suite};
 use crate::fields::{Reader, Writer, address};
-use crate::state::{
-    Abilities, Child, IkeSa, Nat, Opening, Path, Peer, Pending, Phase, Pieces, Purpose, Role,
-};
+use crate::state::{Abilities, Child, IkeSa, Nat, Opening, Path, Peer, Pending, Phase, Pieces, Purpose, Role};
 use crate::wire::{Identity, Selector};
 
 /// The version of the records written here.
@@ -114,15 +112,7 @@ impl IkeSa {
             nat: Nat { ours: flag(0), theirs: flag(1) },
             abilities: Abilities { fragmentation: flag(2), mobike: flag(3), message_id_sync: flag(4) },
             suite: restore_suite(&from)?,
-            keys: IkeKeys {
-                d: key(1)?,
-                ai: key(2)?,
-                ar: key(3)?,
-                ei: key(4)?,
-                er: key(5)?,
-                pi: key(6)?,
-                pr: key(7)?,
-            },
+            keys: IkeKeys { d: key(1)?, ai: key(2)?, ar: key(3)?, ei: key(4)?, er: key(5)?, pi: key(6)?, pr: key(7)? },
             phase,
             created_s: from.number(tag::CREATED)?,
             heard_s: from.number(tag::HEARD)?,

@@ -6,7 +6,7 @@ use super::child::Wanted;
 use super::hear::notified;
 use super::{Failure, Report, Turn};
 use crate::config::Connection;
-use crate::crypto::{psk_auth, Secret};
+use crate::crypto::{Secret, psk_auth};
 use crate::pool::Ask;
 use crate::state::{IkeSa, Opening, Path, Peer, Phase};
 use crate::wire::{Attribute, Exchange, Identity, Notify, Payload, attribute, notify};
@@ -132,7 +132,8 @@ impl Turn<'_, '_> {
         if attributes.is_empty() {
             return Err(());
         }
-        let dns = connection.dns.iter().filter(|server| peer.addresses.iter().any(|it| it.is_ipv4() == server.is_ipv4()));
+        let dns =
+            connection.dns.iter().filter(|server| peer.addresses.iter().any(|it| it.is_ipv4() == server.is_ipv4()));
         attributes.extend(dns.map(|server| Attribute::of_dns(*server)));
         Ok(Some(Payload::Configuration { kind: REPLY, attributes }))
     }

@@ -118,36 +118,31 @@ impl Turn<'_, '_> {
         let Some(peers_spi) = peers_spi(wanted.proposals, choice.number) else {
             return Err(Notify::new(notify::INVALID_SYNTAX, Vec::new()));
         };
-        let lengths = choice.key_lengths();
-        let keymat = child_keymat(
-            sa.suite.prf,
-            &sa.keys.d,
-            shared.as_ref(),
-            wanted.nonce,
-            our_nonce,
-            2 * (lengths.0 + lengths.1),
-        );
+        let keymat =
+            child_keymat(sa.suite.prf, &sa.keys.d, shared.as_ref(), wanted.nonce, our_nonce, choice.suite.keymat_len());
         // The initiator's direction comes first: here the peer's.
-        let (theirs, ours) = keymat.as_bytes().split_at(lengths.0 + lengths.1);
-        let half = |spi, keys: &[u8]| {
-            let (cipher, integrity) = keys.split_at(lengths.0.min(keys.len()));
-            Half { spi, cipher_key: cipher.into(), integrity_key: integrity.into() }
+        let [theirs, ours] = choice.suite.split(keymat.as_bytes()).unwrap_or_default();
+        let half = |spi, (cipher, integrity): (&[u8], &[u8])| Half {
+            spi,
+            cipher_key: cipher.into(),
+            integrity_key: integrity.into(),
         };
+        let transform = choice.suite.to_string();
         let name = format!("{}/{}", connection.name, config.name);
         self.report(Report::Child {
             name: name.clone(),
             peer: peer.identity.clone(),
             inbound_spi: spi,
             outbound_spi: peers_spi,
-            transform: choice.transform_name(),
+            transform: transform.clone(),
             rekeyed: replaces.is_some(),
         });
         self.out.children.push(ChildEvent::Add(Box::new(ChildSa {
             name,
             path: sa.path,
             udp: sa.nat.ours || sa.nat.theirs,
-            transform: choice.transform_name(),
-            extended: choice.extended,
+            transform: transform.clone(),
+            extended: choice.esn,
             inbound: half(spi, theirs),
             outbound: half(peers_spi, ours),
             local: traffic.local_networks,
@@ -158,19 +153,13 @@ impl Turn<'_, '_> {
             name: config.name.clone(),
             inbound_spi: spi,
             outbound_spi: peers_spi,
-            transform: choice.transform_name(),
-            extended: choice.extended,
+            transform: transform.clone(),
+            extended: choice.esn,
             local: traffic.local.clone(),
             remote: traffic.remote.clone(),
             created_s: self.given.now_s,
         });
-        let answer = Proposal {
-            number: choice.number,
-            protocol: ESP,
-            spi: spi.to_be_bytes().into(),
-            transforms: choice.transforms,
-        };
-        let mut payloads = vec![Payload::Sa(vec![answer])];
+        let mut payloads = vec![Payload::Sa(vec![choice.answer(spi)])];
         payloads.extend(exchanged);
         payloads.push(Payload::SelectorsInitiator(traffic.remote));
         payloads.push(Payload::SelectorsResponder(traffic.local));

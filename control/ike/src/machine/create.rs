@@ -56,7 +56,8 @@ impl Turn<'_, '_> {
 
     /// The child that a peer wants new keys for: it names it by its own SPI.
     fn child_named(&self, sa: &IkeSa, named: &Notify) -> Result<u32, Notify> {
-        let lost = || Notify { protocol: ESP, spi: named.spi.clone(), kind: notify::CHILD_SA_NOT_FOUND, data: Vec::new() };
+        let lost =
+            || Notify { protocol: ESP, spi: named.spi.clone(), kind: notify::CHILD_SA_NOT_FOUND, data: Vec::new() };
         let spi = named.spi.as_slice().try_into().map(u32::from_be_bytes).map_err(|_| lost())?;
         let child = sa.children.iter().find(|child| child.outbound_spi == spi).ok_or_else(lost)?;
         match sa.pending.as_ref().map(|it| &it.purpose) {

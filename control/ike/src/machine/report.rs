@@ -111,7 +111,10 @@ impl fmt::Display for Report {
             }
             Self::Child { name, peer, inbound_spi, outbound_spi, transform, rekeyed } => {
                 let how = if *rekeyed { "rekeyed" } else { "established" };
-                write!(f, "child SA {name} {how} with {peer}: {transform}, in {inbound_spi:08x}, out {outbound_spi:08x}")
+                write!(
+                    f,
+                    "child SA {name} {how} with {peer}: {transform}, in {inbound_spi:08x}, out {outbound_spi:08x}"
+                )
             }
             Self::Rekeyed { peer } => write!(f, "IKE SA with {peer} rekeyed"),
             Self::Moved { peer, to } => write!(f, "{peer} speaks from {to} now"),

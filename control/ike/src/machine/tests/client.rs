@@ -3,9 +3,7 @@
 use super::{CLIENT, Counted, KEY, World, network, path};
 use crate::crypto::{Cipher, Group, IkeKeys, KeyPair, Prf, Secret, Suite, open, psk_auth, seal, sealed_len};
 use crate::state::Path;
-use crate::wire::{
-    self, Body, Exchange, Header, Identity, Notify, Payload, Proposal, Selector, Transform, notify,
-};
+use crate::wire::{self, Body, Exchange, Header, Identity, Notify, Payload, Proposal, Selector, Transform, notify};
 
 /// The SPI that the member gives the SA.
 pub(in crate::machine) const SPI: u64 = 0xaaaa_bbbb_cccc_004d;
@@ -51,12 +49,8 @@ pub(in crate::machine) fn esp_proposal(spi: u32) -> Proposal {
 
 /// `aes256-sha256-x25519`.
 pub(in crate::machine) fn esp_proposal_with_exchange(spi: u32) -> Proposal {
-    let transforms = vec![
-        transform(1, 12, Some(256)),
-        transform(3, 12, None),
-        transform(4, 31, None),
-        transform(5, 0, None),
-    ];
+    let transforms =
+        vec![transform(1, 12, Some(256)), transform(3, 12, None), transform(4, 31, None), transform(5, 0, None)];
     Proposal { number: 1, protocol: 3, spi: spi.to_be_bytes().into(), transforms }
 }
 
@@ -130,8 +124,7 @@ impl Client {
         });
         self.gateway_nonce = nonce_of(&payloads);
         let shared = self.pair.agree(public.unwrap()).unwrap();
-        let keys =
-            IkeKeys::derive(SUITE, &shared, &self.nonce, &self.gateway_nonce, self.spi, self.gateway_spi);
+        let keys = IkeKeys::derive(SUITE, &shared, &self.nonce, &self.gateway_nonce, self.spi, self.gateway_spi);
         (self.keys, self.answer) = (Some(keys), bytes.to_vec());
     }
 
@@ -139,10 +132,8 @@ impl Client {
     pub(in crate::machine) fn auth(&mut self, child: impl IntoIterator<Item = Payload>) -> Vec<u8> {
         let keys = self.keys.as_ref().unwrap();
         let proof = psk_auth(SUITE.prf, &self.key, &self.request, &self.gateway_nonce, &keys.pi, &self.id.body());
-        let mut payloads = vec![
-            Payload::IdInitiator(self.id.clone()),
-            Payload::Auth { method: 2, data: proof.as_bytes().to_vec() },
-        ];
+        let mut payloads =
+            vec![Payload::IdInitiator(self.id.clone()), Payload::Auth { method: 2, data: proof.as_bytes().to_vec() }];
         payloads.append(&mut self.extra);
         payloads.extend(child);
         self.request(Exchange::IKE_AUTH, &payloads)

@@ -33,7 +33,10 @@ fn two_messages_make_an_ike_sa_and_a_child_with_the_same_keys_on_both_sides() {
     assert_eq!(child.local, [("10.3.0.0".parse().unwrap(), 24)]);
     let keys = client.keys.as_ref().unwrap();
     let keymat = child_keymat(SUITE.prf, &keys.d, None, &client.nonce, &client.gateway_nonce, 40);
-    assert_eq!((child.inbound.cipher_key.as_bytes(), child.outbound.cipher_key.as_bytes()), keymat.as_bytes().split_at(20));
+    assert_eq!(
+        (child.inbound.cipher_key.as_bytes(), child.outbound.cipher_key.as_bytes()),
+        keymat.as_bytes().split_at(20)
+    );
     assert!(child.inbound.integrity_key.is_empty());
     let lines: Vec<String> = shown.reports.iter().map(ToString::to_string).collect();
     assert!(lines[0].starts_with("IKE SA road established with alice@example.org at 192.0.2.9:500"), "{lines:?}");
@@ -116,7 +119,8 @@ fn a_second_child_may_have_a_key_exchange_of_its_own() {
     let child = added(&shown);
     assert_eq!((&*child.name, &*child.transform, child.extended), ("road/more", "aes256-sha256", false));
     let halves = [&child.inbound, &child.outbound];
-    let all: Vec<u8> = halves.iter().flat_map(|it| [it.cipher_key.as_bytes(), it.integrity_key.as_bytes()].concat()).collect();
+    let all: Vec<u8> =
+        halves.iter().flat_map(|it| [it.cipher_key.as_bytes(), it.integrity_key.as_bytes()].concat()).collect();
     assert_eq!(all, keymat.as_bytes());
     assert_eq!(world.sa(SPI).children.len(), 2);
 }
@@ -279,10 +283,7 @@ fn a_peer_that_can_move_says_so_and_is_followed_then_only() {
     assert!(matches!(shown.children.as_slice(), [ChildEvent::Move { path, udp: false, .. }] if *path == elsewhere));
     assert!(shown.reports[0].to_string().ends_with("speaks from 203.0.113.5:4500 now"));
     let told = notified(&client.open(&[answer]).1);
-    assert_eq!(
-        told,
-        [kinds::NAT_DETECTION_SOURCE_IP, kinds::NAT_DETECTION_DESTINATION_IP, kinds::COOKIE2]
-    );
+    assert_eq!(told, [kinds::NAT_DETECTION_SOURCE_IP, kinds::NAT_DETECTION_DESTINATION_IP, kinds::COOKIE2]);
 }
 
 #[test]

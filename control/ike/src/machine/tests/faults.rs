@@ -98,10 +98,9 @@ fn a_first_message_that_does_not_suit_is_answered_without_memory() {
     other.transforms[0].id = 3; // 3DES
     let mut both = ike_proposal(&[]);
     both.transforms[2].id = 19;
-    for (proposal, expected, data) in [
-        (other, kinds::NO_PROPOSAL_CHOSEN, vec![]),
-        (both, kinds::INVALID_KE_PAYLOAD, vec![0, 19]),
-    ] {
+    for (proposal, expected, data) in
+        [(other, kinds::NO_PROPOSAL_CHOSEN, vec![]), (both, kinds::INVALID_KE_PAYLOAD, vec![0, 19])]
+    {
         let mut config = config();
         config.connections[0].proposals.push("aes128gcm16-prfsha256-ecp256".parse().unwrap());
         let (mut world, mut client) = (World::new(config), Client::new());
