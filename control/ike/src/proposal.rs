@@ -1,1 +1,0 @@
-//! Sets of algorithms: their names, what is offered, what is chosen.
