@@ -43,12 +43,12 @@ pub(super) fn hmac(hash: Hash, key: &[u8], parts: &[&[u8]]) -> Secret {
 }
 
 /// AES-CMAC of the parts.
-pub(super) fn cmac(key: [u8; BLOCK], parts: &[&[u8]]) -> Secret {
-    of::<Cmac<Aes128>>(&key, parts).expect("the key has the cipher's length")
+pub(super) fn cmac(key: &[u8; BLOCK], parts: &[&[u8]]) -> Secret {
+    of::<Cmac<Aes128>>(key, parts).expect("the key has the cipher's length")
 }
 
 /// AES-XCBC-MAC of the parts.
-pub(super) fn xcbc(key: [u8; BLOCK], parts: &[&[u8]]) -> Secret {
+pub(super) fn xcbc(key: &[u8; BLOCK], parts: &[&[u8]]) -> Secret {
     Secret::from(&Xcbc::new(key).of(parts)[..])
 }
 

@@ -12,8 +12,8 @@
 //! | `proof`, `nat` | what a peer vouches for; hashes of addresses |
 //!
 //! Nothing here keeps state or asks the system for anything: entropy comes from the caller's [`Random`]. What a peer sends
-//! never panics. Secrets are overwritten when they go ([`Secret`]); what `crypto-bigint` and the curves leave on the stack
-//! they do not all overwrite.
+//! never panics. Secrets are overwritten when they go ([`Secret`]); what libraries leave on the stack while they compute is
+//! not in our hands.
 
 mod ecp;
 mod group;

@@ -9,6 +9,8 @@
 //!
 //! All take keys of any length. HMAC does so by itself; the two of AES are made to by their RFCs, each in its own way.
 
+use zeroize::Zeroizing;
+
 use super::mac::{self, Hash};
 use super::secret::Secret;
 use super::xcbc::BLOCK;
@@ -75,8 +77,8 @@ impl Prf {
     pub fn compute(self, key: &[u8], parts: &[&[u8]]) -> Secret {
         match (self, self.hash()) {
             (_, Some(hash)) => mac::hmac(hash, key, parts),
-            (Self::AesXcbc, _) => mac::xcbc(xcbc_key(key), parts),
-            _ => mac::cmac(cmac_key(key), parts),
+            (Self::AesXcbc, _) => mac::xcbc(&xcbc_key(key), parts),
+            _ => mac::cmac(&cmac_key(key), parts),
         }
     }
 
@@ -110,23 +112,23 @@ impl Prf {
 }
 
 /// RFC 4434 section 2: shorter keys are filled up with zeros, longer ones hashed.
-fn xcbc_key(key: &[u8]) -> [u8; BLOCK] {
+fn xcbc_key(key: &[u8]) -> Zeroizing<[u8; BLOCK]> {
     if key.len() > BLOCK {
-        return block(mac::xcbc([0; BLOCK], &[key]).as_bytes());
+        return block(mac::xcbc(&[0; BLOCK], &[key]).as_bytes());
     }
     block(key)
 }
 
 /// RFC 4615 section 3: all keys but those of its own length are hashed.
-fn cmac_key(key: &[u8]) -> [u8; BLOCK] {
+fn cmac_key(key: &[u8]) -> Zeroizing<[u8; BLOCK]> {
     if key.len() != BLOCK {
-        return block(mac::cmac([0; BLOCK], &[key]).as_bytes());
+        return block(mac::cmac(&[0; BLOCK], &[key]).as_bytes());
     }
     block(key)
 }
 
-fn block(bytes: &[u8]) -> [u8; BLOCK] {
-    let mut block = [0; BLOCK];
+fn block(bytes: &[u8]) -> Zeroizing<[u8; BLOCK]> {
+    let mut block = Zeroizing::new([0; BLOCK]);
     block.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
     block
 }

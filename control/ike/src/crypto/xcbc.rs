@@ -18,8 +18,8 @@ pub(super) struct Xcbc {
 }
 
 impl Xcbc {
-    pub(super) fn new(key: [u8; BLOCK]) -> Self {
-        let outer = Aes128::new(&key.into());
+    pub(super) fn new(key: &[u8; BLOCK]) -> Self {
+        let outer = Aes128::new(key.into());
         let derived = |number: u8| {
             let mut block = Block::from([number; BLOCK]);
             outer.encrypt_block(&mut block);

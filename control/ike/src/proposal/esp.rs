@@ -185,7 +185,8 @@ pub fn offer_esp(ours: &[EspProposal], spi: u32, pfs: bool) -> Vec<Proposal> {
 
 /// What of their offer suits us best.
 ///
-/// `pfs`: keys can be exchanged, which the first child SA's cannot (RFC 7296 section 1.2): groups are not looked at then.
+/// `pfs`: keys can be exchanged, which the first child SA's cannot (RFC 7296 section 1.2): groups are not looked at then. Where
+/// they can be, a proposal of ours with groups takes no offer without, and one without takes no offer that insists on one.
 /// `sent_group` is the group that they sent a key of; as for [`super::choose_ike`].
 pub fn choose_esp(ours: &[EspProposal], theirs: &[Proposal], sent_group: Option<u16>, pfs: bool) -> Option<EspChoice> {
     ours.iter().find_map(|ours| {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::esp::EspCipher;
-use super::names::Part;
+use super::names::{self, Part};
 use super::pick::{self, Pick, kind};
 use super::text::{self, Parts, ProposalError};
 use crate::crypto::{Cipher, Group, Integrity, Prf, Suite};
@@ -31,7 +31,7 @@ impl FromStr for IkeProposal {
         let aead = parts.are_aeads()?;
         let ciphers = parts.ciphers.iter().map(|cipher| match cipher {
             EspCipher::Ike(cipher) => Ok(*cipher),
-            other => text::misplaced(Some(Part::Cipher(*other)), "IKE").map(|()| Cipher::ChaCha20Poly1305),
+            other => Err(ProposalError::Misplaced { name: names::name(Part::Cipher(*other)), what: "IKE" }),
         });
         let ciphers = ciphers.collect::<Result<_, _>>()?;
         text::misplaced(parts.esn.first().map(|esn| Part::Esn(*esn)), "IKE")?;

@@ -130,8 +130,12 @@ pub(super) fn alike(name: &str) -> Option<&'static str> {
     // Whoever writes more than this has not mistyped a name.
     (name.len() <= 32).then_some(())?;
     let name = name.to_ascii_lowercase();
+    let most = name.len() / 2;
     let distances = NAMES.iter().map(|(known, _)| (distance(&name, known), *known));
-    distances.min_by_key(|(distance, _)| *distance).filter(|(distance, _)| *distance <= 3).map(|(_, known)| known)
+    distances
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, _)| *distance <= most.min(3))
+        .map(|(_, known)| known)
 }
 
 /// How many letters are to be added, left out or changed (Levenshtein), row by row.
