@@ -40,6 +40,8 @@ pub struct Connection {
     pub children: Vec<ChildConfig>,
     /// So long after the last word a peer is asked whether it lives; 0: never.
     pub dpd_delay_s: u64,
+    /// So long after it began an IKE SA gets new keys, if the peer does not give it some before; 0: never.
+    pub rekey_s: u64,
 }
 
 /// What a child SA may be.
@@ -53,6 +55,8 @@ pub struct ChildConfig {
     pub remote: Vec<Selector>,
     /// Algorithms, in order of preference.
     pub proposals: Vec<EspProposal>,
+    /// So long after it began it gets new keys, if the peer does not give it some before; 0: never.
+    pub rekey_s: u64,
 }
 
 impl Connection {

@@ -2,9 +2,11 @@
 //!
 //! `restore(save(x))` is `x`. The record holds keys: the members' link is encrypted, and nobody writes it to a disk.
 
-use crate::crypto::{Cipher, Group, IkeKeys, Integrity, Prf, Secret, Suite};
+use crate::crypto::{Cipher, Group, IkeKeys, Integrity, KeyPair, Prf, Secret, Suite};
 use crate::fields::{Reader, Writer, address};
-use crate::state::{Abilities, Child, IkeSa, Nat, Opening, Path, Peer, Pending, Phase, Pieces, Purpose, Role};
+use crate::state::{
+    Abilities, Child, Collision, IkeSa, Nat, Opening, Path, Peer, Pending, Phase, Pieces, Purpose, Rekey, Role,
+};
 use crate::wire::{Identity, Selector};
 
 /// The version of the records written here.
@@ -30,8 +32,9 @@ mod tag {
     pub(super) const PENDING: u8 = 16;
     pub(super) const PIECES: u8 = 17;
     pub(super) const CHILD: u8 = 18;
+    pub(super) const REKEY_AT: u8 = 19;
     /// What is not known yet.
-    pub(super) const BEYOND: u8 = 19;
+    pub(super) const BEYOND: u8 = 20;
 }
 
 impl IkeSa {
@@ -47,6 +50,7 @@ impl IkeSa {
             self.abilities.fragmentation,
             self.abilities.mobike,
             self.abilities.message_id_sync,
+            self.succeeded,
         ];
         to.number(tag::FLAGS, flags.iter().rev().fold(0, |all, flag| all << 1 | u64::from(*flag)));
         save_suite(&mut to, self.suite);
@@ -68,6 +72,7 @@ impl IkeSa {
             Phase::Closed => {}
         }
         to.number(tag::CREATED, self.created_s).number(tag::HEARD, self.heard_s);
+        to.number(tag::REKEY_AT, self.rekey_at_s);
         to.number(tag::NEXT_REQUEST, self.next_request.into()).number(tag::NEXT_OWN, self.next_own.into());
         for datagram in &self.last_answer {
             to.bytes(tag::LAST_ANSWER, datagram);
@@ -114,8 +119,10 @@ impl IkeSa {
             suite: restore_suite(&from)?,
             keys: IkeKeys { d: key(1)?, ai: key(2)?, ar: key(3)?, ei: key(4)?, er: key(5)?, pi: key(6)?, pr: key(7)? },
             phase,
+            succeeded: flag(5),
             created_s: from.number(tag::CREATED)?,
             heard_s: from.number(tag::HEARD)?,
+            rekey_at_s: from.number(tag::REKEY_AT)?,
             next_request: from.small(tag::NEXT_REQUEST)?,
             last_answer: from.all(tag::LAST_ANSWER).map(<[u8]>::to_vec).collect(),
             next_own: from.small(tag::NEXT_OWN)?,
@@ -181,6 +188,11 @@ fn save_pending(to: &mut Writer, pending: &Pending) {
         Purpose::Probe => to.number(4, 0),
         Purpose::Close => to.number(4, 1),
         Purpose::CloseChild(spi) => to.number(4, 2).number(5, (*spi).into()),
+        Purpose::RekeyChild(rekey, collision) => {
+            save_rekey(to.number(4, 3), rekey);
+            to.number(10, collision.their_spi.into()).bytes(11, &collision.nonce)
+        }
+        Purpose::RekeyIke(rekey) => save_rekey(to.number(4, 4), rekey),
     };
 }
 
@@ -189,10 +201,35 @@ fn restore_pending(from: &Reader<'_>) -> Option<Pending> {
         0 => Purpose::Probe,
         1 => Purpose::Close,
         2 => Purpose::CloseChild(from.small(5)?),
+        3 => {
+            let collision = Collision { their_spi: from.small(10)?, nonce: from.bytes(11)?.into() };
+            Purpose::RekeyChild(restore_rekey(from)?, collision)
+        }
+        4 => Purpose::RekeyIke(restore_rekey(from)?),
         _ => return None,
     };
     let datagrams = from.all(1).map(<[u8]>::to_vec).collect();
     Some(Pending { datagrams, purpose, tries: from.small(2)?, again_s: from.number(3)? })
+}
+
+fn save_rekey<'w>(to: &'w mut Writer, rekey: &Rekey) -> &'w mut Writer {
+    to.number(5, rekey.old_spi.into()).number(6, rekey.new_spi).bytes(7, &rekey.nonce);
+    if let Some(pair) = &rekey.key_pair {
+        to.number(8, pair.group().id().into()).bytes(9, pair.private().as_bytes());
+    }
+    to
+}
+
+fn restore_rekey(from: &Reader<'_>) -> Option<Rekey> {
+    Some(Rekey {
+        old_spi: from.small(5)?,
+        new_spi: from.number(6)?,
+        nonce: from.bytes(7)?.into(),
+        key_pair: match from.small(8) {
+            Some(group) => Some(KeyPair::restore(Group::from_id(group)?, from.bytes(9)?)?),
+            None => None,
+        },
+    })
 }
 
 fn save_pieces(to: &mut Writer, pieces: &Pieces) {
@@ -216,7 +253,7 @@ fn restore_pieces(from: &Reader<'_>) -> Option<Pieces> {
 fn save_child(to: &mut Writer, child: &Child) {
     to.bytes(1, child.name.as_bytes()).bytes(2, child.transform.as_bytes());
     to.number(3, child.inbound_spi.into()).number(4, child.outbound_spi.into());
-    to.number(5, child.extended.into()).number(6, child.created_s);
+    to.number(5, child.extended.into()).number(6, child.created_s).number(9, child.rekey_at_s);
     for (selectors, at) in [(&child.local, 7), (&child.remote, 8)] {
         for selector in selectors {
             to.nested(at, |to| {
@@ -237,6 +274,7 @@ fn restore_child(from: &Reader<'_>) -> Option<Child> {
         outbound_spi: from.small(4)?,
         extended: from.number(5)? == 1,
         created_s: from.number(6)?,
+        rekey_at_s: from.number(9)?,
         local: selectors(7)?,
         remote: selectors(8)?,
     })

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::crypto::{IkeKeys, Secret, Suite};
+use crate::crypto::{IkeKeys, KeyPair, Secret, Suite};
 use crate::wire::{Header, Identity, IkeSpi, Selector};
 
 /// Who began.
@@ -36,12 +36,16 @@ pub struct IkeSa {
     pub keys: IkeKeys,
     /// How far it is.
     pub phase: Phase,
+    /// Another IKE SA, with new keys, has taken its place.
+    pub succeeded: bool,
     /// What the peer can do.
     pub abilities: Abilities,
     /// When it began, on the cluster's clock.
     pub created_s: u64,
     /// When the peer was last heard.
     pub heard_s: u64,
+    /// When it is to get new keys from us; 0: never.
+    pub rekey_at_s: u64,
     /// The message ID of the peer's next request.
     pub next_request: u32,
     /// The answer to its last one, as datagrams: it may ask again.
@@ -144,6 +148,32 @@ pub enum Purpose {
     Close,
     /// To end a child SA, by our SPI.
     CloseChild(u32),
+    /// To give a child SA new keys.
+    RekeyChild(Rekey, Collision),
+    /// To give the IKE SA new keys.
+    RekeyIke(Rekey),
+}
+
+/// Our half of new keys.
+#[derive(Clone, Debug)]
+pub struct Rekey {
+    /// Our SPI of the old child; 0: it is about the IKE SA.
+    pub old_spi: u32,
+    /// Our SPI of the new SA: a child's are the low 32 bits.
+    pub new_spi: IkeSpi,
+    /// Our nonce.
+    pub nonce: Vec<u8>,
+    /// Our half of the key exchange, if there is one.
+    pub key_pair: Option<KeyPair>,
+}
+
+/// New keys that the peer made meanwhile for the same child (RFC 7296 section 2.8.1).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Collision {
+    /// Our SPI of the peer's new child; 0: there is none.
+    pub their_spi: u32,
+    /// The lower of the nonces that it was made with.
+    pub nonce: Vec<u8>,
 }
 
 /// Pieces of a message (RFC 7383).
@@ -174,6 +204,8 @@ pub struct Child {
     pub remote: Vec<Selector>,
     /// When it began.
     pub created_s: u64,
+    /// When it is to get new keys from us; 0: never.
+    pub rekey_at_s: u64,
 }
 
 impl IkeSa {

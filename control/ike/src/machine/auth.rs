@@ -45,6 +45,7 @@ impl Turn<'_, '_> {
         let mut peer = Peer { connection: connection.name.clone(), identity, addresses: Vec::new() };
         let addresses = self.give_addresses(&connection, &sa, &mut peer, payloads);
         sa.phase = Phase::Established(peer.clone());
+        sa.rekey_at_s = self.lifetime_end(connection.rekey_s);
         self.report(Report::Established {
             connection: connection.name.clone(),
             peer: peer.identity.clone(),

@@ -6,7 +6,7 @@ use super::init::{key_exchange, nonce};
 use super::{ChildEvent, Failure, Report, Turn};
 use crate::config::{ChildConfig, Connection};
 use crate::crypto::{Group, KeyPair, Secret, child_keymat};
-use crate::proposal::{EspChoice, choose_esp};
+use crate::proposal::{EspChoice, EspSuite, choose_esp};
 use crate::state::{Child, IkeSa, Path, Peer};
 use crate::wire::{Notify, Payload, Proposal, Selector, notify};
 
@@ -61,11 +61,36 @@ pub(super) struct Wanted<'m> {
 }
 
 /// What both want.
-struct Traffic {
+#[derive(Clone)]
+pub(super) struct Traffic {
     local: Vec<Selector>,
     remote: Vec<Selector>,
     local_networks: Vec<(IpAddr, u8)>,
     remote_networks: Vec<(IpAddr, u8)>,
+}
+
+/// What a child SA is made of.
+pub(super) struct Made<'m> {
+    /// The connection's, its own.
+    pub(super) name: (&'m str, &'m str),
+    /// Ours, the peer's.
+    pub(super) spis: (u32, u32),
+    pub(super) suite: EspSuite,
+    pub(super) extended: bool,
+    pub(super) keymat: &'m Secret,
+    /// We began the exchange that made it.
+    pub(super) initiated: bool,
+    pub(super) replaces: Option<u32>,
+    /// So long it lives before it gets new keys; 0: for ever.
+    pub(super) rekey_s: u64,
+}
+
+impl Traffic {
+    /// None: it is nothing, or too much.
+    pub(super) fn new(local: Vec<Selector>, remote: Vec<Selector>) -> Option<Self> {
+        let (local_networks, remote_networks) = (networks(&local)?, networks(&remote)?);
+        (!local.is_empty() && !remote.is_empty()).then_some(Self { local, remote, local_networks, remote_networks })
+    }
 }
 
 impl<'m> Wanted<'m> {
@@ -84,6 +109,11 @@ impl<'m> Wanted<'m> {
             _ => None,
         })?;
         Some(Self { proposals, theirs, ours, nonce, key_exchange: None, alone: false })
+    }
+
+    /// The initiator's nonce.
+    pub(super) const fn nonce(&self) -> &'m [u8] {
+        self.nonce
     }
 
     /// In a message of its own.
@@ -120,20 +150,41 @@ impl Turn<'_, '_> {
         };
         let keymat =
             child_keymat(sa.suite.prf, &sa.keys.d, shared.as_ref(), wanted.nonce, our_nonce, choice.suite.keymat_len());
-        // The initiator's direction comes first: here the peer's.
-        let [theirs, ours] = choice.suite.split(keymat.as_bytes()).unwrap_or_default();
+        let made = Made {
+            name: (&connection.name, &config.name),
+            spis: (spi, peers_spi),
+            suite: choice.suite,
+            extended: choice.esn,
+            keymat: &keymat,
+            initiated: false,
+            replaces,
+            rekey_s: config.rekey_s,
+        };
+        self.add_child(sa, made, traffic.clone());
+        let mut payloads = vec![Payload::Sa(vec![choice.answer(spi)])];
+        payloads.extend(exchanged);
+        payloads.push(Payload::SelectorsInitiator(traffic.remote));
+        payloads.push(Payload::SelectorsResponder(traffic.local));
+        Ok(payloads)
+    }
+
+    /// There is a new child SA.
+    pub(super) fn add_child(&mut self, sa: &mut IkeSa, made: Made<'_>, traffic: Traffic) {
+        let Made { name: (connection, child), spis: (inbound_spi, outbound_spi), suite, extended, replaces, .. } = made;
+        // The initiator's direction comes first.
+        let [first, second] = suite.split(made.keymat.as_bytes()).unwrap_or_default();
+        let (theirs, ours) = if made.initiated { (second, first) } else { (first, second) };
         let half = |spi, (cipher, integrity): (&[u8], &[u8])| Half {
             spi,
             cipher_key: cipher.into(),
             integrity_key: integrity.into(),
         };
-        let transform = choice.suite.to_string();
-        let name = format!("{}/{}", connection.name, config.name);
+        let (name, transform) = (format!("{connection}/{child}"), suite.to_string());
         self.report(Report::Child {
             name: name.clone(),
-            peer: peer.identity.clone(),
-            inbound_spi: spi,
-            outbound_spi: peers_spi,
+            peer: self.name_of(sa),
+            inbound_spi,
+            outbound_spi,
             transform: transform.clone(),
             rekeyed: replaces.is_some(),
         });
@@ -142,28 +193,24 @@ impl Turn<'_, '_> {
             path: sa.path,
             udp: sa.nat.ours || sa.nat.theirs,
             transform: transform.clone(),
-            extended: choice.esn,
-            inbound: half(spi, theirs),
-            outbound: half(peers_spi, ours),
+            extended,
+            inbound: half(inbound_spi, theirs),
+            outbound: half(outbound_spi, ours),
             local: traffic.local_networks,
             remote: traffic.remote_networks,
             replaces,
         })));
         sa.children.push(Child {
-            name: config.name.clone(),
-            inbound_spi: spi,
-            outbound_spi: peers_spi,
-            transform: transform.clone(),
-            extended: choice.esn,
-            local: traffic.local.clone(),
-            remote: traffic.remote.clone(),
+            name: child.to_owned(),
+            inbound_spi,
+            outbound_spi,
+            transform,
+            extended,
+            local: traffic.local,
+            remote: traffic.remote,
             created_s: self.given.now_s,
+            rekey_at_s: self.lifetime_end(made.rekey_s),
         });
-        let mut payloads = vec![Payload::Sa(vec![choice.answer(spi)])];
-        payloads.extend(exchanged);
-        payloads.push(Payload::SelectorsInitiator(traffic.remote));
-        payloads.push(Payload::SelectorsResponder(traffic.local));
-        Ok(payloads)
     }
 
     fn choose_child(&mut self, sa: &IkeSa, config: &ChildConfig, wanted: &Wanted<'_>) -> Result<EspChoice, Notify> {
@@ -208,9 +255,7 @@ fn traffic(child: &ChildConfig, peer: &Peer, path: Path, wanted: &Wanted<'_>) ->
         addresses => addresses.iter().map(|address| Selector::of_network(*address, u8::MAX)).collect(),
     };
     let theirs = if child.remote.is_empty() { &dynamic } else { &child.remote };
-    let (local, remote) = (common(&child.local, wanted.ours), common(theirs, wanted.theirs));
-    let (local_networks, remote_networks) = (networks(&local)?, networks(&remote)?);
-    (!local.is_empty() && !remote.is_empty()).then_some(Traffic { local, remote, local_networks, remote_networks })
+    Traffic::new(common(&child.local, wanted.ours), common(theirs, wanted.theirs))
 }
 
 /// What two lists have in common, without what says ports or protocols: the data plane looks at addresses only.

@@ -7,7 +7,7 @@ use super::init::{key_exchange, nonce};
 use super::{Failure, Report, Turn};
 use crate::crypto::{IkeKeys, KeyPair, Suite};
 use crate::proposal::choose_ike;
-use crate::state::{IkeSa, Path, Pieces, Purpose, Role};
+use crate::state::{Collision, IkeSa, Path, Purpose, Role};
 use crate::wire::{Exchange, IkeSpi, Notify, Payload, Proposal, notify};
 
 /// IANA's number of IKE among IPsec's protocols.
@@ -38,7 +38,9 @@ impl Turn<'_, '_> {
 
     fn create_child(&mut self, sa: &mut IkeSa, payloads: &[Payload]) -> Result<Vec<Payload>, Notify> {
         let plain = |kind| Notify::new(kind, Vec::new());
-        if matches!(sa.pending.as_ref().map(|it| &it.purpose), Some(Purpose::Close)) {
+        if sa.succeeded
+            || matches!(sa.pending.as_ref().map(|it| &it.purpose), Some(Purpose::Close | Purpose::RekeyIke(_)))
+        {
             return Err(plain(notify::TEMPORARY_FAILURE));
         }
         let replaces = match rekeyed(payloads) {
@@ -50,6 +52,9 @@ impl Turn<'_, '_> {
         let connection = self.connection(&peer.connection).cloned().ok_or_else(|| plain(notify::NO_ADDITIONAL_SAS))?;
         let our_nonce = self.nonce();
         let mut answers = self.make_child(sa, &connection, &peer, &wanted, &our_nonce, replaces)?;
+        if let (Some(old_spi), Some(new)) = (replaces, sa.children.last().map(|child| child.inbound_spi)) {
+            note_collision(sa, old_spi, new, wanted.nonce().min(&our_nonce).to_vec());
+        }
         answers.insert(1, Payload::Nonce(our_nonce));
         Ok(answers)
     }
@@ -71,13 +76,14 @@ impl Turn<'_, '_> {
 
     /// New keys for the IKE SA: another one goes on with its children.
     fn rekey_ike(&mut self, mut sa: IkeSa, path: Path, payloads: &[Payload], proposals: &[Proposal]) {
-        if sa.pending.as_ref().is_some_and(|it| !matches!(it.purpose, Purpose::Probe)) {
+        if sa.succeeded || sa.pending.as_ref().is_some_and(|it| !matches!(it.purpose, Purpose::Probe)) {
             return self.refuse(sa, path, Notify::new(notify::TEMPORARY_FAILURE, Vec::new()));
         }
         match self.succeed(&sa, payloads, proposals) {
             Ok((successor, answers)) => {
                 self.report(Report::Rekeyed { peer: self.name_of(&sa) });
                 sa.children.clear();
+                sa.succeeded = true;
                 let timeout_s = self.deadline(&successor);
                 self.out.successor = Some((Box::new(successor), timeout_s));
                 self.answer(sa, path, Exchange::CREATE_CHILD_SA, &answers);
@@ -120,16 +126,7 @@ impl Turn<'_, '_> {
             role: Role::Responder,
             initiator_spi: their_spi,
             responder_spi: our_spi,
-            suite,
-            keys,
-            created_s: self.given.now_s,
-            heard_s: self.given.now_s,
-            next_request: 0,
-            last_answer: Vec::new(),
-            next_own: 0,
-            pending: None,
-            pieces: Pieces::default(),
-            ..sa.clone()
+            ..self.successor_of(sa, suite, keys)
         };
         Ok((successor, answers))
     }
@@ -146,6 +143,16 @@ impl Turn<'_, '_> {
             return Err(Notify::new(notify::INVALID_KE_PAYLOAD, suite.group.id().to_be_bytes().into()));
         }
         Ok((suite, chosen))
+    }
+}
+
+/// The peer has given a child new keys; if we are about to do that as well, the nonces say later whose last.
+fn note_collision(sa: &mut IkeSa, old_spi: u32, their_spi: u32, nonce: Vec<u8>) {
+    if let Some(pending) = &mut sa.pending
+        && let Purpose::RekeyChild(rekey, collision) = &mut pending.purpose
+        && rekey.old_spi == old_spi
+    {
+        *collision = Collision { their_spi, nonce };
     }
 }
 

@@ -13,7 +13,9 @@ impl Turn<'_, '_> {
     pub(super) fn inform(&mut self, mut sa: IkeSa, path: Path, payloads: &[Payload]) {
         const IKE: u8 = 1;
         if payloads.iter().any(|payload| matches!(payload, Payload::Delete { protocol: IKE, .. })) {
-            self.report(Report::Closed { peer: self.name_of(&sa), why: Closure::ByPeer });
+            if !sa.succeeded {
+                self.report(Report::Closed { peer: self.name_of(&sa), why: Closure::ByPeer });
+            }
             return self.answer_and_close(sa, path, Exchange::INFORMATIONAL, &[]);
         }
         let mut answers = Vec::new();

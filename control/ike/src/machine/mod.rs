@@ -18,6 +18,7 @@
 //! | `create` | CREATE_CHILD_SA: further children, new keys for them and for the IKE SA |
 //! | `informational` | deletes, moves, signs of life |
 //! | `own` | what we ask: whether the peer lives; that it is over |
+//! | `rekey` | new keys from our side, and what if both want some at once |
 //! | `report` | what a person reads of it |
 
 mod auth;
@@ -27,6 +28,7 @@ mod hear;
 mod informational;
 mod init;
 mod own;
+mod rekey;
 mod report;
 mod sealed;
 #[cfg(test)]
@@ -208,8 +210,7 @@ impl Turn<'_, '_> {
         if let Some(pending) = &sa.pending {
             return Some(pending.again_s);
         }
-        let connection = self.connection(&peer.connection)?;
-        (connection.dpd_delay_s > 0).then(|| sa.heard_s.saturating_add(connection.dpd_delay_s))
+        self.due(sa, peer).map(|(at_s, _)| at_s)
     }
 
     /// A connection by its name. None: the configuration has it no more.
@@ -239,6 +240,17 @@ impl Turn<'_, '_> {
         let mut bytes = [0; 8];
         self.given.random.fill(&mut bytes);
         u64::from_be_bytes(bytes) & !0x3ff | 1 << 10 | u64::from(self.given.unit.0)
+    }
+
+    /// When something that lives so long gets new keys: not always the same time, so that not all come at once. 0: never.
+    fn lifetime_end(&mut self, rekey_s: u64) -> u64 {
+        if rekey_s == 0 {
+            return 0;
+        }
+        let mut bytes = [0; 2];
+        self.given.random.fill(&mut bytes);
+        let less = rekey_s / 10 * u64::from(u16::from_be_bytes(bytes)) >> u16::BITS;
+        self.given.now_s.saturating_add(rekey_s - less)
     }
 
     fn nonce(&mut self) -> Vec<u8> {

@@ -4,6 +4,7 @@ mod client;
 mod exchanges;
 mod faults;
 mod lifetimes;
+mod rekeys;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -77,6 +78,7 @@ pub(super) fn config() -> Config {
         local: vec![network(local)],
         remote: remote.iter().map(|text| network(text)).collect(),
         proposals: ["aes128gcm16", "aes256-sha256-x25519"].map(|text| text.parse().unwrap()).into(),
+        rekey_s: 0,
     };
     let connection = Connection {
         name: "road".into(),
@@ -90,6 +92,7 @@ pub(super) fn config() -> Config {
         dns: vec!["10.3.0.53".parse().unwrap()],
         children: vec![child("lan", "10.3.0.0/24", &["10.9.0.0/16"]), child("more", "10.4.0.0/16", &["10.9.0.0/16"])],
         dpd_delay_s: 30,
+        rekey_s: 0,
     };
     Config { connections: vec![connection], cookie_key: Secret::from(&b"cookies"[..]) }
 }
