@@ -2,14 +2,16 @@
 
 use super::{Lab, Outcome};
 
-/// Ciphers are among them: looked for only when the first packet needs them, they would keep it waiting for seconds.
-const IPSEC: [&str; 14] = [
+/// Ciphers are among them, and what IVs come from: if the kernel looked for these only when it sets up the first SA, that would keep
+/// the peer waiting for seconds.
+const IPSEC: [&str; 17] = [
     "xfrm_user",
     "esp4",
     "esp6",
     "ah4",
     "authenc",
     "gcm",
+    "ghash_generic",
     "ctr",
     "cbc",
     "hmac",
@@ -18,6 +20,8 @@ const IPSEC: [&str; 14] = [
     "chacha20poly1305",
     "echainiv",
     "seqiv",
+    "drbg",
+    "jitterentropy_rng",
 ];
 
 /// Loads the modules of IPsec.

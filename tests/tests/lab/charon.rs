@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use phalanx_tests::lab::capture::Capture;
-use phalanx_tests::lab::charon::{Auth, Authority, Charon, Child, Connection, Leaf, Party, Rekey, connect_and_check};
+use phalanx_tests::lab::charon::{Auth, Authority, Charon, Child, Connection, Party, Rekey, connect_and_check};
 use phalanx_tests::lab::pcap::Frame;
 use phalanx_tests::lab::{Lab, Plan, clock, failure};
 
@@ -17,10 +17,11 @@ const NEAR: &str = "10.60.1.0/24";
 const FAR: &str = "10.60.2.0/24";
 const NEAR_HOST: &str = "10.60.1.1";
 const FAR_HOST: &str = "10.60.2.1";
+const POOL: &str = "10.60.9.0/24";
 const PINGS: u32 = 20;
 const UDP: u8 = 17;
 
-/// A lab with a charon in the client and one in a guest.
+/// A charon in the client and one in a guest.
 fn two(lab: &Lab) -> (Charon, Charon) {
     lab.call(&["host", "add", "guest", "outside", "--uml"]).unwrap();
     for (host, address) in [("client", NEAR_HOST), ("guest", FAR_HOST)] {
@@ -91,7 +92,7 @@ fn until_gone(lab: &Lab, charon: &Charon) {
 
 #[test]
 fn namespace_and_guest_share_a_secret() {
-    let lab = Lab::up(Plan::new("forward", "none")).unwrap();
+    let lab = Lab::up(Plan { members: 1, ..Plan::new("forward", "none") }).unwrap();
     let (mut near, mut far) = two(&lab);
     let connection = Connection {
         local_address: Some(CLIENT),
@@ -134,4 +135,36 @@ fn namespace_and_guest_share_a_secret() {
     let seen = look_at_the_wire(&capture.finish().unwrap());
     // 15 pings and their answers; 2 + 2 messages for the beginning, 3 rekeyings and deletions, the end.
     assert!(seen.esp >= 30 && seen.ike >= 12, "{seen:?}");
+}
+
+#[test]
+fn a_user_with_a_password_gets_an_address() {
+    let lab = Lab::up(Plan { members: 1, ..Plan::new("forward", "none") }).unwrap();
+    let (mut near, mut far) = two(&lab);
+    let gateway =
+        Party::new("gateway.lab", Auth::Certificate(Authority::new("the lab").unwrap().issue("gateway.lab").unwrap()));
+    let user = Party::new("carol", Auth::Password("Carol's own".into()));
+    let road = Connection {
+        remote_address: Some(GUEST),
+        virtual_ips: vec![Ipv4Addr::UNSPECIFIED.into()],
+        ..Connection::new("road", user.clone(), gateway.clone(), Child::tunnel("net", "dynamic", FAR))
+    };
+    let served = Connection { virtual_ips: Vec::new(), pool: Some(POOL.into()), ..mirrored(&road) };
+    far.load(&lab, &[&served]).unwrap();
+    let capture = Capture::start(&lab, "guest", "any", "charon", "ip").unwrap();
+    let child = connect_and_check(&lab, &mut near, &road, FAR_HOST.parse().unwrap(), PINGS).unwrap();
+    assert_eq!((&child.local_ts[..], &child.remote_ts[..]), (&["10.60.9.1/32".to_owned()][..], &[FAR.to_owned()][..]));
+    until_gone(&lab, &far);
+
+    // Who has another authority's word, or not the password, gets no further.
+    let stranger = Authority::new("the lab").unwrap().issue("gateway.lab").unwrap();
+    let misled = Connection { remote: Party::new("gateway.lab", Auth::Certificate(stranger)), ..road.clone() };
+    let mistaken = Connection { local: Party::new("carol", Auth::Password("a guess".into())), ..road };
+    for (connection, said) in [(misled, "no trusted"), (mistaken, "EAP-MS-CHAPv2")] {
+        near.load(&lab, &[&connection]).unwrap();
+        let problem = near.initiate(&lab, "net").unwrap_err();
+        assert!(problem.0.contains(said), "{problem}");
+    }
+    let seen = look_at_the_wire(&capture.finish().unwrap());
+    assert!(seen.esp >= 2 * PINGS as usize, "{seen:?}");
 }

@@ -129,6 +129,11 @@ impl Connection {
         }
     }
 
+    /// There are some to be read.
+    pub(super) fn has_certificates(&self) -> bool {
+        [&self.local, &self.remote].iter().any(|party| matches!(party.auth, Auth::Certificate(_)))
+    }
+
     /// Of all that strongSwan can be told about a connection.
     fn text(&self) -> String {
         let address = |address: Option<IpAddr>| address.map_or("%any".to_owned(), |address| address.to_string());

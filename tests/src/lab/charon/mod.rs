@@ -2,7 +2,8 @@
 //! in a guest, whose kernel does ESP. Both are driven alike, with `swanctl`, in the host where the daemon runs.
 //!
 //! ```text
-//!  HOST/charon/strongswan.conf    what the daemon and swanctl load: each plugin costs a guest time
+//!  HOST/charon/strongswan.conf    what the daemon and swanctl load: a guest feels every plugin
+//!              asking.conf        what swanctl loads when it has no certificates to read
 //!              load-N/            the N-th set of connections, with certificates and keys: swanctl.conf, x509/, ...
 //!              vici               where the daemon takes commands (a guest's is /run/charon.vici: sockets do not cross kernels)
 //!              log, out, pid      what it says, and who it is
@@ -22,6 +23,7 @@ mod sas;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 pub use authority::{Authority, Leaf};
@@ -29,14 +31,15 @@ pub use check::connect_and_check;
 pub use connection::{Auth, Child, Connection, Mode, Party};
 pub use sas::{ChildSa, Count, IkeSa};
 
-use super::process::Running;
 use super::{Failure, Lab, Outcome, clock, failure, guest};
 
 /// Plugins beside those for the kernel.
 const PLUGINS: &str = "random nonce openssl pem pkcs1 pkcs8 x509 pubkey constraints aes sha1 sha2 md5 gcm ccm ctr chapoly cmac xcbc \
      hmac kdf gmp curve25519 socket-default vici counters eap-identity eap-mschapv2";
 /// What swanctl needs to read certificates and keys.
-const SWANCTL_PLUGINS: &str = "pem pkcs1 pkcs8 x509 pubkey openssl";
+const READING: &str = "pem pkcs1 pkcs8 x509 pubkey openssl";
+/// And for all else: it must be one, no list at all would mean every plugin there is.
+const ASKING: &str = "pem";
 /// A guest reads all libraries through its host, while other guests and members start.
 const BEGINNING: Duration = Duration::from_secs(30);
 /// How long a peer may take to answer what it is asked, in seconds.
@@ -54,7 +57,7 @@ pub enum Rekey<'a> {
     Child(&'a str),
 }
 
-/// A running daemon; it ends with this value, and says goodbye to its peers only where it runs in a namespace.
+/// A running daemon; it ends with this value.
 pub struct Charon {
     host: String,
     /// Its files, as this process and as the daemon sees them.
@@ -62,7 +65,8 @@ pub struct Charon {
     inside: String,
     socket: String,
     loads: usize,
-    _running: Running,
+    /// Ends it, politely: it tells its peers.
+    end: Command,
 }
 
 impl Charon {
@@ -84,13 +88,17 @@ impl Charon {
     fn start(lab: &Lab, host: &str, dir: PathBuf, inside: String, socket: String, kernel: &str) -> Outcome<Self> {
         std::fs::create_dir_all(&dir).map_err(failure)?;
         std::fs::write(dir.join("strongswan.conf"), settings(kernel, &inside, &socket)).map_err(failure)?;
-        let line = format!("echo $$ >{inside}/pid; exec charon-systemd >{inside}/out 2>&1");
-        let running = lab.start_in(host, &["env", &settings_variable(&inside), "sh", "-c", &line])?;
-        let charon = Self { host: host.to_owned(), dir, inside, socket, loads: 0, _running: running };
-        let wait = format!("until [ -S {} ]; do sleep 0.02; done", charon.socket);
+        std::fs::write(dir.join("asking.conf"), swanctl_settings(ASKING)).map_err(failure)?;
+        // By itself, not as a command that goes on: for those a guest must look for input and output all the time.
+        let line = format!(
+            "cd {inside}; STRONGSWAN_CONF={inside}/strongswan.conf setsid charon-systemd </dev/null >out 2>&1 & p=$!
+             cd {inside}; echo $p >pid; until [ -S {socket} ]; do kill -0 $p || exit 1; sleep 0.05; done"
+        );
+        let end = lab.command_in(host, &["sh", "-c", &format!("kill -INT $(cat {inside}/pid)")]);
+        let charon = Self { host: host.to_owned(), dir, inside, socket, loads: 0, end };
         let limit = BEGINNING.as_secs().to_string();
-        lab.call(&["exec", "--timeout", &limit, host, "--", "sh", "-c", &wait])
-            .map_err(|problem| charon.explained(lab, &problem))?;
+        let started = lab.call(&["exec", "--timeout", &limit, host, "--", "sh", "-c", &line]);
+        started.map_err(|problem| charon.explained(lab, &problem))?;
         Ok(charon)
     }
 
@@ -99,19 +107,20 @@ impl Charon {
         &self.host
     }
 
-    /// From now on these are its connections; SAs that are up stay up.
+    /// From now on these are its connections, and what it trusts and knows is what they say; SAs that are up stay up.
     pub fn load(&mut self, lab: &Lab, connections: &[&Connection]) -> Outcome<()> {
         self.loads += 1;
         // A guest may remember what a file was like: each load has files of its own.
         let name = format!("load-{}", self.loads);
         connection::write(&self.dir.join(&name), connections)?;
         let folder = format!("SWANCTL_DIR={}/{name}", self.inside);
-        self.swanctl(lab, &[&folder], &["--load-all", "--noprompt"]).map(drop)
+        let settings = if connections.iter().any(|one| one.has_certificates()) { "strongswan" } else { "asking" };
+        self.swanctl(lab, settings, &[&folder], &["--load-all", "--clear", "--noprompt"]).map(drop)
     }
 
     /// Sets up a child, and its IKE SA if there is none.
     pub fn initiate(&self, lab: &Lab, child: &str) -> Outcome<()> {
-        self.swanctl(lab, &[], &["--initiate", "--child", child, "--timeout", PATIENCE]).map(drop)
+        self.ask(lab, &["--initiate", "--child", child, "--timeout", PATIENCE]).map(drop)
     }
 
     /// Rekeys, and waits until the new SA has replaced the old one; the IKE SA as it is then.
@@ -121,7 +130,7 @@ impl Charon {
             Rekey::Child(name) => ("--child", name),
         };
         let before = self.spis(lab, what)?;
-        self.swanctl(lab, &[], &["--rekey", option, name])?;
+        self.ask(lab, &["--rekey", option, name])?;
         let replaced = clock::until(CHANGE, Duration::from_millis(50), || {
             let now = self.spis(lab, what)?;
             match now.1 == before.1 || now.1.iter().any(|spi| before.1.contains(spi)) {
@@ -152,12 +161,12 @@ impl Charon {
 
     /// Takes a connection down, and waits for the peer's answer.
     pub fn terminate(&self, lab: &Lab, connection: &str) -> Outcome<()> {
-        self.swanctl(lab, &[], &["--terminate", "--ike", connection, "--timeout", PATIENCE]).map(drop)
+        self.ask(lab, &["--terminate", "--ike", connection, "--timeout", PATIENCE]).map(drop)
     }
 
     /// All IKE SAs, in whatever state.
     pub fn sas(&self, lab: &Lab) -> Outcome<Vec<IkeSa>> {
-        let said = self.swanctl(lab, &[], &["--list-sas", "--pretty"])?;
+        let said = self.ask(lab, &["--list-sas", "--pretty"])?;
         sas::parse(&said).map_err(|problem| failure(format!("{}: {problem}:\n{said}", self.host)))
     }
 
@@ -176,12 +185,12 @@ impl Charon {
 
     /// How often each kind of message and event was seen: `ike-rekey-init`, `child-rekey`, `ike-auth-in-resp`, ...
     pub fn counters(&self, lab: &Lab) -> Outcome<BTreeMap<String, u64>> {
-        let said = self.swanctl(lab, &[], &["--counters", "--pretty"])?;
+        let said = self.ask(lab, &["--counters", "--pretty"])?;
         let each = said.lines().filter_map(|line| line.trim().split_once(" = "));
         Ok(each.filter_map(|(name, count)| Some((name.to_owned(), count.parse().ok()?))).collect())
     }
 
-    /// Ends it in an instant: nobody says goodbye.
+    /// Ends it in an instant: its peers are told nothing.
     pub fn kill(self, lab: &Lab) -> Outcome<()> {
         lab.run(&self.host, &["sh", "-c", &format!("kill -KILL $(cat {}/pid)", self.inside)]).map(drop)
     }
@@ -194,8 +203,13 @@ impl Charon {
         String::from_utf8_lossy(&said).into_owned()
     }
 
-    fn swanctl(&self, lab: &Lab, variables: &[&str], words: &[&str]) -> Outcome<String> {
-        let (settings, uri) = (settings_variable(&self.inside), format!("unix://{}", self.socket));
+    fn ask(&self, lab: &Lab, words: &[&str]) -> Outcome<String> {
+        self.swanctl(lab, "asking", &[], words)
+    }
+
+    fn swanctl(&self, lab: &Lab, settings: &str, variables: &[&str], words: &[&str]) -> Outcome<String> {
+        let settings = format!("STRONGSWAN_CONF={}/{settings}.conf", self.inside);
+        let uri = format!("unix://{}", self.socket);
         let argv = [&["env", &settings][..], variables, &["swanctl"], words, &["--uri", &uri]].concat();
         let done = lab.exec(&self.host, &argv)?;
         if !done.status.success() {
@@ -214,8 +228,11 @@ impl Charon {
     }
 }
 
-fn settings_variable(inside: &str) -> String {
-    format!("STRONGSWAN_CONF={inside}/strongswan.conf")
+impl Drop for Charon {
+    fn drop(&mut self) {
+        // It may be dead already, or its lab down.
+        let _ = self.end.stdin(Stdio::null()).output();
+    }
 }
 
 /// Retransmissions come early, as suits tests that kill whoever should answer; the rest is as Debian has it.
@@ -244,9 +261,11 @@ fn settings(kernel: &str, dir: &str, socket: &str) -> String {
     }}
   }}
 }}
-swanctl {{
-  load = {SWANCTL_PLUGINS}
-}}
-"
+{swanctl}",
+        swanctl = swanctl_settings(READING)
     )
+}
+
+fn swanctl_settings(plugins: &str) -> String {
+    format!("swanctl {{\n  load = {plugins}\n}}\n")
 }
