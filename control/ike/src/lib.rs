@@ -4,8 +4,10 @@
 //! | --- | --- |
 //! | [`wire`] | messages and payloads as bytes |
 //! | [`crypto`] | key exchange, PRFs, keys, the sealed payload, proofs of a shared key |
+//! | [`eap`] | users who prove a password: EAP-MSCHAPv2 |
 //! | [`proposal`] | sets of algorithms: their names, what is offered, what is chosen |
 
 pub mod crypto;
+pub mod eap;
 pub mod proposal;
 pub mod wire;
