@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`wire`] | messages and payloads as bytes |
 //! | [`crypto`] | key exchange, PRFs, keys, the sealed payload, proofs of a shared key |
+//! | [`eap`] | users who prove a password: EAP-MSCHAPv2 |
 //! | [`proposal`] | sets of algorithms: their names, what is offered, what is chosen |
 //! | [`state`], [`record`] | an IKE SA, which is a value; as bytes |
 //! | [`machine`] | what a message makes of it |
@@ -14,6 +15,7 @@ pub mod crypto;
 mod fields;
 pub mod machine;
 pub mod pool;
+pub mod eap;
 pub mod proposal;
 pub mod record;
 pub mod state;
