@@ -1,8 +1,15 @@
 //! What the state machine is told: with whom it may speak, as whom, and about what.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
 
 use crate::crypto::Secret;
+use crate::eap::Users;
+use crate::pki::{Credential, Trust};
 use crate::proposal::{EspProposal, IkeProposal};
 use crate::wire::{Identity, Selector};
 
@@ -13,6 +20,50 @@ pub struct Config {
     pub connections: Vec<Connection>,
     /// The members' common secret for cookies.
     pub cookie_key: Secret,
+    /// Who has which password.
+    pub users: Arc<Passwords>,
+}
+
+/// How we prove our name.
+#[derive(Clone, Debug)]
+pub enum OwnProof {
+    /// By the key that both sides have.
+    SharedKey(Secret),
+    /// By a certificate.
+    Certificate(Arc<Credential>),
+}
+
+/// How peers prove theirs.
+#[derive(Clone, Debug)]
+pub enum PeersProof {
+    /// By the key that both sides have.
+    SharedKey(Secret),
+    /// By a certificate of one of these authorities.
+    Certificate(Arc<Trust>),
+    /// By the password of a user, with EAP-MSCHAPv2.
+    Password,
+}
+
+/// Users and their passwords.
+#[derive(Default)]
+pub struct Passwords(HashMap<String, Zeroizing<String>>);
+
+impl FromIterator<(String, Zeroizing<String>)> for Passwords {
+    fn from_iter<T: IntoIterator<Item = (String, Zeroizing<String>)>>(users: T) -> Self {
+        Self(users.into_iter().collect())
+    }
+}
+
+impl Users for Passwords {
+    fn password(&self, name: &str) -> Option<Zeroizing<String>> {
+        self.0.get(name).cloned()
+    }
+}
+
+impl fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} users", self.0.len())
+    }
 }
 
 /// Peers that are treated alike.
@@ -30,8 +81,10 @@ pub struct Connection {
     pub local_id: Identity,
     /// Who they are; none: anyone who can prove a name.
     pub remote_id: Option<Identity>,
-    /// The key that both sides have.
-    pub shared_key: Secret,
+    /// How we prove that.
+    pub own_proof: OwnProof,
+    /// How they do.
+    pub peers_proof: PeersProof,
     /// The pools that peers get addresses from, the first of each family that has one.
     pub pools: Vec<String>,
     /// Name servers for them.
@@ -60,6 +113,11 @@ pub struct ChildConfig {
 }
 
 impl Connection {
+    /// Whether its peers are asked for a password.
+    pub const fn asks(&self) -> bool {
+        matches!(self.peers_proof, PeersProof::Password)
+    }
+
     /// Whether a peer may speak to us so, as far as addresses say.
     pub fn suits(&self, ours: IpAddr, theirs: IpAddr) -> bool {
         let from = Selector::of_network(theirs, u8::MAX);
@@ -92,8 +150,8 @@ impl Identity {
 }
 
 /// As a person would write it.
-impl std::fmt::Display for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Ok(octets) = <[u8; 4]>::try_from(&*self.data)
             && self.kind == 1
         {

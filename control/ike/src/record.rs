@@ -3,9 +3,10 @@
 //! `restore(save(x))` is `x`. The record holds keys: the members' link is encrypted, and nobody writes it to a disk.
 
 use crate::crypto::{Cipher, Group, IkeKeys, Integrity, KeyPair, Prf, Secret, Suite};
+use crate::eap::Conversation;
 use crate::fields::{Reader, Writer, address};
 use crate::state::{
-    Abilities, Child, Collision, IkeSa, Nat, Opening, Path, Peer, Pending, Phase, Pieces, Purpose, Rekey, Role,
+    Abilities, Asking, Child, Collision, IkeSa, Nat, Opening, Path, Peer, Pending, Phase, Pieces, Purpose, Rekey, Role,
 };
 use crate::wire::{Identity, Selector};
 
@@ -33,8 +34,9 @@ mod tag {
     pub(super) const PIECES: u8 = 17;
     pub(super) const CHILD: u8 = 18;
     pub(super) const REKEY_AT: u8 = 19;
+    pub(super) const ASKING: u8 = 20;
     /// What is not known yet.
-    pub(super) const BEYOND: u8 = 20;
+    pub(super) const BEYOND: u8 = 21;
 }
 
 impl IkeSa {
@@ -61,10 +63,11 @@ impl IkeSa {
             }
         });
         match &self.phase {
-            Phase::Opening(Opening { request, answer, nonce_i, nonce_r }) => {
-                to.nested(tag::OPENING, |to| {
-                    to.bytes(1, request).bytes(2, answer).bytes(3, nonce_i).bytes(4, nonce_r);
-                });
+            Phase::Opening(opening) => {
+                to.nested(tag::OPENING, |to| save_opening(to, opening));
+            }
+            Phase::Asking(asking) => {
+                to.nested(tag::ASKING, |to| save_asking(to, asking));
             }
             Phase::Established(peer) => {
                 to.nested(tag::PEER, |to| save_peer(to, peer));
@@ -99,15 +102,11 @@ impl IkeSa {
         let flag = |at: u32| flags >> at & 1 == 1;
         let keys = from.nested(tag::KEYS)?;
         let key = |at| keys.bytes(at).map(Secret::from);
-        let phase = match (from.nested(tag::OPENING), from.nested(tag::PEER)) {
-            (Some(from), _) => Phase::Opening(Opening {
-                request: from.bytes(1)?.into(),
-                answer: from.bytes(2)?.into(),
-                nonce_i: from.bytes(3)?.into(),
-                nonce_r: from.bytes(4)?.into(),
-            }),
-            (None, Some(from)) => Phase::Established(restore_peer(&from)?),
-            (None, None) => Phase::Closed,
+        let phase = match (from.nested(tag::OPENING), from.nested(tag::ASKING), from.nested(tag::PEER)) {
+            (Some(from), _, _) => Phase::Opening(restore_opening(&from)?),
+            (_, Some(from), _) => Phase::Asking(Box::new(restore_asking(&from)?)),
+            (_, _, Some(from)) => Phase::Established(restore_peer(&from)?),
+            (None, None, None) => Phase::Closed,
         };
         Some(Self {
             role: if from.number(tag::ROLE)? == 1 { Role::Responder } else { Role::Initiator },
@@ -160,6 +159,45 @@ fn restore_suite(from: &Reader<'_>) -> Option<Suite> {
         integrity,
         prf: Prf::from_id(from.small(4)?)?,
         group: Group::from_id(from.small(5)?)?,
+    })
+}
+
+fn save_opening(to: &mut Writer, opening: &Opening) {
+    let Opening { request, answer, nonce_i, nonce_r } = opening;
+    to.bytes(1, request).bytes(2, answer).bytes(3, nonce_i).bytes(4, nonce_r);
+}
+
+fn restore_opening(from: &Reader<'_>) -> Option<Opening> {
+    Some(Opening {
+        request: from.bytes(1)?.into(),
+        answer: from.bytes(2)?.into(),
+        nonce_i: from.bytes(3)?.into(),
+        nonce_r: from.bytes(4)?.into(),
+    })
+}
+
+fn save_asking(to: &mut Writer, asking: &Asking) {
+    to.nested(1, |to| save_opening(to, &asking.opening));
+    to.bytes(2, asking.connection.as_bytes());
+    to.number(3, asking.identity.kind.into()).bytes(4, &asking.identity.data);
+    to.number(5, asking.wanted.0.into()).bytes(6, &asking.wanted.1);
+    to.bytes(7, &asking.conversation.save());
+    if let Some((user, key)) = &asking.granted {
+        to.bytes(8, user.as_bytes()).bytes(9, key.as_bytes());
+    }
+}
+
+fn restore_asking(from: &Reader<'_>) -> Option<Asking> {
+    Some(Asking {
+        opening: restore_opening(&from.nested(1)?)?,
+        connection: from.text(2)?,
+        identity: Identity { kind: from.small(3)?, data: from.bytes(4)?.into() },
+        wanted: (from.small(5)?, from.bytes(6)?.into()),
+        conversation: Conversation::restore(from.bytes(7)?)?,
+        granted: match from.bytes(9) {
+            Some(key) => Some((from.text(8)?, Secret::from(key))),
+            None => None,
+        },
     })
 }
 

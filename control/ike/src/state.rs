@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::crypto::{IkeKeys, KeyPair, Secret, Suite};
+use crate::eap::Conversation;
 use crate::wire::{Header, Identity, IkeSpi, Selector};
 
 /// Who began.
@@ -67,6 +68,8 @@ pub struct IkeSa {
 pub enum Phase {
     /// Keys are agreed on; nobody has proved a name.
     Opening(Opening),
+    /// We have; the peer is being asked for a password.
+    Asking(Box<Asking>),
     /// Both have.
     Established(Peer),
     /// It is over; what is left is its last answer, for a peer that asks again.
@@ -84,6 +87,23 @@ pub struct Opening {
     pub nonce_i: Vec<u8>,
     /// The responder's.
     pub nonce_r: Vec<u8>,
+}
+
+/// A peer that is being asked for a password.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    /// What the proofs of names are about.
+    pub opening: Opening,
+    /// The connection, by name.
+    pub connection: String,
+    /// Who it says that it is.
+    pub identity: Identity,
+    /// What it wants: the kind of the first payload, and all payloads.
+    pub wanted: (u8, Vec<u8>),
+    /// How far the asking is.
+    pub conversation: Conversation,
+    /// The user that has answered right, and the key that this gave.
+    pub granted: Option<(String, Secret)>,
 }
 
 /// A peer that has proved its name.
@@ -249,7 +269,7 @@ impl IkeSa {
     pub const fn peer(&self) -> Option<&Peer> {
         match &self.phase {
             Phase::Established(peer) => Some(peer),
-            Phase::Opening(_) | Phase::Closed => None,
+            Phase::Opening(_) | Phase::Asking(_) | Phase::Closed => None,
         }
     }
 }

@@ -1,51 +1,147 @@
-//! IKE_AUTH, at the responder (RFC 7296 sections 1.2, 2.15, 2.19): names, their proofs, addresses, the first child.
-
-use std::net::IpAddr;
+//! IKE_AUTH, at the responder (RFC 7296 sections 1.2, 2.15, 2.16): who the peer is, and what it gets.
+//!
+//! ```text
+//!   Opening ──a proof, by shared key or certificate──────────────────▶ Established
+//!      └──no proof──▶ Asking ──EAP, to and fro──▶ Asking ──a proof by EAP's key──▶ Established
+//! ```
+//! What the peer wants (addresses, a child) it says in its first message; who must be asked first gets it in the end.
 
 use super::child::Wanted;
 use super::hear::notified;
+use super::proof::{Claim, Proofs};
 use super::{Failure, Report, Turn};
 use crate::config::Connection;
-use crate::crypto::{Secret, psk_auth};
-use crate::pool::Ask;
-use crate::state::{IkeSa, Opening, Path, Peer, Phase};
-use crate::wire::{Attribute, Exchange, Identity, Notify, Payload, attribute, notify};
-
-/// The proof by a shared key (RFC 7296 section 3.8).
-const SHARED_KEY: u8 = 2;
-const REQUEST: u8 = 1;
-const REPLY: u8 = 2;
-
-/// What an initiator says of itself.
-struct Claim<'m> {
-    identity: &'m Identity,
-    /// As whom it wants us.
-    wants: Option<&'m Identity>,
-    proof: Option<(u8, &'m [u8])>,
-}
+use crate::crypto::Secret;
+use crate::eap::{Conversation, Step};
+use crate::state::{Asking, IkeSa, Opening, Path, Peer, Phase};
+use crate::wire::{self, Exchange, Identity, Notify, Payload, notify};
 
 impl Turn<'_, '_> {
-    /// Handles the message that proves the peer's name.
-    pub(super) fn authenticate(&mut self, mut sa: IkeSa, path: Path, payloads: &[Payload]) {
-        let Phase::Opening(opening) = &sa.phase else { return };
-        let claim = Claim::of(payloads);
-        let proved = claim.as_ref().and_then(|claim| self.prove(&sa, opening, path, claim));
-        let (Some(claim), Some((connection, proof))) = (claim, proved) else {
-            let name = Claim::of(payloads).map_or_else(|| "nobody".to_owned(), |claim| claim.identity.to_string());
-            self.report(Report::Failed { from: path.theirs, why: Failure::NotAuthentic(name) });
-            let refusal = Payload::Notify(Notify::new(notify::AUTHENTICATION_FAILED, Vec::new()));
-            return self.answer_and_close(sa, path, Exchange::IKE_AUTH, &[refusal]);
+    /// Handles a message of a peer that has proved nothing yet.
+    pub(super) fn authenticate(&mut self, sa: IkeSa, path: Path, payloads: &[Payload]) {
+        match sa.phase.clone() {
+            Phase::Opening(opening) => self.hear_claim(sa, path, &opening, payloads),
+            Phase::Asking(asking) => self.hear_asked(sa, path, *asking, payloads),
+            Phase::Established(_) | Phase::Closed => {}
+        }
+    }
+
+    fn hear_claim(&mut self, sa: IkeSa, path: Path, opening: &Opening, payloads: &[Payload]) {
+        let Some(claim) = Claim::of(payloads) else { return self.distrust(sa, path, "nobody", "it says no name") };
+        let proofs = Proofs { sa: &sa, opening, now_s: self.given.now_s };
+        let suiting = self.config.connections.iter().filter(|it| {
+            it.suits(path.ours.ip(), path.theirs.ip())
+                && claim.wants.is_none_or(|wanted| *wanted == it.local_id)
+                && it.remote_id.as_ref().is_none_or(|id| id == claim.identity)
+        });
+        let mut why = "no connection is for this name".to_owned();
+        for connection in suiting {
+            if claim.proof.is_none() && connection.asks() {
+                return self.begin_asking(sa.clone(), path, opening, connection, (claim.identity, payloads));
+            }
+            match proofs.check(connection, &claim) {
+                Ok(()) => {
+                    let Some(own) = proofs.own(connection) else {
+                        why = "the peer takes no signature of ours".to_owned();
+                        continue;
+                    };
+                    let named = (opening.nonce_i.clone(), opening.nonce_r.clone());
+                    let identity = claim.identity.clone();
+                    return self.admit(sa.clone(), path, (connection, identity), &named, (own, payloads));
+                }
+                Err(reason) => why = reason,
+            }
+        }
+        self.distrust(sa, path, &claim.identity.to_string(), &why);
+    }
+
+    /// The peer wants to be asked for a password. We prove our name first.
+    fn begin_asking(
+        &mut self,
+        mut sa: IkeSa,
+        path: Path,
+        opening: &Opening,
+        connection: &Connection,
+        (identity, payloads): (&Identity, &[Payload]),
+    ) {
+        let Some(mut answers) = (Proofs { sa: &sa, opening, now_s: 0 }).own(connection) else {
+            return self.distrust(sa, path, &identity.to_string(), "the peer takes no signature of ours");
         };
-        let (nonces, identity) = ((opening.nonce_i.clone(), opening.nonce_r.clone()), claim.identity.clone());
-        let mut answers = vec![
-            Payload::IdResponder(connection.local_id.clone()),
-            Payload::Auth { method: SHARED_KEY, data: proof.as_bytes().to_vec() },
-        ];
+        let mut id = [0];
+        self.given.random.fill(&mut id);
+        let (conversation, question) = Conversation::begin(id[0]);
+        answers.push(Payload::Eap(question));
+        sa.phase = Phase::Asking(Box::new(Asking {
+            opening: opening.clone(),
+            connection: connection.name.clone(),
+            identity: identity.clone(),
+            wanted: wire::emit_payloads(payloads),
+            conversation,
+            granted: None,
+        }));
+        self.answer(sa, path, Exchange::IKE_AUTH, &answers);
+    }
+
+    fn hear_asked(&mut self, mut sa: IkeSa, path: Path, mut asking: Asking, payloads: &[Payload]) {
+        if asking.granted.is_some() {
+            return self.hear_final_proof(sa, path, &asking, payloads);
+        }
+        let name = asking.identity.to_string();
+        let packet = payloads.iter().find_map(|payload| match payload {
+            Payload::Eap(packet) => Some(packet),
+            _ => None,
+        });
+        let Some(packet) = packet else { return self.distrust(sa, path, &name, "it does not say its password") };
+        let random = &mut self.given.random;
+        let step = asking.conversation.hear(packet, self.config.users.as_ref(), &mut |bytes| random.fill(bytes));
+        let question = match step {
+            Step::Ask(question) => question,
+            Step::Granted { message, user, msk } => {
+                asking.granted = Some((user, Secret::from(&msk[..])));
+                message
+            }
+            Step::Refused { message, why } => {
+                self.report(Report::Failed { from: path.theirs, why: Failure::not_authentic(&name, &why.to_string()) });
+                return self.answer_and_close(sa, path, Exchange::IKE_AUTH, &[Payload::Eap(message)]);
+            }
+            Step::Ignored => return self.distrust(sa, path, &name, "it does not follow EAP"),
+        };
+        sa.phase = Phase::Asking(Box::new(asking));
+        self.answer(sa, path, Exchange::IKE_AUTH, &[Payload::Eap(question)]);
+    }
+
+    /// The key that the password gave proves both sides' names once more.
+    fn hear_final_proof(&mut self, sa: IkeSa, path: Path, asking: &Asking, payloads: &[Payload]) {
+        let Some((user, key)) = &asking.granted else { return };
+        let name = asking.identity.to_string();
+        let Some(connection) = self.config.connections.iter().find(|it| it.name == asking.connection) else {
+            return self.distrust(sa, path, &name, "its connection is configured no more");
+        };
+        let proofs = Proofs { sa: &sa, opening: &asking.opening, now_s: self.given.now_s };
+        if !proofs.has_key(key.as_bytes(), &asking.identity, payloads) {
+            return self.distrust(sa, path, &name, "it has not the key of its password");
+        }
+        let own = vec![proofs.with_key(key.as_bytes(), &connection.local_id)];
+        let Ok(wanted) = wire::payloads(asking.wanted.0, &asking.wanted.1) else { return };
+        let nonces = (asking.opening.nonce_i.clone(), asking.opening.nonce_r.clone());
+        self.admit(sa.clone(), path, (connection, Identity::of_text(user)), &nonces, (own, &wanted));
+    }
+
+    /// The peer is who it says. `own`: our own proof; `payloads`: what it wants.
+    fn admit(
+        &mut self,
+        mut sa: IkeSa,
+        path: Path,
+        (connection, identity): (&Connection, Identity),
+        nonces: &(Vec<u8>, Vec<u8>),
+        (own, payloads): (Vec<Payload>, &[Payload]),
+    ) {
+        let mut answers = own;
         sa.abilities.mobike = notified(payloads, notify::MOBIKE_SUPPORTED).is_some();
-        let mut peer = Peer { connection: connection.name.clone(), identity, addresses: Vec::new() };
-        let addresses = self.give_addresses(&connection, &sa, &mut peer, payloads);
-        sa.phase = Phase::Established(peer.clone());
         sa.rekey_at_s = self.lifetime_end(connection.rekey_s);
+        let mut peer = Peer { connection: connection.name.clone(), identity, addresses: Vec::new() };
+        let addresses = self.give_addresses(connection, &sa, &mut peer, payloads);
+        sa.phase = Phase::Established(peer.clone());
         self.report(Report::Established {
             connection: connection.name.clone(),
             peer: peer.identity.clone(),
@@ -55,7 +151,7 @@ impl Turn<'_, '_> {
         match addresses {
             Ok(reply) => {
                 answers.extend(reply);
-                answers.extend(self.first_child(&mut sa, &connection, &peer, payloads, &nonces));
+                answers.extend(self.first_child(&mut sa, connection, &peer, payloads, nonces));
             }
             Err(()) => {
                 let name = peer.identity.to_string();
@@ -69,74 +165,10 @@ impl Turn<'_, '_> {
         self.answer(sa, path, Exchange::IKE_AUTH, &answers);
     }
 
-    /// The connection whose shared key the peer has, and our own proof of it.
-    fn prove(&self, sa: &IkeSa, opening: &Opening, path: Path, claim: &Claim<'_>) -> Option<(Connection, Secret)> {
-        let (SHARED_KEY, theirs) = claim.proof? else { return None };
-        let prf = sa.suite.prf;
-        self.config.connections.iter().find_map(|connection| {
-            let suits = connection.suits(path.ours.ip(), path.theirs.ip())
-                && claim.wants.is_none_or(|wanted| *wanted == connection.local_id)
-                && connection.remote_id.as_ref().is_none_or(|id| id == claim.identity);
-            if !suits {
-                return None;
-            }
-            let key = connection.shared_key.as_bytes();
-            let peers = claim.identity.body();
-            let expected = psk_auth(prf, key, &opening.request, &opening.nonce_r, &sa.keys.pi, &peers);
-            if expected != Secret::from(theirs) {
-                return None;
-            }
-            let ours = connection.local_id.body();
-            let proof = psk_auth(prf, key, &opening.answer, &opening.nonce_i, &sa.keys.pr, &ours);
-            Some((connection.clone(), proof))
-        })
-    }
-
-    /// Gives the peer the addresses that it asks for, and answers so. An error: there are none.
-    fn give_addresses(
-        &mut self,
-        connection: &Connection,
-        sa: &IkeSa,
-        peer: &mut Peer,
-        payloads: &[Payload],
-    ) -> Result<Option<Payload>, ()> {
-        let asked = payloads.iter().find_map(|payload| match payload {
-            Payload::Configuration { kind: REQUEST, attributes } => Some(attributes),
-            _ => None,
-        });
-        let Some(asked) = asked.filter(|_| !connection.pools.is_empty()) else { return Ok(None) };
-        let mut attributes = Vec::new();
-        for wish in asked {
-            let v6 = match wish.kind {
-                attribute::INTERNAL_IP4_ADDRESS => false,
-                attribute::INTERNAL_IP6_ADDRESS => true,
-                _ => continue,
-            };
-            // One of each family.
-            if peer.addresses.iter().any(|address| address.is_ipv6() == v6) {
-                continue;
-            }
-            let ask = |pool| Ask {
-                pool,
-                v6,
-                peer: &peer.identity,
-                wish: wish.address(),
-                spi: sa.own_spi(),
-                now_s: self.given.now_s,
-            };
-            let pools = &mut self.given.pools;
-            if let Some(address) = connection.pools.iter().find_map(|pool| pools.lease(ask(pool))) {
-                peer.addresses.push(address);
-                attributes.push(Attribute::of_address(address));
-            }
-        }
-        if attributes.is_empty() {
-            return Err(());
-        }
-        let dns =
-            connection.dns.iter().filter(|server| peer.addresses.iter().any(|it| it.is_ipv4() == server.is_ipv4()));
-        attributes.extend(dns.map(|server| Attribute::of_dns(*server)));
-        Ok(Some(Payload::Configuration { kind: REPLY, attributes }))
+    fn distrust(&mut self, sa: IkeSa, path: Path, name: &str, why: &str) {
+        self.report(Report::Failed { from: path.theirs, why: Failure::not_authentic(name, why) });
+        let refusal = Payload::Notify(Notify::new(notify::AUTHENTICATION_FAILED, Vec::new()));
+        self.answer_and_close(sa, path, Exchange::IKE_AUTH, &[refusal]);
     }
 
     /// The child that comes with the IKE SA, or why there is none.
@@ -153,55 +185,5 @@ impl Turn<'_, '_> {
             Ok(payloads) => payloads,
             Err(refusal) => vec![Payload::Notify(refusal)],
         }
-    }
-}
-
-impl<'m> Claim<'m> {
-    fn of(payloads: &'m [Payload]) -> Option<Self> {
-        let identity = payloads.iter().find_map(|payload| match payload {
-            Payload::IdInitiator(identity) => Some(identity),
-            _ => None,
-        })?;
-        let wants = payloads.iter().find_map(|payload| match payload {
-            Payload::IdResponder(identity) => Some(identity),
-            _ => None,
-        });
-        let proof = payloads.iter().find_map(|payload| match payload {
-            Payload::Auth { method, data } => Some((*method, data.as_slice())),
-            _ => None,
-        });
-        Some(Self { identity, wants, proof })
-    }
-}
-
-impl Identity {
-    /// The body of its payload, which proofs are about.
-    pub(super) fn body(&self) -> Vec<u8> {
-        [&[self.kind, 0, 0, 0], &*self.data].concat()
-    }
-}
-
-impl Attribute {
-    fn of_address(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(address) => Self { kind: attribute::INTERNAL_IP4_ADDRESS, value: address.octets().into() },
-            IpAddr::V6(address) => {
-                Self { kind: attribute::INTERNAL_IP6_ADDRESS, value: [&address.octets()[..], &[128]].concat() }
-            }
-        }
-    }
-
-    fn of_dns(server: IpAddr) -> Self {
-        match server {
-            IpAddr::V4(server) => Self { kind: attribute::INTERNAL_IP4_DNS, value: server.octets().into() },
-            IpAddr::V6(server) => Self { kind: attribute::INTERNAL_IP6_DNS, value: server.octets().into() },
-        }
-    }
-
-    /// The address that is wished for, if one is.
-    fn address(&self) -> Option<IpAddr> {
-        let v4 = self.value.first_chunk::<4>().map(|octets| IpAddr::from(*octets));
-        let v6 = self.value.first_chunk::<16>().map(|octets| IpAddr::from(*octets));
-        v6.or(v4).filter(|address| !address.is_unspecified())
     }
 }

@@ -76,7 +76,7 @@ impl Turn<'_, '_> {
             return self.answer_only(sa, path, header.exchange, refusal);
         }
         match (&sa.phase, header.exchange) {
-            (Phase::Opening(_), Exchange::IKE_AUTH) => self.authenticate(sa, path, payloads),
+            (Phase::Opening(_) | Phase::Asking(_), Exchange::IKE_AUTH) => self.authenticate(sa, path, payloads),
             (Phase::Established(_), Exchange::CREATE_CHILD_SA) => self.create(sa, path, payloads),
             (Phase::Established(_), Exchange::INFORMATIONAL) => self.inform(sa, path, payloads),
             _ => self.answer_only(sa, path, header.exchange, Notify::new(notify::INVALID_SYNTAX, Vec::new())),

@@ -6,8 +6,11 @@
 use std::net::IpAddr;
 
 use super::hear::notified;
+use super::proof::X509;
 use super::{Failure, Report, Turn};
+use crate::config::{OwnProof, PeersProof};
 use crate::crypto::{IkeKeys, KeyPair, Prf, Suite, nat_hash};
+use crate::pki::hash_algorithms;
 use crate::proposal::{IkeProposal, choose_ike};
 use crate::state::{Abilities, IkeSa, Nat, Opening, Path, Phase, Pieces, Role};
 use crate::wire::{self, Body, Exchange, Header, IkeSpi, Notify, Payload, Proposal, notify};
@@ -107,6 +110,7 @@ impl Turn<'_, '_> {
         let says = |kind| notified(payloads, kind).is_some();
         let abilities =
             Abilities { fragmentation: says(notify::IKEV2_FRAGMENTATION_SUPPORTED), ..Abilities::default() };
+        answers.extend(self.wanted_proofs(path));
         if abilities.fragmentation {
             answers.push(Payload::Notify(Notify::new(notify::IKEV2_FRAGMENTATION_SUPPORTED, Vec::new())));
         }
@@ -140,6 +144,28 @@ impl Turn<'_, '_> {
         };
         self.send(path, [answered]);
         self.go_on(sa);
+    }
+
+    /// What the peer is told of the proofs that we take.
+    fn wanted_proofs(&self, path: Path) -> Vec<Payload> {
+        let mut payloads = Vec::new();
+        let suits = self.config.connections.iter().filter(|it| it.suits(path.ours.ip(), path.theirs.ip()));
+        let (mut authorities, mut signs) = (Vec::new(), false);
+        for connection in suits {
+            signs |= matches!(connection.own_proof, OwnProof::Certificate(_));
+            if let PeersProof::Certificate(trust) = &connection.peers_proof {
+                authorities.extend(trust.authorities());
+            }
+        }
+        if !authorities.is_empty() {
+            payloads.push(Payload::CertificateRequest { encoding: X509, authorities });
+            signs = true;
+        }
+        if signs {
+            let hashes = Notify::new(notify::SIGNATURE_HASH_ALGORITHMS, hash_algorithms());
+            payloads.push(Payload::Notify(hashes));
+        }
+        payloads
     }
 
     /// Answers with a notification alone, and keeps nothing.

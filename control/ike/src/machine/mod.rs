@@ -13,7 +13,7 @@
 //! | `sealed` | opens what comes, whole or in pieces; seals what goes |
 //! | `hear` | whose turn it is: requests, answers, repetitions |
 //! | `init` | IKE_SA_INIT: algorithms, key exchange, cookies |
-//! | `auth` | IKE_AUTH: names and their proofs, addresses for the peer |
+//! | `auth`, `proof`, `addresses` | IKE_AUTH: who the peer is, and how that is proved; addresses for it |
 //! | `child` | which traffic, which algorithms, which keys a child SA has |
 //! | `create` | CREATE_CHILD_SA: further children, new keys for them and for the IKE SA |
 //! | `informational` | deletes, moves, signs of life |
@@ -21,6 +21,7 @@
 //! | `rekey` | new keys from our side, and what if both want some at once |
 //! | `report` | what a person reads of it |
 
+mod addresses;
 mod auth;
 mod child;
 mod create;
@@ -28,6 +29,7 @@ mod hear;
 mod informational;
 mod init;
 mod own;
+mod proof;
 mod rekey;
 mod report;
 mod sealed;
@@ -203,7 +205,7 @@ impl Turn<'_, '_> {
     /// When an SA wants to be asked again.
     fn deadline(&self, sa: &IkeSa) -> Option<u64> {
         let peer = match &sa.phase {
-            Phase::Opening(_) => return Some(sa.created_s.saturating_add(OPENING_S)),
+            Phase::Opening(_) | Phase::Asking(_) => return Some(sa.created_s.saturating_add(OPENING_S)),
             Phase::Closed => return Some(sa.heard_s.saturating_add(CLOSED_S)),
             Phase::Established(peer) => peer,
         };

@@ -36,9 +36,9 @@ impl Turn<'_, '_> {
     pub(super) fn tick(&mut self, sa: IkeSa) {
         let now_s = self.given.now_s;
         match &sa.phase {
-            Phase::Opening(_) if now_s < sa.created_s.saturating_add(OPENING_S) => self.wait(&sa),
+            Phase::Opening(_) | Phase::Asking(_) if now_s < sa.created_s.saturating_add(OPENING_S) => self.wait(&sa),
             Phase::Closed if now_s < sa.heard_s.saturating_add(CLOSED_S) => self.wait(&sa),
-            Phase::Opening(_) | Phase::Closed => self.end(&sa),
+            Phase::Opening(_) | Phase::Asking(_) | Phase::Closed => self.end(&sa),
             Phase::Established(peer) => {
                 if self.connection(&peer.connection).is_none() {
                     return self.give_up(&sa, Closure::NotConfigured);

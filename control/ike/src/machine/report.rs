@@ -72,8 +72,13 @@ pub enum Failure {
     #[error("none of the proposed algorithms is configured: {0}")]
     NoProposal(String),
     /// A name that nobody knows.
-    #[error("{0:?} proved no name that is configured")]
-    NotAuthentic(String),
+    #[error("{name:?} is not let in: {why}")]
+    NotAuthentic {
+        /// Who it says that it is.
+        name: String,
+        /// What is wrong with its proof.
+        why: String,
+    },
     /// No traffic in common.
     #[error("no child is for the traffic that {0:?} asks for")]
     NoTraffic(String),
@@ -83,6 +88,12 @@ pub enum Failure {
     /// It does not follow the protocol.
     #[error("it does not follow the protocol: {0}")]
     Protocol(&'static str),
+}
+
+impl Failure {
+    pub(super) fn not_authentic(name: &str, why: &str) -> Self {
+        Self::NotAuthentic { name: name.to_owned(), why: why.to_owned() }
+    }
 }
 
 /// Why an IKE SA is over.

@@ -62,7 +62,7 @@ fn who_has_not_the_key_is_told_so_and_forgotten() {
         let (answer, shown) = world.ask(SPI, path(), &auth);
         assert_eq!(client.open(&[answer]).1, [notify(kinds::AUTHENTICATION_FAILED, &[])]);
         assert!(shown.children.is_empty());
-        assert!(shown.reports[0].to_string().contains("\"alice@example.org\" proved no name"), "{}", shown.reports[0]);
+        assert!(shown.reports[0].to_string().contains("\"alice@example.org\" is not let in"), "{}", shown.reports[0]);
         let probe = client.request(Exchange::INFORMATIONAL, &[]);
         let shown = world.step(SPI, message(&probe));
         assert!(shown.sent.is_empty(), "it is over");

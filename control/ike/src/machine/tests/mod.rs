@@ -8,10 +8,11 @@ mod rekeys;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 pub(super) use self::client::Client;
 use super::{ChildEvent, Datagram, Event, Given, Machine, Next, Outcome, Report, Unit10};
-use crate::config::{ChildConfig, Config, Connection};
+use crate::config::{ChildConfig, Config, Connection, OwnProof, PeersProof};
 use crate::crypto::{Random, Secret};
 use crate::pool::{Book, Pool};
 use crate::state::{IkeSa, Path};
@@ -87,14 +88,15 @@ pub(super) fn config() -> Config {
         proposals: ["aes128gcm16-prfsha256-x25519", "aes256-sha256-ecp256"].map(|text| text.parse().unwrap()).into(),
         local_id: Identity::of_text(GATEWAY),
         remote_id: None,
-        shared_key: Secret::from(KEY),
+        own_proof: OwnProof::SharedKey(Secret::from(KEY)),
+        peers_proof: PeersProof::SharedKey(Secret::from(KEY)),
         pools: Vec::new(),
         dns: vec!["10.3.0.53".parse().unwrap()],
         children: vec![child("lan", "10.3.0.0/24", &["10.9.0.0/16"]), child("more", "10.4.0.0/16", &["10.9.0.0/16"])],
         dpd_delay_s: 30,
         rekey_s: 0,
     };
-    Config { connections: vec![connection], cookie_key: Secret::from(&b"cookies"[..]) }
+    Config { connections: vec![connection], cookie_key: Secret::from(&b"cookies"[..]), users: Arc::default() }
 }
 
 impl World {
