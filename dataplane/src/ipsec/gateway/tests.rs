@@ -90,6 +90,8 @@ struct Desk {
     mtu: u16,
     to_peer: Vec<Vec<u8>>,
     to_host: Vec<Vec<u8>>,
+    policies: Policies,
+    clock_s: u64,
 }
 
 impl Outlet for Desk {
@@ -112,7 +114,13 @@ impl Outlet for Desk {
         &mut self.store
     }
     fn cluster_clock_s(&self) -> u64 {
-        0
+        self.clock_s
+    }
+    fn protect(&mut self, selectors: &Selectors, spi: u32) {
+        self.policies.insert(selectors, spi);
+    }
+    fn unprotect(&mut self, spi: u32) {
+        self.policies.remove(spi);
     }
     fn send(&mut self, _: Outgoing, _: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         panic!("the gateway sends whole packets")
@@ -180,6 +188,8 @@ impl Member {
                 mtu: 1500,
                 to_peer: Vec::new(),
                 to_host: Vec::new(),
+                policies: Policies::default(),
+                clock_s: 1000,
             },
             snapshots: Snapshots::new(),
         }
@@ -195,7 +205,7 @@ impl Member {
         let summary = summarise_l3(packet).expect("a packet");
         let room = if self.desk.now_ns.is_multiple_of(2) { 100 } else { 0 };
         let mut buffer = Buffer { bytes: packet.to_vec(), room };
-        if self.gateway.handle_passing(&mut self.desk, 0, &summary, &mut buffer)? == Passed::Wrapped {
+        if self.gateway.handle_passing(&mut self.desk, SPI_IN, &summary, &mut buffer)? == Passed::Wrapped {
             self.desk.to_peer.push(buffer.bytes);
         }
         self.desk.now_ns += 1;
