@@ -5,13 +5,10 @@ pub(super) const CERTIFICATE: &str = "CERTIFICATE";
 /// The tag of a revocation list in PEM.
 pub(super) const REVOCATION_LIST: &str = "X509 CRL";
 
-/// What begins every certificate and list in DER: a SEQUENCE with a long length.
-const DER_START: [u8; 1] = [0x30];
-
-/// What a file holds under `tag`, in order, in DER. A file without PEM, and with DER's first byte, is taken for one in DER;
-/// PEM's dashes never begin with it. `None` if it cannot be read or holds nothing.
+/// What a file holds under `tag`, in order, in DER. `None` if it cannot be read or holds nothing.
 pub(super) fn ders(file: &[u8], tag: &str) -> Option<Vec<Vec<u8>>> {
-    if file.starts_with(&DER_START) {
+    // A SEQUENCE whose length has bytes of its own, as with all that is longer than 127 bytes: no text begins like that.
+    if let [0x30, 0x80..=0xff, ..] = file {
         return Some(vec![file.to_vec()]);
     }
     let blocks = pem::parse_many(file).ok()?;

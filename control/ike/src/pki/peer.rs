@@ -79,8 +79,10 @@ impl PeerKey {
             }
             method::RSA => {
                 // The signature knows its hash, but only ring can see it.
-                let tries = Hash::ALL.map(|hash| self.verify_scheme(Scheme::RsaPkcs1(hash), signed, auth_data));
-                tries.into_iter().find(Result::is_ok).unwrap_or(tries[0])
+                let mut tries =
+                    Hash::ALL.iter().map(|hash| self.verify_scheme(Scheme::RsaPkcs1(*hash), signed, auth_data));
+                let wrong = Err(BadSignature::Wrong);
+                tries.find(|verified| *verified != wrong).unwrap_or(wrong)
             }
             method::ECDSA_P256 => self.verify_fixed(Curve::P256, Hash::Sha256, signed, auth_data),
             method::ECDSA_P384 => self.verify_fixed(Curve::P384, Hash::Sha384, signed, auth_data),

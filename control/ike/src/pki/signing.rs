@@ -158,7 +158,7 @@ fn ecdsa(key: &EcdsaKeyPair, signed: &[u8]) -> Option<Vec<u8>> {
     key.sign(&SystemRandom::new(), signed).ok().map(|signature| signature.as_ref().to_vec())
 }
 
-/// SEQUENCE { INTEGER 0, `algorithm`, OCTET STRING `key` }, all lengths in two bytes but those that DER wants shorter.
+/// SEQUENCE { INTEGER 0, `algorithm`, OCTET STRING `key` }. What is longer than a length of one byte says is no key of ours.
 fn pkcs8(algorithm: &[u8], key: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     const VERSION: [u8; 3] = [0x02, 0x01, 0x00];
     let (octets_head, octets_len) = head(0x04, key.len())?;
