@@ -12,6 +12,8 @@ mod charon;
 mod formation;
 #[path = "lab/guests.rs"]
 mod guests;
+#[path = "lab/ike.rs"]
+mod ike;
 #[path = "lab/interop.rs"]
 mod interop;
 #[path = "lab/operation.rs"]

@@ -18,5 +18,6 @@ mod session;
 mod settings;
 mod translate;
 
-pub(crate) use session::Sessions;
-pub(crate) use settings::{ConnectionError, Ike, ike};
+pub(crate) use session::{Running, Sessions};
+pub use settings::ConnectionError;
+pub(crate) use settings::ike;

@@ -97,9 +97,7 @@ impl Sessions {
             None => None,
         };
         let event = match &asked {
-            Asked::Message { from, to, bytes } => {
-                Event::Message { path: Path { ours: *to, theirs: *from }, bytes }
-            }
+            Asked::Message { from, to, bytes } => Event::Message { path: Path { ours: *to, theirs: *from }, bytes },
             Asked::Timeout => Event::Timeout,
         };
         let given = Given {

@@ -1,21 +1,35 @@
 //! From the configuration's words to what the machine is told.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use phalanx_config::{AddressPool, Config, IkeChild, IkeConnection, IpNet};
 use phalanx_dataplane::ipsec::gateway::{Network, Selectors};
-use phalanx_ike::config::{ChildConfig, Connection};
+use phalanx_ike::config::{ChildConfig, Connection, OwnProof, PeersProof};
 use phalanx_ike::crypto::Secret;
 use phalanx_ike::pool::{Book, Pool};
-use phalanx_ike::proposal::UnknownProposal;
+use phalanx_ike::proposal::ProposalError;
 use phalanx_ike::wire::{Identity, Selector};
+
+/// RFC 8247's, the fastest first.
+const USUAL_IKE: &[&str] = &[
+    "aes256gcm16-aes128gcm16-chacha20poly1305-prfsha256-prfsha384-prfsha512-x25519-ecp256-ecp384-ecp521-modp3072-modp2048",
+    "aes256-aes128-sha256-sha384-sha512-x25519-ecp256-ecp384-ecp521-modp3072-modp2048",
+];
+/// RFC 8221's; a peer that wants a key exchange for each child gets one.
+const USUAL_ESP: &[&str] = &[
+    "aes256gcm16-aes128gcm16-chacha20poly1305-x25519-ecp256-ecp384-ecp521-modp3072-modp2048",
+    "aes256gcm16-aes128gcm16-chacha20poly1305",
+    "aes256-aes128-sha256-sha384-sha512-x25519-ecp256-ecp384-ecp521-modp3072-modp2048",
+    "aes256-aes128-sha256-sha384-sha512",
+];
 
 /// What is wrong with a connection.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("[[ipsec.connection]] {name:?}: {why}")]
 pub struct ConnectionError {
     name: String,
-    why: UnknownProposal,
+    why: ProposalError,
 }
 
 /// All that IKE needs of a configuration.
@@ -38,9 +52,13 @@ pub(crate) fn ike(config: &Config, cookie_key: &[u8]) -> Result<Option<Ike>, Con
         return Ok(None);
     }
     let connections: Result<Vec<_>, _> = config.ike_connections.iter().map(connection).collect();
-    let pools = config.pools.iter().map(|it| pool(it, config.member.id)).collect();
+    let pools = config.pools.iter().map(|it| pool(it, config.member.id.get())).collect();
     Ok(Some(Ike {
-        config: phalanx_ike::config::Config { connections: connections?, cookie_key: Secret::from(cookie_key) },
+        config: phalanx_ike::config::Config {
+            connections: connections?,
+            cookie_key: Secret::from(cookie_key),
+            users: Arc::default(),
+        },
         book: Book::new(pools),
         guards: config.ike_connections.iter().flat_map(|it| guards(it, &config.pools)).collect(),
     }))
@@ -48,7 +66,7 @@ pub(crate) fn ike(config: &Config, cookie_key: &[u8]) -> Result<Option<Ike>, Con
 
 fn connection(it: &IkeConnection) -> Result<Connection, ConnectionError> {
     let wrong = |why| ConnectionError { name: it.name.clone(), why };
-    let proposals: Result<_, _> = it.proposals.iter().map(|text| text.parse()).collect();
+    let proposals: Result<_, _> = or_usual(&it.proposals, USUAL_IKE).map(|text| text.parse()).collect();
     let children: Result<_, _> = it.children.iter().map(child).collect();
     Ok(Connection {
         name: it.name.clone(),
@@ -57,21 +75,29 @@ fn connection(it: &IkeConnection) -> Result<Connection, ConnectionError> {
         proposals: proposals.map_err(wrong)?,
         local_id: Identity::of_text(&it.local_id),
         remote_id: it.remote_id.as_deref().map(Identity::of_text),
-        shared_key: Secret::from(it.psk.expose()),
+        own_proof: OwnProof::SharedKey(Secret::from(it.psk.expose())),
+        peers_proof: PeersProof::SharedKey(Secret::from(it.psk.expose())),
         pools: it.pools.clone(),
         dns: it.dns.clone(),
         children: children.map_err(wrong)?,
         dpd_delay_s: it.dpd_delay.as_secs(),
+        rekey_s: 14_400,
     })
 }
 
-fn child(it: &IkeChild) -> Result<ChildConfig, UnknownProposal> {
+fn child(it: &IkeChild) -> Result<ChildConfig, ProposalError> {
     Ok(ChildConfig {
         name: it.name.clone(),
         local: selectors(&it.local_ts),
         remote: selectors(&it.remote_ts),
-        proposals: it.esp.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+        rekey_s: 3600,
+        proposals: or_usual(&it.esp, USUAL_ESP).map(|text| text.parse()).collect::<Result<_, _>>()?,
     })
+}
+
+/// What the file says, or else the usual.
+fn or_usual<'t>(texts: &'t [String], usual: &'static [&'static str]) -> Box<dyn Iterator<Item = &'t str> + 't> {
+    if texts.is_empty() { Box::new(usual.iter().copied()) } else { Box::new(texts.iter().map(String::as_str)) }
 }
 
 fn selectors(networks: &[IpNet]) -> Vec<Selector> {

@@ -80,6 +80,9 @@ pub enum RunError {
     /// A tunnel.
     #[error(transparent)]
     Tunnel(#[from] crate::tunnels::TunnelError),
+    /// An IKE connection.
+    #[error(transparent)]
+    Connection(#[from] crate::ike::ConnectionError),
     /// Ports and workers.
     #[error(transparent)]
     Dataplane(#[from] phalanx_dataplane::worker::SetupError),
