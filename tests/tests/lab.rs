@@ -6,6 +6,8 @@
 //! One at a time: labs share the machine's processors, and members that get none look dead. Under `lab_long` the same
 //! scenarios run in all modes.
 
+#[path = "lab/charon.rs"]
+mod charon;
 #[path = "lab/formation.rs"]
 mod formation;
 #[path = "lab/guests.rs"]
