@@ -2,8 +2,8 @@
 
 use super::{Lab, Outcome};
 
-/// Ciphers are among them, and what IVs come from: if the kernel looked for these only when it sets up the first SA, that would keep
-/// the peer waiting for seconds.
+/// Ciphers are among them, and what IVs come from: if the kernel looked for these only when it sets up the first SA, that
+/// would keep the peer waiting for seconds.
 const IPSEC: [&str; 17] = [
     "xfrm_user",
     "esp4",

@@ -1,6 +1,5 @@
-//! The foreign IKEv2 peer of later tests, held against itself: one charon in a namespace and one in a guest, on the outside
-//! network. What is true of these two is true of the harness: what it configures is what is negotiated, what it reads is what is on the
-//! wire.
+//! The foreign IKEv2 peer of the cluster's tests, held against itself: one charon in a namespace and one in a guest, on
+//! the outside network. That proves the harness: what it configures is negotiated, what it reads is what is on the wire.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

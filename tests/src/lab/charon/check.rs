@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::{Charon, ChildSa, Connection};
 use crate::lab::{Lab, Outcome, clock, failure};
 
-/// Sets up the connection's first child, pings a host at its other end so many times, and takes the connection down again. Every
-/// ping must come back, and the SA's counters must show that both ways led through it. The SA as it was at its end.
+/// Sets up the connection's first child, pings a host at its other end so many times, and takes the connection down
+/// again. Every ping must come back, and the SA's counters must show that both ways led through it. The SA as it was at
+/// its end.
 ///
 /// The connection becomes the daemon's only one.
 pub fn connect_and_check(

@@ -1,11 +1,12 @@
-//! strongSwan's daemon, charon, as a foreign IKEv2 peer: in a network namespace, where it does ESP itself and always inside UDP, or
-//! in a guest, whose kernel does ESP. Both are driven alike, with `swanctl`, in the host where the daemon runs.
+//! strongSwan's daemon, charon, as a foreign IKEv2 peer: in a network namespace, where it does ESP itself and always
+//! inside UDP, or in a guest, whose kernel does ESP. Both are driven alike, with `swanctl`, in the host where the daemon
+//! runs.
 //!
 //! ```text
 //!  HOST/charon/strongswan.conf    what the daemon and swanctl load: a guest feels every plugin
 //!              asking.conf        what swanctl loads when it has no certificates to read
 //!              load-N/            the N-th set of connections, with certificates and keys: swanctl.conf, x509/, ...
-//!              vici               where the daemon takes commands (a guest's is /run/charon.vici: sockets do not cross kernels)
+//!              vici               where the daemon takes commands (in a guest /run/charon.vici: no socket crosses kernels)
 //!              log, out, pid      what it says, and who it is
 //! ```
 //!
@@ -34,8 +35,8 @@ pub use sas::{ChildSa, Count, IkeSa};
 use super::{Failure, Lab, Outcome, clock, failure, guest};
 
 /// Plugins beside those for the kernel.
-const PLUGINS: &str = "random nonce openssl pem pkcs1 pkcs8 x509 pubkey constraints aes sha1 sha2 md5 gcm ccm ctr chapoly cmac xcbc \
-     hmac kdf gmp curve25519 socket-default vici counters eap-identity eap-mschapv2";
+const PLUGINS: &str = "random nonce openssl pem pkcs1 pkcs8 x509 pubkey constraints aes sha1 sha2 md5 gcm ccm ctr chapoly \
+     cmac xcbc hmac kdf gmp curve25519 socket-default vici counters eap-identity eap-mschapv2";
 /// What swanctl needs to read certificates and keys.
 const READING: &str = "pem pkcs1 pkcs8 x509 pubkey openssl";
 /// And for all else: it must be one, no list at all would mean every plugin there is.
@@ -91,8 +92,9 @@ impl Charon {
         std::fs::write(dir.join("asking.conf"), swanctl_settings(ASKING)).map_err(failure)?;
         // By itself, not as a command that goes on: for those a guest must look for input and output all the time.
         let line = format!(
-            "cd {inside}; STRONGSWAN_CONF={inside}/strongswan.conf setsid charon-systemd </dev/null >out 2>&1 & p=$!
-             cd {inside}; echo $p >pid; until [ -S {socket} ]; do kill -0 $p || exit 1; sleep 0.05; done"
+            "cd {inside}; rm -f {socket}
+             STRONGSWAN_CONF={inside}/strongswan.conf setsid charon-systemd </dev/null >out 2>&1 & p=$!
+             echo $p >pid; until [ -S {socket} ]; do kill -0 $p || exit 1; sleep 0.05; done"
         );
         let end = lab.command_in(host, &["sh", "-c", &format!("kill -INT $(cat {inside}/pid)")]);
         let charon = Self { host: host.to_owned(), dir, inside, socket, loads: 0, end };
@@ -192,7 +194,7 @@ impl Charon {
 
     /// Ends it in an instant: its peers are told nothing.
     pub fn kill(self, lab: &Lab) -> Outcome<()> {
-        lab.run(&self.host, &["sh", "-c", &format!("kill -KILL $(cat {}/pid)", self.inside)]).map(drop)
+        lab.run(&self.host, &["sh", "-c", &format!("cd {}; kill -KILL $(cat pid) && rm pid", self.inside)]).map(drop)
     }
 
     /// All that it has said.

@@ -1,5 +1,5 @@
-//! What the daemon says of its SAs: `swanctl --list-sas --pretty`, where each SA is an event of nested sections, lists, and values
-//! that go to the end of their line. (The form in one line would be ambiguous: names may have spaces in them.)
+//! What the daemon says of its SAs: `swanctl --list-sas --pretty`, where each SA is an event of nested sections, lists,
+//! and values that go to the end of their line. (`--raw` would be ambiguous: names may have spaces in them.)
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -164,7 +164,7 @@ pub(super) fn parse(said: &str) -> Outcome<Vec<IkeSa>> {
 }
 
 /// Up to the closing brace.
-fn section<'a>(lines: &mut dyn Iterator<Item = &'a str>) -> Outcome<Map<String, Value>> {
+fn section(lines: &mut dyn Iterator<Item = &str>) -> Outcome<Map<String, Value>> {
     let mut found = Map::new();
     while let Some(line) = lines.next() {
         if line == "}" {
