@@ -161,7 +161,7 @@ impl Member {
         let mut wanted = settings::dataplane(&config, id, &secrets, epoch_s);
         wanted.gateway = settings::gateway(config.ipsec_engine, tunnels(&config)?, id, &secrets);
         let dataplane = Dataplane::open(eal, &wanted, clock, Arc::new(move || wake.wake()))?;
-        let Dataplane { mut workers, handles, shared, ports, macs, pool, warnings } = dataplane;
+        let Dataplane { mut workers, handles, shared, ports, macs, pool, desks: _, warnings } = dataplane;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
