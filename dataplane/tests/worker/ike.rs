@@ -86,6 +86,20 @@ fn sealed(stage: &Stage, spec: &TunnelSpec, packet: &[u8], sequence: u64) -> Vec
     frame
 }
 
+fn allocates_nothing(stage: &mut Stage, spec: &TunnelSpec, to_branch: &[u8], inner: &[u8]) {
+    for round in 0..20 {
+        let frame = sealed(stage, spec, inner, 10 + round);
+        stage.send_only(OUTSIDE, &[frame]);
+        stage.send_only(INSIDE, &[to_branch.to_vec(), to_branch.to_vec()]);
+        let before = dpdk::alloc_count::thread_allocations();
+        stage.work();
+        let allocated = dpdk::alloc_count::thread_allocations() - before;
+        assert!(round < 5 || allocated == 0, "{allocated} allocations in round {round}");
+        let [outside, inside] = stage.collect();
+        assert_eq!((outside.len(), inside.len()), (2, 1));
+    }
+}
+
 fn unprotected(stage: &Stage) -> u64 {
     stage.drops().into_iter().find(|(name, _)| *name == "unprotected").map_or(0, |(_, count)| count)
 }
@@ -158,6 +172,7 @@ fn comes_and_goes(stage: &mut Stage, worker: usize) {
     let [outside, inside] = stage.exchange(OUTSIDE, &[frame]);
     assert_eq!((outside.len(), inside.len()), (0, 1), "{:?}", stage.drops());
     assert_eq!(summary(&inside[0]).l4(&inside[0]), summary(&inner).l4(&inner));
+    allocates_nothing(stage, &spec, &to_branch, ip(&inner));
     // It goes, and nothing goes in clear.
     let asked = ask(stage, initiator, ike_spi);
     assert_eq!((asked.0, asked.1.record.as_deref()), (worker, Some(&[7; 100][..])));
