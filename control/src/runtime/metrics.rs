@@ -76,6 +76,9 @@ pub(super) const FAMILIES: &[(&str, &str, &str)] = &[
     ("phalanx_tunnel_bytes_total", "counter", "Their bytes, without what the tunnel adds."),
     ("phalanx_tunnel_events_total", "counter", "What happened to a tunnel's packets, by event."),
     ("phalanx_tunnel_event_info", "gauge", "Always 1; the label says what the event means."),
+    ("phalanx_ike_sas", "gauge", "IKE SAs and tunnels of theirs that this member serves and are awake, by kind."),
+    ("phalanx_ike_events_total", "counter", "What this member's workers have counted of IKE, by event."),
+    ("phalanx_ike_event_info", "gauge", "Always 1; the label says what the event means."),
     ("phalanx_relay_bytes_total", "counter", "Bytes that a relay has passed on and the receiver has acknowledged."),
     ("phalanx_replica_events_total", "counter", "What replication has counted, by worker, side and event."),
     ("phalanx_replica_event_info", "gauge", "Always 1; the label says what the event means."),
@@ -377,7 +380,11 @@ fn relays(page: &mut Page, sources: &Sources<'_>) {
 }
 
 fn tunnels(page: &mut Page, sources: &Sources<'_>) {
-    let names: Vec<&str> = sources.config.static_sas.iter().map(|sa| sa.name.as_str()).collect();
+    let mut names: Vec<&str> = sources.config.static_sas.iter().map(|sa| sa.name.as_str()).collect();
+    if ike(page, sources) {
+        // What belongs to none of the configuration's is IKE's.
+        names.push("ike");
+    }
     let stats = |at: usize| sources.shared.tunnels.of(at);
     let is_flow = |event: &str| event.starts_with("packets_") || event.starts_with("bytes_");
     for (family, kind) in [("phalanx_tunnel_packets_total", "packets"), ("phalanx_tunnel_bytes_total", "bytes")] {
@@ -402,6 +409,28 @@ fn tunnels(page: &mut Page, sources: &Sources<'_>) {
     for (event, description, _) in stats(0).iter().filter(|(event, ..)| !is_flow(event)) {
         family.add(&[("event", event), ("description", description)], 1.0);
     }
+}
+
+/// Answers whether IKE is spoken, as far as can be seen.
+fn ike(page: &mut Page, sources: &Sources<'_>) -> bool {
+    let counters = &sources.shared.ike;
+    if counters.questions.load(Relaxed) + counters.restored.load(Relaxed) == 0 {
+        return false;
+    }
+    let is_gauge = |event: &str| ["sas", "tunnels"].contains(&event);
+    let mut family = page.family("phalanx_ike_sas");
+    for (kind, _, count) in counters.iter().filter(|(event, ..)| is_gauge(event)) {
+        family.add(&[("kind", kind)], count as f64);
+    }
+    let mut family = page.family("phalanx_ike_events_total");
+    for (event, _, times) in counters.iter().filter(|(event, ..)| !is_gauge(event)) {
+        family.add(&[("event", event)], times as f64);
+    }
+    let mut family = page.family("phalanx_ike_event_info");
+    for (event, description, _) in counters.iter().filter(|(event, ..)| !is_gauge(event)) {
+        family.add(&[("event", event), ("description", description)], 1.0);
+    }
+    true
 }
 
 fn ports(page: &mut Page, sources: &Sources<'_>) {

@@ -156,9 +156,10 @@ impl Gateway {
 
     /// Asks what has waited for the answer.
     fn go_on(&mut self, outlet: &mut dyn Outlet, name: Name) {
-        let (Some(ike), Some(nonces)) = (&mut self.ike, self.ivs.of(outlet.incarnation())) else { return };
+        let Some(ike) = &mut self.ike else { return };
         let next = ike.all.get_mut(&name).and_then(|association| association.waiting.pop_front());
-        if let Some(asked) = next
+        // What there is no room for the peer says again.
+        if let (Some(asked), Some(nonces)) = (next, self.ivs.of(outlet.incarnation()))
             && ike.has_room()
         {
             ike.ask(outlet, nonces, name, asked);

@@ -70,7 +70,7 @@ struct Flight {
 /// What a worker has of IKE.
 pub(super) struct Ike {
     desk: WorkerDesk,
-    counters: Arc<IkeCounters>,
+    pub(super) counters: Arc<IkeCounters>,
     /// Makes names for those that begin.
     names: hash::Key,
     all: BTreeMap<Name, Association>,

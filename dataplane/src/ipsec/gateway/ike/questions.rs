@@ -55,10 +55,11 @@ impl Gateway {
         if !known {
             ike.put_in((unit, spi), Association::default());
         }
-        match ike.ask(outlet, nonces, (unit, spi), asked()) {
-            true => Ok(()),
-            false => Err(DropReason::SaUnusable),
+        if ike.ask(outlet, nonces, (unit, spi), asked()) {
+            return Ok(());
         }
+        ike.forget_if_none((unit, spi));
+        Err(DropReason::SaUnusable)
     }
 
     /// Asks about those whose time has come.
