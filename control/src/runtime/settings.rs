@@ -249,7 +249,7 @@ pub(super) mod tests {
     }
 
     fn secrets() -> Secrets {
-        Secrets { steered: [9; 16], relay: [8; 16], replica: [7; 16], seed: 5 }
+        Secrets { steered: [9; 16], relay: [8; 16], ike: [6; 16], replica: [7; 16], seed: 5 }
     }
 
     /// Its file.
