@@ -152,6 +152,8 @@ impl Gateway {
     /// What the backups hold by now goes on. To be called after whatever may have written a record: without backups, all is held
     /// at once.
     fn settle(&mut self, outlet: &mut dyn Outlet) {
+        // What comes out of a tunnel goes on only where policies know of the tunnel.
+        self.keep_promises(outlet);
         while let Some((position, number)) = self.ledger.front().copied()
             && position <= outlet.outbox().committed()
         {
@@ -163,7 +165,6 @@ impl Gateway {
             self.release(outlet, number);
             self.renew(outlet, number, None);
         }
-        self.keep_promises(outlet);
     }
 }
 

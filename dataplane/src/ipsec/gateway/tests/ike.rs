@@ -200,8 +200,12 @@ fn heir_knows_what_was_shown(too_early: bool) -> bool {
         owner.desk.outbox.acknowledged(backup, head);
         owner.gateway.handle_commit(&mut owner.desk);
     }
-    let shown = !world.owner().replies().is_empty();
+    let mut shown = !world.owner().replies().is_empty();
     world.turn();
+    // It has nothing to wait for any more, but no unit either.
+    let old = world.backup();
+    old.gateway.handle_commit(&mut old.desk);
+    shown |= !old.replies().is_empty();
     world.owner().hear(&request(INITIATOR, 0, 1)).expect("taken");
     let known = world.owner().questions().pop().expect("a question").record.is_some();
     known || !shown

@@ -111,6 +111,11 @@ fn policies_come_with_the_commit_and_go_with_the_tunnel() {
         world.owner().pass(1);
         world.replicate();
     }
+    // Between two owners, too.
+    let (all, owner) = (Unit::all().collect::<UnitSet>(), world.owner());
+    owner.gateway.handle_units(&mut owner.desk, &UnitSet::EMPTY, &all);
+    assert_eq!(owner.ways(), Passing::Into(CHILD_IN));
+    owner.gateway.handle_units(&mut owner.desk, &all, &UnitSet::EMPTY);
     // A backup that has nothing learns of it by a snapshot.
     let at = 1 - world.owner;
     let number = world.members[at].id.number();
@@ -207,6 +212,10 @@ fn a_new_tunnel_is_used_when_the_peer_has_shown_that_it_has_it() {
         world.owner().replies();
         assert_eq!(world.owner().pass(5), Passing::Into(NEW_IN));
         assert_eq!(ways_taken(&mut world), [NEW_OUT]);
+        // It is not looked for with every packet, now that it is gone.
+        let slots = &world.owner().gateway.slots;
+        let number = slots.find(NEW_IN).expect("awake");
+        assert_eq!(slots.through(number), Ok(number));
     }
 }
 
@@ -234,11 +243,21 @@ fn what_is_sent_follows_a_peer_whom_a_nat_has_moved() {
     world.replicate();
     assert_eq!(destination(&mut world), ([192, 0, 2, 77].into(), 7777, 4500));
     assert_eq!(world.owner().child_count("moved"), 1);
-    // What was on its way from the old address moves it no more.
+    // What was on its way from the old address moves it no more, whether it waits or not.
+    world.owner().wait(200 * MS);
     world.owner().hear(&late).expect("taken");
     world.replicate();
     assert_eq!(destination(&mut world), ([192, 0, 2, 77].into(), 7777, 4500));
     assert_eq!(world.delivered(), [21, 20]);
+    let late = world.peer.seal(&packet(BRANCH, INSIDE, 22, 100, 0));
+    let frame = world.peer.seal(&packet(BRANCH, INSIDE, 23, 100, 0));
+    world.owner().hear(&moved(&frame)).expect("taken");
+    world.owner().hear(&late).expect("taken");
+    assert!(world.delivered().is_empty());
+    world.owner().wait(200 * MS);
+    world.replicate();
+    assert_eq!(world.delivered(), [23, 22]);
+    assert_eq!(destination(&mut world), ([192, 0, 2, 77].into(), 7777, 4500));
     world.turn();
     assert_eq!(destination(&mut world), ([192, 0, 2, 77].into(), 7777, 4500), "the heir knows");
 }
