@@ -189,7 +189,7 @@ impl Dataplane {
                 if let Some(wake) = &gateway.ike {
                     let (desk, session) = desk(wakes[index].clone(), wake.clone());
                     app = app.with_desk(desk, Arc::clone(&shared.ike));
-                    desks.push(session);
+                    desks.push(session.listen(worker.path.book.tell_too(wake.clone())));
                 }
                 worker.add_app(Box::new(app));
             }

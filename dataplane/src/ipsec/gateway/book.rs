@@ -18,9 +18,12 @@ const RING_MAX: usize = 256;
 /// What a worker listens to in one round: packets must not wait for long.
 const HEARD_A_ROUND: usize = 64;
 
-#[derive(Clone, Debug)]
-enum Word {
+/// A tunnel of IKE's comes or goes, somewhere in the cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Word {
+    /// This traffic goes into it; its inbound SPI.
     Insert(Arc<Selectors>, u32),
+    /// It is no more.
     Remove(u32),
 }
 
@@ -54,6 +57,13 @@ impl Book {
             }
         }
         mesh
+    }
+
+    /// Tells somebody else as well.
+    pub(crate) fn tell_too(&mut self, wake: Wake) -> Consumer<Word> {
+        let (ring, inbox) = RingBuffer::new(RING_MAX);
+        self.others.push(Other { ring, waiting: VecDeque::new(), wake });
+        inbox
     }
 
     /// Begins with these, which all workers have.

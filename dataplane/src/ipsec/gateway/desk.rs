@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
+use super::book::Word;
 use super::spec::TunnelSpec;
 use crate::ipsec::outer::Outer;
 use crate::unit::Unit;
@@ -134,6 +135,8 @@ pub struct SessionDesk {
     questions: Consumer<Question>,
     answers: Producer<Answer>,
     wake_worker: Wake,
+    /// What the worker tells of tunnels.
+    words: Option<Consumer<Word>>,
 }
 
 /// A desk, and what wakes who sits on each side.
@@ -142,7 +145,7 @@ pub fn desk(wake_worker: Wake, wake_session: Wake) -> (WorkerDesk, SessionDesk) 
     // As many as can be asked, and those that were given up meanwhile.
     let (answering, answers) = RingBuffer::new(2 * QUESTIONS_MAX);
     let worker = WorkerDesk { questions: asking, answers, wake_session };
-    (worker, SessionDesk { questions, answers: answering, wake_worker })
+    (worker, SessionDesk { questions, answers: answering, wake_worker, words: None })
 }
 
 impl WorkerDesk {
@@ -178,6 +181,17 @@ impl SessionDesk {
     /// Whether there is one.
     pub fn is_asked(&self) -> bool {
         !self.questions.is_empty()
+    }
+
+    /// Listens to what the worker tells of tunnels.
+    pub(crate) fn listen(mut self, words: Consumer<Word>) -> Self {
+        self.words = Some(words);
+        self
+    }
+
+    /// The next that the worker tells of tunnels: of all that IKE has made in units that it serves, for itself or as a backup.
+    pub fn next_word(&mut self) -> Option<Word> {
+        self.words.as_mut()?.pop().ok()
     }
 
     /// Answers one. Each is to be answered; one that is not is given up by its worker after ten seconds.

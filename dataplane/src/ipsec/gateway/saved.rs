@@ -85,7 +85,9 @@ fn encoded_len_max(spec: &TunnelSpec) -> usize {
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {
-    let text = &text[..text.floor_char_boundary(u8::MAX.into())];
+    let mut lens = (0..=text.len().min(u8::MAX.into())).rev();
+    let len = lens.find(|len| text.is_char_boundary(*len)).unwrap_or(0);
+    let text = text.get(..len).unwrap_or_default();
     out.push(text.len() as u8);
     out.extend_from_slice(text.as_bytes());
 }
@@ -294,6 +296,9 @@ mod tests {
         };
         let decoded = Saved::decode(&Saved::encode(&spec, 1, None)).unwrap();
         assert_eq!(decoded.spec.name.len(), 255);
+        let name = format!("x{}", "é".repeat(200));
+        let cut = Saved::decode(&Saved::encode(&TunnelSpec { name, ..spec.clone() }, 1, None)).unwrap();
+        assert_eq!(cut.spec.name, format!("x{}", "é".repeat(127)), "between characters");
         assert_eq!(decoded, Saved { spec: TunnelSpec { name: "x".repeat(255), ..spec }, ike_spi: 1, replaces: None });
     }
 

@@ -355,7 +355,8 @@ fn an_answer_that_makes_no_sense_changes_nothing() {
     let twice = child(CHILD_IN + 1024, CHILD_OUT, None);
     let mut short = twice.clone();
     short.outbound.keys = Keys::new("aes128gcm16".parse().expect("a transform"), &[1; 20], &[]).expect("keys");
-    let cases: Vec<Box<dyn Fn(&mut Answer)>> = vec![
+    type Spoil = Box<dyn Fn(&mut Answer)>;
+    let cases: Vec<Spoil> = vec![
         Box::new(|it| it.children = vec![add(&child(CHILD_IN, 9, None), None)]),
         Box::new(|it| it.children = vec![add(&child(CHILD_IN + 1, 9, None), None)]),
         Box::new(|it| it.children = vec![add(&child(77, 9, None), None)]),
