@@ -1,7 +1,7 @@
 //! Addresses that peers are given.
 //!
-//! Which addresses are taken is known by the IKE SAs that have them: the book hears of all that the cluster has, its own and those that
-//! it holds for others ([`Book::hear`]). What is given out and not yet heard of is reserved for a while.
+//! Which addresses are taken is known by those that have them: the book hears of IKE SAs that pass by ([`Book::hear`]), and of all tunnels
+//! that the cluster has, other members' too ([`Book::hear_tunnel`]). What is given out and not yet heard of is reserved for a while.
 //!
 //! *Two halves of a split cluster never give the same address*: each member gives only from its own share of a pool. An SA whose peer fell
 //! silent may live on in the other half: so its address rests before somebody else gets it. One that its peer has ended is free
@@ -10,11 +10,14 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::state::{IkeSa, Phase};
+use crate::state::IkeSa;
 use crate::wire::{Identity, IkeSpi};
 
 /// So long an address is kept for the SA that asked for it.
 const RESERVED_S: u64 = 60;
+/// So long it is kept for an IKE SA that was seen with it, though it has no tunnel; it is seen again each time that its peer is asked
+/// whether it lives.
+const SEEN_S: u64 = 900;
 /// So long the address of a peer that fell silent is nobody else's.
 const REST_S: u64 = 3600;
 /// So many addresses of a pool are used: of an IPv6 network there is no end.
@@ -61,24 +64,23 @@ pub struct Pool {
 pub struct Book {
     pools: Vec<Pool>,
     holders: HashMap<IpAddr, Holder>,
-    /// The addresses of each SA.
-    of: HashMap<IkeSpi, Vec<IpAddr>>,
+    /// The addresses of each tunnel, by our SPI.
+    tunnels: HashMap<u32, Vec<IpAddr>>,
 }
 
-#[derive(Clone, Debug)]
+/// What is known of an address that was given out.
+#[derive(Clone, Debug, Default)]
 struct Holder {
-    peer: Identity,
-    hold: Hold,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Hold {
-    /// It was promised to an SA that has not been heard of.
-    Reserved { until_s: u64 },
-    /// So many SAs have it: an SA and the one with new keys for it.
-    Held(u32),
-    /// Its peer fell silent.
-    Resting { until_s: u64 },
+    /// Whose it is, if an IKE SA has said that.
+    peer: Option<Identity>,
+    /// How many tunnels have it: one, and the one with new keys for it.
+    tunnels: u32,
+    /// Until when it is nobody else's, tunnels or not.
+    kept_until_s: u64,
+    /// Its last tunnel went without a word of its peer's.
+    rests: bool,
+    /// Its peer wants it no more.
+    ended: bool,
 }
 
 impl Pool {
@@ -121,43 +123,65 @@ impl Book {
         Self { pools, ..Self::default() }
     }
 
-    /// An IKE SA has this value now; none: it is over.
-    pub fn hear(&mut self, spi: IkeSpi, sa: Option<&IkeSa>, now_s: u64) {
-        let had = self.of.remove(&spi).unwrap_or_default();
-        let ended = sa.is_some_and(|sa| matches!(sa.phase, Phase::Closed));
-        if let Some(peer) = sa.and_then(IkeSa::peer) {
-            for address in &peer.addresses {
-                let holder = self.holders.entry(*address);
-                let holder = holder.or_insert(Holder { peer: peer.identity.clone(), hold: Hold::Held(0) });
-                holder.peer = peer.identity.clone();
-                holder.hold = match holder.hold {
-                    Hold::Held(count) => Hold::Held(count + 1),
-                    Hold::Reserved { .. } | Hold::Resting { .. } => Hold::Held(1),
-                };
+    /// An IKE SA was seen that has this value now.
+    pub fn hear(&mut self, sa: &IkeSa, now_s: u64) {
+        let Some(peer) = sa.peer() else { return };
+        for address in &peer.addresses {
+            if !self.is_of_a_pool(*address) {
+                continue;
             }
-            if !peer.addresses.is_empty() {
-                self.of.insert(spi, peer.addresses.clone());
-            }
-        }
-        had.into_iter().for_each(|address| self.let_go(address, ended, now_s));
-    }
-
-    fn let_go(&mut self, address: IpAddr, ended: bool, now_s: u64) {
-        let Some(holder) = self.holders.get_mut(&address) else { return };
-        match holder.hold {
-            Hold::Held(count) if count > 1 => holder.hold = Hold::Held(count - 1),
-            _ if ended => drop(self.holders.remove(&address)),
-            _ => holder.hold = Hold::Resting { until_s: now_s.saturating_add(REST_S) },
+            let holder = self.holders.entry(*address).or_default();
+            holder.peer = Some(peer.identity.clone());
+            holder.kept_until_s = now_s.saturating_add(SEEN_S);
+            (holder.rests, holder.ended) = (false, false);
         }
     }
 
-    /// Whether somebody may have it.
+    /// An IKE SA that had this value has been ended by its peer, or with its knowledge.
+    pub fn hear_end(&mut self, sa: &IkeSa) {
+        // One that another has taken the place of had nothing any more.
+        for address in sa.peer().filter(|_| !sa.succeeded).iter().flat_map(|peer| &peer.addresses) {
+            if let Some(holder) = self.holders.get_mut(address) {
+                (holder.kept_until_s, holder.ended) = (0, true);
+            }
+        }
+    }
+
+    /// There is a tunnel, somewhere in the cluster, to these addresses.
+    pub fn hear_tunnel(&mut self, spi: u32, addresses: impl Iterator<Item = IpAddr>) {
+        let addresses: Vec<IpAddr> = addresses.filter(|address| self.is_of_a_pool(*address)).collect();
+        if addresses.is_empty() || self.tunnels.contains_key(&spi) {
+            return;
+        }
+        for address in &addresses {
+            let holder = self.holders.entry(*address).or_default();
+            holder.tunnels += 1;
+            (holder.rests, holder.ended) = (false, false);
+        }
+        self.tunnels.insert(spi, addresses);
+    }
+
+    /// It is no more.
+    pub fn lose_tunnel(&mut self, spi: u32, now_s: u64) {
+        for address in self.tunnels.remove(&spi).unwrap_or_default() {
+            let Some(holder) = self.holders.get_mut(&address) else { continue };
+            holder.tunnels = holder.tunnels.saturating_sub(1);
+            if holder.tunnels == 0 && !holder.ended {
+                holder.rests = true;
+                holder.kept_until_s = holder.kept_until_s.max(now_s.saturating_add(REST_S));
+            }
+        }
+    }
+
+    fn is_of_a_pool(&self, address: IpAddr) -> bool {
+        self.pools.iter().any(|pool| pool.index_of(address).is_some())
+    }
+
+    /// Whether this peer may have it.
     fn is_free(&self, address: IpAddr, peer: &Identity, now_s: u64) -> bool {
-        self.holders.get(&address).is_none_or(|holder| match holder.hold {
-            Hold::Held(_) => false,
-            Hold::Reserved { until_s } => until_s <= now_s,
-            // The same peer's old SA is the one that rests.
-            Hold::Resting { until_s } => until_s <= now_s || holder.peer == *peer,
+        self.holders.get(&address).is_none_or(|holder| {
+            let own_again = holder.rests && holder.peer.as_ref() == Some(peer);
+            holder.tunnels == 0 && (holder.kept_until_s <= now_s || own_again)
         })
     }
 }
@@ -173,8 +197,8 @@ impl Pools for Book {
         let index = wish.or_else(|| others.find(|index| pool.is_ours(*index) && free(pool.at(*index))))?;
         let address = pool.at(index);
         self.pools[at].next = index + 1;
-        let hold = Hold::Reserved { until_s: ask.now_s.saturating_add(RESERVED_S) };
-        self.holders.insert(address, Holder { peer: ask.peer.clone(), hold });
+        let kept_until_s = ask.now_s.saturating_add(RESERVED_S);
+        self.holders.insert(address, Holder { peer: Some(ask.peer.clone()), kept_until_s, ..Holder::default() });
         Some(address)
     }
 }
@@ -219,6 +243,30 @@ mod tests {
         let again = book.lease(ask(&peer("c"), Some("10.99.0.9"), RESERVED_S));
         assert_eq!(again, Some("10.99.0.9".parse().unwrap()), "its SA never came");
         assert_eq!(Book::default().lease(ask(&peer("a"), None, 0)), None);
+    }
+
+    #[test]
+    fn an_address_is_taken_as_long_as_a_tunnel_leads_to_it_and_rests_afterwards() {
+        let given: IpAddr = "10.99.0.1".parse().unwrap();
+        let wish = Some("10.99.0.1");
+        let mut book = book("10.99.0.0", 24, 0, 1);
+        let (alice, bob) = (peer("alice"), peer("bob"));
+        assert_eq!(book.lease(ask(&alice, None, 0)), Some(given));
+        book.hear_tunnel(7, [given].into_iter());
+        book.hear_tunnel(8, [given].into_iter());
+        book.lose_tunnel(7, 100);
+        let late_s = 100 + 2 * REST_S;
+        assert_ne!(book.lease(ask(&bob, wish, late_s)), Some(given), "the one with new keys has it");
+        book.lose_tunnel(8, late_s);
+        assert_ne!(book.lease(ask(&bob, wish, late_s + REST_S - 1)), Some(given), "it rests");
+        assert_eq!(book.lease(ask(&alice, wish, late_s + 1)), Some(given), "but for whom it was");
+        book.hear_tunnel(9, [given].into_iter());
+        book.lose_tunnel(9, late_s);
+        assert_eq!(book.lease(ask(&bob, wish, late_s + REST_S)), Some(given));
+        // What is no pool's, and what was not there, is no matter.
+        book.hear_tunnel(10, ["10.9.0.1".parse().unwrap()].into_iter());
+        book.lose_tunnel(10, 0);
+        book.lose_tunnel(11, 0);
     }
 
     #[test]

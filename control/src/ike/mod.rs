@@ -19,5 +19,4 @@ mod settings;
 mod translate;
 
 pub(crate) use session::{Running, Sessions};
-pub use settings::ConnectionError;
-pub(crate) use settings::ike;
+pub(crate) use settings::{ConnectionError, ike};

@@ -5,17 +5,19 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crossbeam::sync::{Parker, Unparker};
-use phalanx_dataplane::ipsec::gateway::{Answer, Asked, Datagram, Kept, Question, SessionDesk};
+use phalanx_dataplane::ipsec::gateway::{Answer, Asked, Datagram, Kept, Network, Question, SessionDesk, Word};
 use phalanx_ike::config::Config;
 use phalanx_ike::crypto::SystemRandom;
 use phalanx_ike::machine::{Event, Given, Machine, Next, Outcome, Report, Unit10};
 use phalanx_ike::pool::Book;
-use phalanx_ike::state::{IkeSa, Path};
+use phalanx_ike::state::{IkeSa, Path, Phase};
 
 use super::translate;
 
 /// How long the thread sleeps if nobody wakes it.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// Words of tunnels that are heard before the next question.
+const WORDS_A_ROUND: usize = 64;
 
 /// See the module.
 pub(crate) struct Sessions {
@@ -25,6 +27,8 @@ pub(crate) struct Sessions {
     random: SystemRandom,
     /// Answers that a worker has not had room for, by desk.
     late: Vec<(usize, Answer)>,
+    /// The cluster's clock, as it was last asked.
+    now_s: u64,
 }
 
 /// Ends the thread when it is dropped.
@@ -43,7 +47,7 @@ impl Drop for Running {
 impl Sessions {
     /// With one desk for each worker.
     pub(crate) fn new(config: Config, book: Book, desks: Vec<SessionDesk>) -> Self {
-        Self { config, book, desks, random: SystemRandom::new(), late: Vec::new() }
+        Self { config, book, desks, random: SystemRandom::new(), late: Vec::new(), now_s: 0 }
     }
 
     /// Starts the thread. `parker` is what the desks wake.
@@ -70,7 +74,7 @@ impl Sessions {
         for (at, answer) in late.drain(..) {
             self.tell(at, answer);
         }
-        let mut asked = false;
+        let mut asked = self.listen();
         for at in 0..self.desks.len() {
             let Some(question) = self.desks[at].next() else { continue };
             asked = true;
@@ -78,6 +82,24 @@ impl Sessions {
             self.tell(at, answer);
         }
         asked
+    }
+
+    /// Hears of tunnels. Answers whether there was one to hear of.
+    fn listen(&mut self) -> bool {
+        let mut heard = false;
+        for desk in &mut self.desks {
+            for word in std::iter::from_fn(|| desk.next_word()).take(WORDS_A_ROUND) {
+                heard = true;
+                match word {
+                    Word::Insert(selectors, spi) => {
+                        let hosts = selectors.remote.iter().filter(|network| network.is_host()).map(Network::address);
+                        self.book.hear_tunnel(spi, hosts);
+                    }
+                    Word::Remove(spi) => self.book.lose_tunnel(spi, self.now_s),
+                }
+            }
+        }
+        heard
     }
 
     fn tell(&mut self, at: usize, answer: Answer) {
@@ -88,6 +110,7 @@ impl Sessions {
 
     fn answer(&mut self, question: Question) -> Answer {
         let Question { ticket, unit, spi, record, now_s, asked, draw } = question;
+        self.now_s = now_s;
         let sa = match record.as_deref().map(IkeSa::restore) {
             Some(None) => {
                 tracing::error!("the record of IKE SA {spi:016x} cannot be read: it is dropped");
@@ -96,6 +119,10 @@ impl Sessions {
             Some(Some(sa)) => Some(sa),
             None => None,
         };
+        let before = sa.clone();
+        if let Some(sa) = &sa {
+            self.book.hear(sa, now_s);
+        }
         let event = match &asked {
             Asked::Message { from, to, bytes } => Event::Message { path: Path { ours: *to, theirs: *from }, bytes },
             Asked::Timeout => Event::Timeout,
@@ -109,19 +136,17 @@ impl Sessions {
             under_load: false,
         };
         let outcome = Machine::new(&self.config).handle(given, spi, sa, event);
-        self.note(spi, &outcome, now_s);
+        self.note(before.as_ref(), &outcome);
         outcome.reports.iter().for_each(log);
         into_answer(ticket, spi, outcome)
     }
 
-    fn note(&mut self, spi: u64, outcome: &Outcome, now_s: u64) {
-        match &outcome.next {
-            Next::Same => {}
-            Next::Changed(sa) => self.book.hear(spi, Some(sa), now_s),
-            Next::Ended => self.book.hear(spi, None, now_s),
-        }
-        if let Some((successor, _)) = &outcome.successor {
-            self.book.hear(successor.own_spi(), Some(successor), now_s);
+    /// What it means for addresses that an SA has become another.
+    fn note(&mut self, before: Option<&IkeSa>, outcome: &Outcome) {
+        match (before, &outcome.next) {
+            (Some(before), Next::Changed(after)) if matches!(after.phase, Phase::Closed) => self.book.hear_end(before),
+            (_, Next::Changed(after)) => self.book.hear(after, self.now_s),
+            _ => {}
         }
     }
 }

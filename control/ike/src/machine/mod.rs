@@ -251,7 +251,7 @@ impl Turn<'_, '_> {
         }
         let mut bytes = [0; 2];
         self.given.random.fill(&mut bytes);
-        let less = rekey_s / 10 * u64::from(u16::from_be_bytes(bytes)) >> u16::BITS;
+        let less = (rekey_s / 10 * u64::from(u16::from_be_bytes(bytes))) >> u16::BITS;
         self.given.now_s.saturating_add(rekey_s - less)
     }
 

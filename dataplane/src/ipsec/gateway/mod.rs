@@ -43,6 +43,7 @@ mod waiting;
 mod written;
 
 pub(crate) use book::Book;
+pub use book::Word;
 pub use counters::{IkeCounters, TunnelCounters, TunnelStats};
 pub use desk::{
     Answer, Asked, ChildChange, DRAWS, Datagram, Kept, QUESTIONS_MAX, Question, SessionDesk, WorkerDesk, desk,

@@ -92,6 +92,11 @@ impl Network {
         }
     }
 
+    /// Whether it is one address.
+    pub const fn is_host(&self) -> bool {
+        self.len == width(self.family)
+    }
+
     /// How many bits are the same.
     pub const fn prefix_len(&self) -> u8 {
         self.len

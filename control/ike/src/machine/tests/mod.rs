@@ -130,13 +130,25 @@ impl World {
     /// It came about.
     pub(super) fn commit(&mut self, spi: u64, outcome: Outcome) -> Shown {
         let changed = !matches!(outcome.next, Next::Same);
+        if let (Some(before), Next::Changed(after)) = (self.records.get(&spi), &outcome.next)
+            && matches!(after.phase, crate::state::Phase::Closed)
+        {
+            self.book.hear_end(&IkeSa::restore(before).expect("a record of ours"));
+        }
+        for event in &outcome.children {
+            match event {
+                ChildEvent::Add(child) => {
+                    let hosts = child.remote.iter().map(|(address, _)| *address);
+                    self.book.hear_tunnel(child.inbound.spi, hosts);
+                }
+                ChildEvent::Remove(spi) => self.book.lose_tunnel(*spi, self.now_s),
+                ChildEvent::Move { .. } => {}
+            }
+        }
         match &outcome.next {
             Next::Same => {}
             Next::Changed(sa) => self.keep(spi, sa),
-            Next::Ended => {
-                self.book.hear(spi, None, self.now_s);
-                drop(self.records.remove(&spi));
-            }
+            Next::Ended => drop(self.records.remove(&spi)),
         }
         if let Some((successor, _)) = &outcome.successor {
             self.keep(successor.own_spi(), successor);
@@ -146,7 +158,7 @@ impl World {
     }
 
     fn keep(&mut self, spi: u64, sa: &IkeSa) {
-        self.book.hear(spi, Some(sa), self.now_s);
+        self.book.hear(sa, self.now_s);
         let record = sa.save();
         let again = IkeSa::restore(&record).expect("what was saved");
         assert_eq!(again.save(), record, "restore(save(x)) is x");
