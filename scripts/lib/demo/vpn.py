@@ -23,7 +23,7 @@ POOLS = {4: "10.99.0.0/24", 6: "fd00:99::/64"}
 #: What the guest's kernel would else look for when the first SA comes.
 MODULES = ("xfrm_user esp4 esp6 authenc gcm ghash_generic ctr cbc hmac sha256_generic sha512_generic echainiv seqiv drbg "
            "jitterentropy_rng")
-PLUGINS = ("random nonce openssl aes sha1 sha2 gcm ctr hmac kdf gmp curve25519 socket-default vici kernel-netlink")
+PLUGINS = "random nonce openssl aes sha1 sha2 gcm ctr hmac kdf gmp curve25519 socket-default vici"
 BEGINNING_SECONDS = 30
 
 
@@ -61,8 +61,9 @@ class Vpn:
         self.lab.run(f"ip -n server route add {POOLS[self.family]} via {pool_way}", "the way back to VPN clients")
         if self.has_kernel:
             self.run(f"modprobe -a {MODULES}")
-        kernel = "" if self.has_kernel else " kernel-libipsec"
-        self.write("strongswan.conf", f"charon-systemd {{\n load = {PLUGINS}{kernel}\n retransmit_timeout = 0.5\n"
+        # Whoever comes first does ESP.
+        kernel = "kernel-netlink" if self.has_kernel else "kernel-libipsec kernel-netlink"
+        self.write("strongswan.conf", f"charon-systemd {{\n load = {PLUGINS} {kernel}\n retransmit_timeout = 0.5\n"
                    f" retransmit_base = 1.5\n retransmit_tries = 8\n plugins {{\n vici {{\n socket = unix://{self.socket}\n }}\n"
                    f" kernel-libipsec {{\n allow_peer_ts = yes\n }}\n }}\n filelog {{\n log {{\n path = {self.inside}/charon.log\n"
                    " flush_line = yes\n default = 1\n }\n }\n}\nswanctl {\n load = pem\n}\n")
