@@ -11,12 +11,17 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `session` | the thread: takes questions, answers them |
+//! | `half_open` | how many peers have proved nothing yet |
+//! | `clerk` | what operators ask and want |
 //! | `settings` | from the configuration's words to what the machine is told |
 //! | `translate` | from the machine's child SAs to the workers' tunnels |
 
+mod clerk;
+mod half_open;
 mod session;
 mod settings;
 mod translate;
 
+pub(crate) use clerk::Clerk;
 pub(crate) use session::{Running, Sessions};
 pub(crate) use settings::{ConnectionError, ike};

@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crossbeam::sync::{Parker, Unparker};
-use phalanx_dataplane::ipsec::gateway::{Answer, Asked, Datagram, Kept, Network, Question, SessionDesk, Word};
+use phalanx_dataplane::ipsec::gateway::{Answer, Asked, Datagram, Kept, Network, Question, SessionDesk, Wish, Word};
 use phalanx_ike::config::Config;
 use phalanx_ike::crypto::SystemRandom;
 use phalanx_ike::machine::{Event, Given, Machine, Next, Outcome, Report, Unit10};
 use phalanx_ike::pool::Book;
 use phalanx_ike::state::{IkeSa, Path, Phase};
 
+use super::clerk::{Clerk, Register, clerk};
+use super::half_open::HalfOpen;
 use super::translate;
 
 /// How long the thread sleeps if nobody wakes it.
@@ -24,6 +26,8 @@ pub(crate) struct Sessions {
     config: Config,
     book: Book,
     desks: Vec<SessionDesk>,
+    register: Register,
+    half_open: HalfOpen,
     random: SystemRandom,
     /// Answers that a worker has not had room for, by desk.
     late: Vec<(usize, Answer)>,
@@ -45,9 +49,13 @@ impl Drop for Running {
 }
 
 impl Sessions {
-    /// With one desk for each worker.
-    pub(crate) fn new(config: Config, book: Book, desks: Vec<SessionDesk>) -> Self {
-        Self { config, book, desks, random: SystemRandom::new(), late: Vec::new(), now_s: 0 }
+    /// With one desk for each worker. `unparker`: of the thread that it will be started on.
+    pub(crate) fn new(config: Config, book: Book, desks: Vec<SessionDesk>, unparker: Unparker) -> (Self, Clerk) {
+        let (clerk, register) = clerk(unparker);
+        let half_open = HalfOpen::default();
+        let it =
+            Self { config, book, desks, register, half_open, random: SystemRandom::new(), late: Vec::new(), now_s: 0 };
+        (it, clerk)
     }
 
     /// Starts the thread. `parker` is what the desks wake.
@@ -74,12 +82,14 @@ impl Sessions {
         for (at, answer) in late.drain(..) {
             self.tell(at, answer);
         }
+        self.register.turn(&mut self.desks);
         let mut asked = self.listen();
         for at in 0..self.desks.len() {
             let Some(question) = self.desks[at].next() else { continue };
             asked = true;
-            let answer = self.answer(question);
-            self.tell(at, answer);
+            if let Some(answer) = self.answer(question) {
+                self.tell(at, answer);
+            }
         }
         asked
     }
@@ -108,24 +118,37 @@ impl Sessions {
         }
     }
 
-    fn answer(&mut self, question: Question) -> Answer {
+    /// None: it was no question.
+    fn answer(&mut self, question: Question) -> Option<Answer> {
         let Question { ticket, unit, spi, record, now_s, asked, draw } = question;
         self.now_s = now_s;
+        if asked == Asked::Shown || asked == Asked::ShownAll {
+            match record {
+                Some(record) => self.register.note(spi, &record, now_s),
+                None => self.register.end(),
+            }
+            return None;
+        }
         let sa = match record.as_deref().map(IkeSa::restore) {
             Some(None) => {
                 tracing::error!("the record of IKE SA {spi:016x} cannot be read: it is dropped");
-                return Answer { record: Kept::Ended, ..Answer::nothing(ticket, None) };
+                return Some(Answer { record: Kept::Ended, ..Answer::nothing(ticket, None) });
             }
             Some(Some(sa)) => Some(sa),
             None => None,
         };
+        if sa.is_none() && self.half_open.is_full(now_s) {
+            return Some(Answer::nothing(ticket, None));
+        }
         let before = sa.clone();
         if let Some(sa) = &sa {
             self.book.hear(sa, now_s);
         }
         let event = match &asked {
             Asked::Message { from, to, bytes } => Event::Message { path: Path { ours: *to, theirs: *from }, bytes },
-            Asked::Timeout => Event::Timeout,
+            Asked::Wish(Wish::Close) => Event::Close,
+            Asked::Wish(Wish::Rekey) => Event::Rekey,
+            Asked::Timeout | Asked::Shown | Asked::ShownAll => Event::Timeout,
         };
         let given = Given {
             now_s,
@@ -133,12 +156,13 @@ impl Sessions {
             draw: u64::from_be_bytes(draw),
             random: &mut self.random,
             pools: &mut self.book,
-            under_load: false,
+            under_load: self.half_open.is_many(now_s),
         };
         let outcome = Machine::new(&self.config).handle(given, spi, sa, event);
+        self.half_open.note(spi, &outcome, now_s);
         self.note(before.as_ref(), &outcome);
         outcome.reports.iter().for_each(log);
-        into_answer(ticket, spi, outcome)
+        Some(into_answer(ticket, spi, outcome))
     }
 
     /// What it means for addresses that an SA has become another.

@@ -181,9 +181,13 @@ impl Member {
         let sockets = LinkSockets::open(&config.link).map_err(refused)?;
         let reliable = open_reliable(&config.link).map_err(refused)?;
         let sessions = match talk {
-            Some(talk) => Some(Sessions::new(talk.config, talk.book, desks).start(woken).map_err(RunError::Thread)?),
+            Some(talk) => {
+                let (sessions, clerk) = Sessions::new(talk.config, talk.book, desks, woken.unparker().clone());
+                Some((sessions.start(woken).map_err(RunError::Thread)?, clerk))
+            }
             None => None,
         };
+        let (running, clerk) = sessions.unzip();
         // The link's thread and the management thread need no privileges; workers and the cluster thread set a
         // priority first.
         drop_privileges(&[Capability::SysNice, Capability::IpcLock]);
@@ -232,6 +236,7 @@ impl Member {
             waker: waker.clone(),
             logging,
             rate,
+            clerk,
         });
         let desk = Arc::new(desk);
         let certificate = identity.certificate().to_vec();
@@ -246,7 +251,7 @@ impl Member {
             certificate,
             state,
             memberships,
-            _sessions: sessions,
+            _sessions: running,
         })
     }
 

@@ -48,7 +48,7 @@ use crate::state::{IkeSa, Path, Phase};
 use crate::wire::IkeSpi;
 
 /// So long an IKE SA whose peer has not proved its name is kept.
-const OPENING_S: u64 = 30;
+pub const OPENING_S: u64 = 30;
 /// So long the last answer of one that is over is kept.
 const CLOSED_S: u64 = 10;
 
@@ -89,6 +89,8 @@ pub enum Event<'a> {
     Timeout,
     /// Somebody wants it ended.
     Close,
+    /// Somebody wants new keys for it.
+    Rekey,
 }
 
 /// What became of it.
@@ -175,10 +177,11 @@ impl<'c> Machine<'c> {
         let mut turn = Turn { config: self.config, given: &mut given, drawn: 0, out: Outcome::default() };
         match (sa, event) {
             (None, Event::Message { path, bytes }) => turn.begin(spi, path, bytes),
-            (None, Event::Timeout | Event::Close) => {}
+            (None, Event::Timeout | Event::Close | Event::Rekey) => {}
             (Some(sa), Event::Message { path, bytes }) => turn.hear(sa, path, bytes),
             (Some(sa), Event::Timeout) => turn.tick(sa),
             (Some(sa), Event::Close) => turn.close(sa),
+            (Some(sa), Event::Rekey) => turn.rekey_now(sa),
         }
         turn.out
     }

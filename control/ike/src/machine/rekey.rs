@@ -144,6 +144,18 @@ impl Turn<'_, '_> {
         self.given.now_s.saturating_add(AGAIN_S + u64::from(byte[0]) % AGAIN_S)
     }
 
+    /// Somebody wants new keys for the IKE SA. What is asked of the peer already comes first.
+    pub(super) fn rekey_now(&mut self, mut sa: IkeSa) {
+        if sa.peer().is_none() || sa.succeeded {
+            return;
+        }
+        if sa.pending.is_none() {
+            return self.rekey_own(sa, None);
+        }
+        sa.rekey_at_s = self.given.now_s;
+        self.go_on(sa);
+    }
+
     /// Asks for new keys for the IKE SA; in this group, if the peer has named one.
     pub(super) fn rekey_own(&mut self, mut sa: IkeSa, group: Option<Group>) {
         let connection = sa.peer().and_then(|peer| self.connection(&peer.connection));

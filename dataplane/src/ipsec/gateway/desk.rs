@@ -57,6 +57,28 @@ pub enum Asked {
     },
     /// The time that it asked for has come. Asked again every second until an answer names another.
     Timeout,
+    /// Somebody wants this of it.
+    Wish(Wish),
+    /// Nothing: it is shown, because somebody wants to see all ([`SessionDesk::show`]). Not to be answered.
+    Shown,
+    /// All have been shown, and this is none. Not to be answered.
+    ShownAll,
+}
+
+/// What an operator may want of an IKE SA.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Wish {
+    /// That it ends.
+    Close,
+    /// That it gets new keys.
+    Rekey,
+}
+
+/// What the other side sends to a worker.
+pub(super) enum Order {
+    Answer(Answer),
+    Wish(u64, Wish),
+    Show,
 }
 
 /// What is to be done.
@@ -126,14 +148,14 @@ pub struct Datagram {
 /// The worker's side.
 pub struct WorkerDesk {
     questions: Producer<Question>,
-    answers: Consumer<Answer>,
+    orders: Consumer<Order>,
     wake_session: Wake,
 }
 
 /// The other side.
 pub struct SessionDesk {
     questions: Consumer<Question>,
-    answers: Producer<Answer>,
+    orders: Producer<Order>,
     wake_worker: Wake,
     /// What the worker tells of tunnels.
     words: Option<Consumer<Word>>,
@@ -143,9 +165,9 @@ pub struct SessionDesk {
 pub fn desk(wake_worker: Wake, wake_session: Wake) -> (WorkerDesk, SessionDesk) {
     let (asking, questions) = RingBuffer::new(QUESTIONS_MAX);
     // As many as can be asked, and those that were given up meanwhile.
-    let (answering, answers) = RingBuffer::new(2 * QUESTIONS_MAX);
-    let worker = WorkerDesk { questions: asking, answers, wake_session };
-    (worker, SessionDesk { questions, answers: answering, wake_worker, words: None })
+    let (ordering, orders) = RingBuffer::new(2 * QUESTIONS_MAX);
+    let worker = WorkerDesk { questions: asking, orders, wake_session };
+    (worker, SessionDesk { questions, orders: ordering, wake_worker, words: None })
 }
 
 impl WorkerDesk {
@@ -153,8 +175,13 @@ impl WorkerDesk {
         !self.questions.is_full()
     }
 
-    pub(super) fn has_answers(&self) -> bool {
-        !self.answers.is_empty()
+    pub(super) fn has_orders(&self) -> bool {
+        !self.orders.is_empty()
+    }
+
+    /// Whether there is room for a question that can wait.
+    pub(super) fn has_much_room(&self) -> bool {
+        self.questions.slots() > QUESTIONS_MAX / 2
     }
 
     /// False: there is no room.
@@ -166,8 +193,8 @@ impl WorkerDesk {
         asked
     }
 
-    pub(super) fn next_answer(&mut self) -> Option<Answer> {
-        self.answers.pop().ok()
+    pub(super) fn next_order(&mut self) -> Option<Order> {
+        self.orders.pop().ok()
     }
 }
 
@@ -200,7 +227,26 @@ impl SessionDesk {
     /// The worker has not read those before: try again.
     #[allow(clippy::result_large_err, reason = "it is given back")]
     pub fn answer(&mut self, answer: Answer) -> Result<(), Answer> {
-        let done = self.answers.push(answer).map_err(|PushError::Full(answer)| answer);
+        let done = self.orders.push(Order::Answer(answer)).map_err(|PushError::Full(order)| match order {
+            Order::Answer(answer) => answer,
+            Order::Wish(..) | Order::Show => unreachable!("it is what was pushed"),
+        });
+        (self.wake_worker)();
+        done
+    }
+
+    /// Wants something of an IKE SA, if the worker serves it. False: the worker has too much to read.
+    pub fn wish(&mut self, spi: u64, wish: Wish) -> bool {
+        self.order(Order::Wish(spi, wish))
+    }
+
+    /// Wants to see all IKE SAs that the worker serves: they come as questions. False: the worker has too much to read.
+    pub fn show(&mut self) -> bool {
+        self.order(Order::Show)
+    }
+
+    fn order(&mut self, order: Order) -> bool {
+        let done = self.orders.push(order).is_ok();
         (self.wake_worker)();
         done
     }
@@ -228,6 +274,9 @@ impl fmt::Debug for Asked {
         match self {
             Self::Message { from, to, bytes } => write!(f, "Message({from} -> {to}, {} bytes)", bytes.len()),
             Self::Timeout => f.write_str("Timeout"),
+            Self::Wish(wish) => wish.fmt(f),
+            Self::Shown => f.write_str("Shown"),
+            Self::ShownAll => f.write_str("ShownAll"),
         }
     }
 }

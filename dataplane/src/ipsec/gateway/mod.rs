@@ -46,7 +46,7 @@ pub(crate) use book::Book;
 pub use book::Word;
 pub use counters::{IkeCounters, TunnelCounters, TunnelStats};
 pub use desk::{
-    Answer, Asked, ChildChange, DRAWS, Datagram, Kept, QUESTIONS_MAX, Question, SessionDesk, WorkerDesk, desk,
+    Answer, Asked, ChildChange, DRAWS, Datagram, Kept, QUESTIONS_MAX, Question, SessionDesk, Wish, WorkerDesk, desk,
 };
 pub use policies::{Network, Passing, Policies, Selectors};
 pub use spec::{GatewayConfig, Half, Protection, TunnelSpec};

@@ -178,6 +178,17 @@ fn an_ike_sa_gets_new_keys_from_us_again_and_again() {
 }
 
 #[test]
+fn somebody_wants_new_keys() {
+    let mut pair = Pair::new([(0, 0), (0, 0)]);
+    let shown = pair.worlds[0].step(SPI, Event::Rekey);
+    pair.note(0, shown);
+    while pair.deliver() {}
+    assert_eq!(pair.living(), [1, 1]);
+    pair.check(1);
+    assert!(!pair.worlds[0].records.contains_key(&SPI));
+}
+
+#[test]
 fn if_both_want_new_keys_at_once_one_child_is_left() {
     for turns in 0..16 {
         let mut pair = Pair::new([(0, 600), (0, 600)]);

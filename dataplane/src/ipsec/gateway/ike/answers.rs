@@ -7,7 +7,7 @@ use super::{Act, Flight, Name, Promise};
 use crate::app::Outlet;
 use crate::drop_reason::DropReason;
 use crate::ipsec::gateway::Gateway;
-use crate::ipsec::gateway::desk::{Answer, ChildChange, Kept};
+use crate::ipsec::gateway::desk::{Answer, ChildChange, Kept, Order};
 use crate::ipsec::gateway::record::ike_key;
 use crate::ipsec::gateway::saved::Saved;
 use crate::ipsec::gateway::slots::Child;
@@ -17,8 +17,8 @@ use crate::replica::STATE_BYTES_MAX;
 use crate::tallies::add;
 use crate::unit::Unit;
 
-/// Answers that are obeyed in one round: packets must not wait for long.
-const ANSWERS_A_ROUND: usize = 16;
+/// Orders that are obeyed in one round: packets must not wait for long.
+const ORDERS_A_ROUND: usize = 16;
 /// SPIs below are not ours to give (RFC 4303 section 2.1).
 const SPI_MIN: u32 = 256;
 /// The longest record of an IKE SA: a state, without when it is due.
@@ -27,13 +27,19 @@ const RECORD_MAX: usize = STATE_BYTES_MAX - 64;
 const UPDATE_BYTES: usize = 128;
 
 impl Gateway {
-    /// Takes the answers that have come.
-    pub(super) fn obey_answers(&mut self, outlet: &mut dyn Outlet) {
-        for _ in 0..ANSWERS_A_ROUND {
-            let Some(answer) = self.ike.as_mut().and_then(|ike| ike.desk.next_answer()) else { return };
-            if let Some(name) = self.close_flight(&answer) {
-                self.obey(outlet, name, answer);
-                self.go_on(outlet, name);
+    /// Takes the answers that have come, and what else is ordered.
+    pub(super) fn obey_orders(&mut self, outlet: &mut dyn Outlet) {
+        for _ in 0..ORDERS_A_ROUND {
+            match self.ike.as_mut().and_then(|ike| ike.desk.next_order()) {
+                Some(Order::Answer(answer)) => {
+                    if let Some(name) = self.close_flight(&answer) {
+                        self.obey(outlet, name, answer);
+                        self.go_on(outlet, name);
+                    }
+                }
+                Some(Order::Wish(spi, wish)) => self.pass_on_wish(outlet, spi, wish),
+                Some(Order::Show) => self.begin_to_show(),
+                None => return,
             }
         }
     }

@@ -16,17 +16,20 @@
 //! *Sleep*: each IKE SA has a time at which it is due, so those of a unit that comes wake up by themselves, a few a round, or at a
 //! message.
 //!
-//! Files: `header` (what is read of a message), `datagram` (UDP, in and out), `association` (an IKE SA), `questions`, `answers`.
+//! Files: `header` (what is read of a message), `datagram` (UDP, in and out), `association` (an IKE SA), `questions`, `answers`,
+//! `wishes` (what operators want).
 
 mod answers;
 mod association;
 mod datagram;
 mod header;
 mod questions;
+mod wishes;
 
 pub(super) use datagram::is_port_of;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -82,6 +85,8 @@ pub(super) struct Ike {
     /// Units that may have more of them in the store.
     asleep: UnitSet,
     look_at_ns: Option<u64>,
+    /// The next that is to be shown.
+    showing: Option<Bound<Name>>,
     /// Names packets that may be fragmented.
     id: u16,
     /// How many tunnels others were told of.
@@ -101,6 +106,7 @@ impl Ike {
             promises: VecDeque::new(),
             asleep: UnitSet::EMPTY,
             look_at_ns: None,
+            showing: None,
             id: 0,
             tunnels_told: 0,
         }
@@ -146,7 +152,7 @@ impl Ike {
 
     /// When it is next to be attended to.
     pub(super) fn poll_timeout(&self) -> Option<u64> {
-        let at_once = self.desk.has_answers() || !self.asleep.is_empty();
+        let at_once = self.desk.has_orders() || !self.asleep.is_empty() || self.showing.is_some();
         if at_once { Some(0) } else { self.look_at_ns }
     }
 
@@ -223,7 +229,8 @@ impl Gateway {
     pub(super) fn attend(&mut self, outlet: &mut dyn Outlet) {
         let Some(ike) = &mut self.ike else { return };
         ike.wake_some(outlet, self.digest_key);
-        self.obey_answers(outlet);
+        self.obey_orders(outlet);
+        self.show_some(outlet);
         self.ask_what_is_due(outlet);
     }
 

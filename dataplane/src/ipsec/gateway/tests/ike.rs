@@ -414,3 +414,29 @@ fn a_record_that_is_none_is_let_go_of() {
     world.replicate();
     world.digests_agree();
 }
+
+#[test]
+fn operators_see_all_and_wish_for_one() {
+    let mut world = World::speaking();
+    let spi = world.establish(&child(CHILD_IN, CHILD_OUT, None));
+    let session = |world: &mut World, act: fn(&mut SessionDesk, u64) -> bool, spi: u64| {
+        let owner = world.owner();
+        assert!(act(owner.session.as_mut().expect("a desk"), spi));
+        owner.questions()
+    };
+    let shown = session(&mut world, |desk, _| desk.show(), spi);
+    let seen: Vec<_> = shown.iter().map(|it| (it.asked.clone(), it.spi, it.record.as_deref())).collect();
+    assert_eq!(seen, [(Asked::Shown, spi, Some(&b"one"[..])), (Asked::ShownAll, 0, None)]);
+    let wished = session(&mut world, |desk, spi| desk.wish(spi, Wish::Rekey), spi);
+    assert_eq!((wished.len(), &wished[0].asked, wished[0].spi), (1, &Asked::Wish(Wish::Rekey), spi));
+    // While that is out, the next one waits.
+    assert!(session(&mut world, |desk, spi| desk.wish(spi, Wish::Close), spi).is_empty());
+    world.owner().answer(Answer::nothing(wished[0].ticket, Some(DAY_S)));
+    let next = world.owner().questions();
+    assert_eq!(next.iter().map(|it| &it.asked).collect::<Vec<_>>(), [&Asked::Wish(Wish::Close)]);
+    assert!(session(&mut world, |desk, _| desk.wish(77, Wish::Close), spi).is_empty(), "nobody knows that one");
+    // Who does not serve it does nothing.
+    let backup = world.backup();
+    assert!(backup.session.as_mut().expect("a desk").wish(spi, Wish::Close));
+    assert!(backup.questions().is_empty());
+}
