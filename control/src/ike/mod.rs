@@ -12,12 +12,18 @@
 //! | --- | --- |
 //! | `session` | the thread: takes questions, answers them |
 //! | `settings` | from the configuration's words to what the machine is told |
+//! | `proofs`, `users` | the certificates, keys and passwords in files; `error` says what is wrong with which |
 //! | `translate` | from the machine's child SAs to the workers' tunnels |
 
+mod error;
+mod proofs;
 mod session;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod translate;
+mod users;
 
+pub(crate) use error::IkeError;
 pub(crate) use session::{Running, Sessions};
-pub use settings::ConnectionError;
 pub(crate) use settings::ike;
