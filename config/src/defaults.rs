@@ -91,7 +91,7 @@ pub const CONNECT_TIMEOUT_RANGE: (Duration, Duration) = (Duration::from_millis(1
 /// Off, as RFC 9293 section 3.8.4 has it: probes cost, and end connections that a broken network only interrupts.
 pub const KEEPALIVE: Duration = Duration::ZERO;
 /// To a week, as [`IDLE_TIMEOUT_RANGE`]; 0 is off.
-pub const KEEPALIVE_MAX: Duration = Duration::from_secs(604_800);
+pub const KEEPALIVE_RANGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(604_800));
 /// A back end that dies right after a check is out after 3 × 2 s + 1 s = 7 s; 64 back ends take 32 checks a second.
 pub const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
 /// A tenth of a second to an hour: 64 back ends take 640 checks a second at the most.
@@ -211,7 +211,15 @@ pub const PSK_BYTES_SENSIBLE_MIN: usize = 16;
 /// A peer that went without a word is noticed within a minute or two, and a peer at rest costs a packet in 30 s.
 pub const DPD_DELAY: Duration = Duration::from_secs(30);
 /// To a day; 0 is never.
-pub const DPD_DELAY_MAX: Duration = Duration::from_secs(86_400);
+pub const DPD_DELAY_RANGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
+/// Four hours: what one IKE SA's keys protect is little.
+pub const IKE_REKEY_TIME: Duration = Duration::from_secs(14_400);
+/// An hour of traffic at most is under one child's keys.
+pub const CHILD_REKEY_TIME: Duration = Duration::from_secs(3600);
+/// Below a minute public-key work would be all that is done; to a week. 0 is never.
+pub const REKEY_TIME_RANGE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(604_800));
+/// Files with authorities, or with revocation lists, in one list; each may hold any number.
+pub const IKE_FILES_MAX: usize = 64;
 /// Each is a network of its own, and each is held against every other one: 64 × 64 / 2 comparisons.
 pub const POOLS_MAX: usize = 64;
 /// Four members, with a quarter of the pool each; more members need more shares, and all files the same number.

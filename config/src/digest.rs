@@ -8,7 +8,7 @@
 
 use ring::digest::{Context, SHA256};
 
-use crate::schema::{AddressPool, Config, IkeConnection, Relay, StaticSa};
+use crate::schema::{AddressPool, Config, IkeConnection, OwnProof, PeersProof, Relay, StaticSa};
 
 /// Versions the encoding: a change of it must change all digests.
 const ENCODING: &str = "phalanx-config-1";
@@ -107,16 +107,26 @@ impl Encoder {
         connection.remote.iter().for_each(|network| self.field("remote", network));
         self.field("local_id", &connection.local_id);
         connection.remote_id.iter().for_each(|id| self.field("remote_id", id));
-        self.bytes("psk", connection.psk.expose());
+        match &connection.own_proof {
+            OwnProof::SharedKey(key) => self.bytes("own_psk", key.expose()),
+            OwnProof::Certificate { .. } => self.field("own", "certificate"),
+        }
+        match &connection.peers_proof {
+            PeersProof::SharedKey(key) => self.bytes("peers_psk", key.expose()),
+            PeersProof::Certificate { .. } => self.field("peers", "certificate"),
+            PeersProof::Password => self.field("peers", "password"),
+        }
         connection.proposals.iter().for_each(|proposal| self.field("proposal", proposal));
         connection.pools.iter().for_each(|pool| self.field("from_pool", pool));
         connection.dns.iter().for_each(|server| self.field("dns", server));
         self.field("dpd_delay_ns", connection.dpd_delay.as_nanos());
+        self.field("rekey_time_ns", connection.rekey_time.as_nanos());
         for child in &connection.children {
             self.field("child", &child.name);
             child.local_ts.iter().for_each(|network| self.field("local_ts", network));
             child.remote_ts.iter().for_each(|network| self.field("remote_ts", network));
             child.esp.iter().for_each(|proposal| self.field("esp", proposal));
+            self.field("rekey_time_ns", child.rekey_time.as_nanos());
         }
     }
 

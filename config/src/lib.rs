@@ -27,7 +27,7 @@ pub use problem::{ConfigErrors, Kind, Problem};
 pub use reload::{LiveChanges, Refusal, reload_diff};
 pub use schema::{
     AddressPool, Cluster, ClusterThread, Config, DeliveryMode, Eal, HealthCheck, Idle, IkeChild, IkeConnection,
-    IpsecEngine, IpsecProtocol, Level, Limits, Link, Log, LogFormat, Management, Member, Port, Quorum, Relay, Replicas,
-    Role, Route, Scheme, StaticSa, Timing, Workers,
+    IpsecEngine, IpsecProtocol, Level, Limits, Link, Log, LogFormat, Management, Member, OwnProof, PeersProof, Port,
+    Quorum, Relay, Replicas, Role, Route, Scheme, StaticSa, Timing, Workers,
 };
 pub use secret::{NotHex, Secret};

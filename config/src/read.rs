@@ -276,14 +276,13 @@ impl<'a> Reading<'_, '_, 'a> {
         }
     }
 
-    /// Seconds, at least one, or 0 for none at all.
-    pub(crate) fn seconds_or_none(&mut self, most: Duration) -> Option<Duration> {
-        const SECOND: Duration = Duration::from_secs(1);
-        let time = self.time(SECOND, (Duration::ZERO, most))?;
-        if time.is_zero() || time >= SECOND {
+    /// Seconds within bounds, or 0 for none at all.
+    pub(crate) fn seconds_or_none(&mut self, (least, most): (Duration, Duration)) -> Option<Duration> {
+        let time = self.time(Duration::from_secs(1), (Duration::ZERO, most))?;
+        if time.is_zero() || time >= least {
             return Some(time);
         }
-        let fix = format!("use a number from 1 to {}, or 0 for none", most.as_secs());
+        let fix = format!("use a number from {} to {}, or 0 for none", least.as_secs(), most.as_secs());
         self.wrong(Kind::OutOfRange, format!("{} is out of range", time.as_secs_f64()), fix)
     }
 

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use crate::mac::MacAddr;
 use crate::secret::Secret;
 
-pub use ike::{AddressPool, IkeChild, IkeConnection};
+pub use ike::{AddressPool, IkeChild, IkeConnection, OwnProof, PeersProof};
 
 /// How the LAN brings packets to members (DESIGN section 4; the patent's three methods).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -473,6 +473,8 @@ pub struct Config {
     pub ipsec_engine: IpsecEngine,
     /// `[[ipsec.sa]]`, in the order of `spi_in`, whatever the file's: so a tunnel's index means the same on all members.
     pub static_sas: Vec<StaticSa>,
+    /// `[ipsec] users`: the file that says who has which password; there if any connection asks for one. Each member's own.
+    pub ike_users: Option<PathBuf>,
     /// `[[ipsec.connection]]`, in the file's order: of those that suit a peer, the first is taken.
     pub ike_connections: Vec<IkeConnection>,
     /// `[[ipsec.pool]]`, in the order of their names.

@@ -21,7 +21,7 @@ fn example(name: &str) -> (String, Config) {
 #[test]
 fn every_example_is_sound() {
     let files = examples();
-    assert!(files.len() >= 9);
+    assert!(files.len() >= 10);
     for file in files {
         let config = Config::load(&file).unwrap_or_else(|errors| panic!("{errors}"));
         // The reference has a port without a cluster address, which is worth a warning.
@@ -54,6 +54,9 @@ fn the_reference_names_each_constant() {
         format!("scheme = \"{}\"", defaults::SCHEME),
         format!("quorum = \"{}\"", defaults::QUORUM),
         format!("replicas = \"{}\"", defaults::REPLICAS),
+        format!("rekey_time_s = {} ", defaults::IKE_REKEY_TIME.as_secs()),
+        format!("rekey_time_s = {} ", defaults::CHILD_REKEY_TIME.as_secs()),
+        format!("after {} to {}; 0", defaults::REKEY_TIME_RANGE.0.as_secs(), defaults::REKEY_TIME_RANGE.1.as_secs()),
         format!("mtu = {} ", defaults::MTU),
         format!(
             "# {} to {}; at least {} with IPv6",

@@ -3,10 +3,11 @@
 use phalanx_config::Config;
 use proptest::prelude::*;
 
-const EXAMPLES: [&str; 3] = [
+const EXAMPLES: [&str; 4] = [
     include_str!("../examples/three-members-m1.toml"),
     include_str!("../examples/relay.toml"),
     include_str!("../examples/road.toml"),
+    include_str!("../examples/users.toml"),
 ];
 
 fn read(text: &str) {

@@ -33,8 +33,8 @@ fn what_the_file_says() {
     assert_eq!(branch.remote, ["192.0.2.9/32".parse().unwrap()]);
     assert_eq!(branch.local_id, "gw.example.org");
     assert_eq!((branch.remote_id.as_deref(), &road.remote_id), (Some("branch.example.org"), &None));
-    assert_eq!(branch.psk.expose(), (0x20..0x40).collect::<Vec<u8>>());
-    assert_eq!(road.psk.expose(), b"change me: all who are on the road");
+    assert_eq!(branch.psk().unwrap().expose(), (0x20..0x40).collect::<Vec<u8>>());
+    assert_eq!(road.psk().unwrap().expose(), b"change me: all who are on the road");
     assert_eq!(branch.proposals, ["aes256gcm16-prfsha384-ecp384", "aes128-sha256-x25519"]);
     assert_eq!(branch.dpd_delay, Duration::from_secs(10));
     assert_eq!((road.remote.len(), road.proposals.len(), road.dpd_delay), (0, 0, defaults::DPD_DELAY));
@@ -82,7 +82,7 @@ const CONNECTIONS: &[Mistake] = &[
         Kind::Contradiction,
         "no [[port]] has a cluster",
     ),
-    (TEXT_KEY, "", 82, 1, Kind::MissingKey, "neither `psk` nor `psk_hex`"),
+    (TEXT_KEY, "", 82, 1, Kind::MissingKey, "says nothing of how names are proved"),
     (TEXT_KEY, "psk = \"\"", 85, 7, Kind::BadValue, "it is empty"),
     (TEXT_KEY, "psk_hex = \"0x\"", 85, 11, Kind::BadValue, "it is empty"),
     (TEXT_KEY, "psk_hex = \"0x123\"", 85, 11, Kind::BadValue, "no row of pairs"),
@@ -98,6 +98,8 @@ const CONNECTIONS: &[Mistake] = &[
     ("[\"aes256gcm16-prfsha384-ecp384\", \"aes128-sha256-x25519\"]", "[]", 73, 13, Kind::MissingKey, "at least one"),
     ("dpd_delay_s = 10 ", "dpd_delay_s = 0.5 ", 74, 15, Kind::OutOfRange, "from 1 to 86400, or 0 for none"),
     ("dpd_delay_s = 10 ", "dpd_delay_s = 86401 ", 74, 15, Kind::OutOfRange, "86401 is out of range"),
+    ("dpd_delay_s = 10 ", "rekey_time_s = 59 ", 74, 16, Kind::OutOfRange, "from 60 to 604800, or 0 for none"),
+    ("dpd_delay_s = 10 ", "rekey_time_s = 604801 ", 74, 16, Kind::OutOfRange, "604801 is out of range"),
     ("[\"roadwarriors\"]", "[\"roadwariors\"]", 86, 10, Kind::Contradiction, "did you mean \"roadwarriors\"?"),
     (
         "[\"roadwarriors\"]",
@@ -138,6 +140,7 @@ const CHILDREN: &[Mistake] = &[
     ("remote_ts = [\"10.9.0.0/24\"]", "remote_ts = []", 79, 13, Kind::MissingKey, "or leave the key out"),
     ("remote_ts = [\"10.9.0.0/24\"]", "remote_ts = [\"fd09::/64\"]", 79, 13, Kind::Contradiction, "of one family"),
     ("esp = [\"aes256gcm16\", \"aes128-sha256-x25519\"]", "esp = [\"\"]", 80, 8, Kind::BadValue, "it is empty"),
+    ("esp = [\"aes256gcm16\"", "rekey_time_s = 59 # ", 80, 16, Kind::OutOfRange, "from 60 to 604800, or 0 for none"),
     (
         "[[ipsec.connection]]\nname = \"road\"",
         "[[ipsec.connection.child]]\nname = \"lan\"\nlocal_ts = [\"10.3.0.0/24\"]\n[[ipsec.connection]]\nname = \"road\"",
@@ -271,7 +274,9 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("pools = [\"roadwarriors\"]", "#", "connection \"road\" pools"),
     ("10.3.0.53", "10.3.0.54", "connection \"road\" dns"),
     ("dpd_delay_s = 10 ", "dpd_delay_s = 11 ", "connection \"branch\" dpd_delay_s"),
+    ("dpd_delay_s = 10 ", "dpd_delay_s = 10\nrekey_time_s = 60 ", "connection \"branch\" rekey_time_s"),
     ("name = \"lan\"", "name = \"wan\"", "connection \"branch\" child"),
+    ("name = \"lan\"", "name = \"lan\"\nrekey_time_s = 0", "connection \"branch\" child \"lan\" rekey_time_s"),
     ("local_ts = [\"10.3.0.0/24\"]", "local_ts = [\"10.3.0.0/25\"]", "connection \"branch\" child \"lan\" local_ts"),
     ("remote_ts = [\"10.9.0.0/24\"]", "remote_ts = [\"10.9.0.0/25\"]", "connection \"branch\" child \"lan\" remote_ts"),
     ("remote_ts = [\"10.9.0.0/24\"]", "#", "connection \"branch\" child \"lan\" remote_ts"),

@@ -2,23 +2,24 @@
 //! for those to say who know IKE.
 
 use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::ipsec::{cluster_address, network, secret};
+use super::ipsec::{cluster_address, network};
 use super::port::{self, family};
 use super::relay::unfit;
-use super::{no_duplicates, pool, repeated};
+use super::{no_duplicates, pool, proof, repeated};
 use crate::defaults;
 use crate::problem::{Kind, Problems, Span};
 use crate::read::{At, Reading, Section};
-use crate::schema::{Cluster, IkeChild, IkeConnection, Replicas, Scheme};
-use crate::secret::Secret;
+use crate::schema::{Cluster, IkeChild, IkeConnection, PeersProof, Replicas, Scheme};
 
-const CONNECTION: &str = "[[ipsec.connection]]";
+pub(super) const CONNECTION: &str = "[[ipsec.connection]]";
 const CHILD: &str = "[[ipsec.connection.child]]";
 /// For keys that may be absent: an empty list could mean everything or nothing.
-const SOME_OR_ABSENT: &str = "give at least one, or leave the key out";
+pub(super) const SOME_OR_ABSENT: &str = "give at least one, or leave the key out";
 
 /// A connection that still knows where its values stand.
 pub(super) struct Draft {
@@ -27,6 +28,8 @@ pub(super) struct Draft {
     local: Option<At<IpAddr>>,
     remote: At<Vec<IpNet>>,
     pools: Vec<At<String>>,
+    /// Where it says that peers are asked for a password.
+    asks: Option<Span>,
     connection: IkeConnection,
 }
 
@@ -36,14 +39,18 @@ pub(super) fn finish(drafts: Vec<Draft>) -> Vec<IkeConnection> {
 }
 
 /// All connections; none if any of them is wrong.
-pub(super) fn connections(problems: &mut Problems<'_>, sections: Vec<Section<'_, '_>>) -> Option<Vec<Draft>> {
+pub(super) fn connections(
+    problems: &mut Problems<'_>,
+    sections: Vec<Section<'_, '_>>,
+    file: &Path,
+) -> Option<Vec<Draft>> {
     let most = defaults::IKE_CONNECTIONS_MAX;
     if let Some(beyond) = sections.get(most) {
         let what = format!("there are more than {most} connections");
         problems.add(&beyond.span, Kind::OutOfRange, what, "use fewer: one connection can serve many peers");
     }
     let count = sections.len();
-    let drafts: Vec<Draft> = sections.into_iter().filter_map(|s| connection(problems, s)).collect();
+    let drafts: Vec<Draft> = sections.into_iter().filter_map(|s| connection(problems, s, file)).collect();
     no_duplicates(
         problems,
         drafts.iter().map(|draft| &draft.name),
@@ -117,23 +124,42 @@ pub(super) fn with_pools(problems: &mut Problems<'_>, drafts: &[Draft], pools: &
     }
 }
 
+/// Notes a file of users that is missing, or that nobody uses.
+pub(super) fn with_users(problems: &mut Problems<'_>, drafts: &[Draft], users: Option<&Span>) {
+    match (drafts.iter().find_map(|draft| draft.asks.as_ref()), users) {
+        (Some(asks), None) => problems.add(
+            asks,
+            Kind::MissingKey,
+            format!("{CONNECTION} `eap` asks users for their passwords, and [ipsec] has no `users`"),
+            "add a line such as `users = \"users\"` below [ipsec], before any section within it",
+        ),
+        (None, Some(users)) => {
+            let what = format!("no {CONNECTION} asks the [ipsec] `users` for their passwords");
+            problems.warn(users, what, "add `eap = \"mschapv2\"` to one, or remove `users`");
+        }
+        _ => {}
+    }
+}
+
 /// Whether packets go from any of these networks, or from anywhere if there are none, to this address.
 fn may_reach(remote: &[IpNet], address: IpAddr) -> bool {
     remote.is_empty() || remote.iter().any(|network| network.addr().is_ipv4() == address.is_ipv4())
 }
 
-fn connection(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<Draft> {
+fn connection(problems: &mut Problems<'_>, mut s: Section<'_, '_>, file: &Path) -> Option<Draft> {
     let absent = || At { value: Vec::new(), span: 0..0 };
     let name = s.required(problems, "name", "\"road\"", |r| r.name());
     let local = s.optional(problems, "local", |r| r.parsed::<IpAddr>("an address", "198.51.100.1"));
     let remote = s.or(problems, "remote", Vec::new(), |r| networks(r, SOME_OR_ABSENT));
     let local_id = s.required(problems, "local_id", "\"gw.example.org\"", identity);
     let remote_id = s.optional(problems, "remote_id", identity);
-    let psk = shared_key(problems, &mut s);
+    let proofs = proof::proofs(problems, &mut s, file);
     let proposals = s.or(problems, "proposals", Vec::new(), |r| proposals(r, "[\"aes256gcm16-prfsha384-ecp384\"]"));
     let pools = s.optional(problems, "pools", |r| r.list("[\"roadwarriors\"]", |r| r.name()));
     let dns = s.optional(problems, "dns", name_servers);
-    let dpd_delay = s.or(problems, "dpd_delay_s", defaults::DPD_DELAY, |r| r.seconds_or_none(defaults::DPD_DELAY_MAX));
+    let dpd_delay =
+        s.or(problems, "dpd_delay_s", defaults::DPD_DELAY, |r| r.seconds_or_none(defaults::DPD_DELAY_RANGE));
+    let rekey_time = s.or(problems, "rekey_time_s", defaults::IKE_REKEY_TIME, rekey_time);
     let section = s.span.clone();
     s.has_sections("child");
     let children = children(problems, &s);
@@ -147,21 +173,28 @@ fn connection(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<Dra
         let what = format!("{CONNECTION} `remote`: no peer from these networks can reach {address}");
         problems.add(&remote.span, Kind::Contradiction, what, format!("give an {family} network, or another `local`"));
     }
+    let (proofs, remote_id) = (proofs?, remote_id?);
+    if let (Some(id), PeersProof::Password) = (&remote_id, &proofs.peers) {
+        let what = format!("{CONNECTION} `remote_id` keeps nobody out: a name said before the password is unproved");
+        problems.warn(&id.span, what, "remove it: who may come, `users` says");
+    }
     given_addresses(problems, &pools, dns.as_ref().map(|dns| &dns.span), &children);
     let connection = IkeConnection {
         name: name.value.clone(),
         local: local.as_ref().map(|local| local.value),
         remote: remote.value.clone(),
         local_id: local_id?.value,
-        remote_id: remote_id?.map(|id| id.value),
-        psk: psk?,
+        remote_id: remote_id.map(|id| id.value),
+        own_proof: proofs.own,
+        peers_proof: proofs.peers,
         proposals: proposals?.value,
         pools: pools.value.iter().map(|pool| pool.value.clone()).collect(),
         dns: dns.map(|dns| dns.value).unwrap_or_default(),
         dpd_delay: dpd_delay?.value,
+        rekey_time: rekey_time?.value,
         children,
     };
-    Some(Draft { section, name, local, remote, pools: pools.value, connection })
+    Some(Draft { section, name, local, remote, pools: pools.value, asks: proofs.asks, connection })
 }
 
 /// Whether addresses that peers are given are of use to them.
@@ -196,47 +229,6 @@ fn given_addresses(
     }
 }
 
-/// `psk`, or `psk_hex`; what is wrong with it is told without showing it.
-fn shared_key(problems: &mut Problems<'_>, s: &mut Section<'_, '_>) -> Option<Secret> {
-    let text = s.optional(problems, "psk", |r| {
-        let text = r.filled()?;
-        let least = defaults::PSK_CHARACTERS_SENSIBLE_MIN;
-        if text.chars().count() < least {
-            let fix = format!("use at least {least} characters that nobody can guess");
-            r.warn(
-                format!("it has fewer than {least} characters: who hears one exchange can try keys at leisure"),
-                fix,
-            );
-        }
-        Some(Secret::of_text(text))
-    });
-    let hex = s.optional(problems, "psk_hex", |r| {
-        let key = secret(r)?;
-        let least = defaults::PSK_BYTES_SENSIBLE_MIN;
-        if key.expose().is_empty() {
-            return r.refuse("it is empty", "fill it in");
-        }
-        if key.expose().len() < least {
-            let fix = format!("use at least {least} random bytes");
-            r.warn(format!("it has fewer than {least} bytes: who hears one exchange can try keys at leisure"), fix);
-        }
-        Some(key)
-    });
-    match (text?, hex?) {
-        (Some(key), None) | (None, Some(key)) => Some(key.value),
-        (None, None) => {
-            let fix = "add a line such as `psk = \"a long text that nobody can guess\"`";
-            problems.add(&s.span, Kind::MissingKey, format!("{CONNECTION} has neither `psk` nor `psk_hex`"), fix);
-            None
-        }
-        (Some(_), Some(hex)) => {
-            let what = format!("{CONNECTION} has both `psk` and `psk_hex`");
-            problems.add(&hex.span, Kind::Contradiction, what, "remove one: they are two ways to write one key");
-            None
-        }
-    }
-}
-
 /// All children of a connection; none if any of them is wrong.
 fn children(problems: &mut Problems<'_>, connection: &Section<'_, '_>) -> Option<Vec<IkeChild>> {
     let sections = repeated(problems, connection.table()?, "child", CHILD);
@@ -266,14 +258,25 @@ fn child(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<(At<Stri
     let local_ts = s.required(problems, "local_ts", "[\"10.3.0.0/24\"]", |r| networks(r, "give at least one"));
     let remote_ts = s.or(problems, "remote_ts", Vec::new(), |r| networks(r, SOME_OR_ABSENT));
     let esp = s.or(problems, "esp", Vec::new(), |r| proposals(r, "[\"aes256gcm16\"]"));
+    let rekey_time = s.or(problems, "rekey_time_s", defaults::CHILD_REKEY_TIME, rekey_time);
     s.finish(problems);
     let (name, local_ts, remote_ts) = (name?, local_ts?.value, remote_ts?);
     if !local_ts.iter().any(|network| may_reach(&remote_ts.value, network.addr())) {
         let what = format!("{CHILD} `remote_ts`: no packet goes between these networks and those of `local_ts`");
         problems.add(&remote_ts.span, Kind::Contradiction, what, "give both sides networks of one family");
     }
-    let child = IkeChild { name: name.value.clone(), local_ts, remote_ts: remote_ts.value, esp: esp?.value };
+    let child = IkeChild {
+        name: name.value.clone(),
+        local_ts,
+        remote_ts: remote_ts.value,
+        esp: esp?.value,
+        rekey_time: rekey_time?.value,
+    };
     Some((name, child))
+}
+
+fn rekey_time(r: &mut Reading<'_, '_, '_>) -> Option<Duration> {
+    r.seconds_or_none(defaults::REKEY_TIME_RANGE)
 }
 
 /// A name that IKE's sides are known by.
@@ -307,7 +310,7 @@ fn name_servers(r: &mut Reading<'_, '_, '_>) -> Option<Vec<IpAddr>> {
 }
 
 /// A list that says something, and not too much.
-fn some<'a, T>(
+pub(super) fn some<'a, T>(
     r: &mut Reading<'_, '_, 'a>,
     example: &str,
     most: usize,

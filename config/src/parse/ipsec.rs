@@ -2,11 +2,12 @@
 //! transform is known and its keys fit it is for those to say who know transforms.
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use toml::de::{DeTable, DeValue};
 
-use super::{ike, no_duplicates, pool, port, repeated};
+use super::{beside, ike, no_duplicates, pool, port, repeated};
 use crate::defaults;
 use crate::problem::{Kind, Problems, Span};
 use crate::read::{At, Reading, Section};
@@ -25,6 +26,7 @@ pub(super) struct Draft {
 /// `[ipsec]` and all sections within it.
 pub(super) struct Drafts {
     pub(super) engine: IpsecEngine,
+    pub(super) users: Option<PathBuf>,
     pub(super) sas: Vec<Draft>,
     pub(super) connections: Vec<ike::Draft>,
     pub(super) pools: Vec<pool::Draft>,
@@ -53,10 +55,10 @@ impl Drafts {
 }
 
 /// `[ipsec]` and all sections within it; none if anything of it is wrong.
-pub(super) fn ipsec(problems: &mut Problems<'_>, tree: &DeTable<'_>) -> Option<Drafts> {
+pub(super) fn ipsec(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path) -> Option<Drafts> {
     let Some((_, value)) = tree.iter().find(|(name, _)| name.get_ref() == "ipsec") else {
         let engine = defaults::IPSEC_ENGINE;
-        return Some(Drafts { engine, sas: Vec::new(), connections: Vec::new(), pools: Vec::new() });
+        return Some(Drafts { engine, users: None, sas: Vec::new(), connections: Vec::new(), pools: Vec::new() });
     };
     let DeValue::Table(table) = value.get_ref() else {
         problems.add(&value.span(), Kind::WrongType, "`ipsec` is not a section", "begin with a line `[[ipsec.sa]]`");
@@ -64,19 +66,29 @@ pub(super) fn ipsec(problems: &mut Problems<'_>, tree: &DeTable<'_>) -> Option<D
     };
     let mut s = Section::new("[ipsec]", table, value.span());
     let engine = s.or(problems, "engine", defaults::IPSEC_ENGINE, |r| r.word(IpsecEngine::WORDS));
+    let users = s.optional(problems, "users", |r| r.filled());
     // What these sections hold is looked at below.
     ["sa", "connection", "pool"].into_iter().for_each(|key| s.has_sections(key));
     s.finish(problems);
     let sas = static_sas(problems, table);
     let sections = repeated(problems, table, "connection", "[[ipsec.connection]]");
-    let connections = ike::connections(problems, sections);
+    let connections = ike::connections(problems, sections, file);
     let sections = repeated(problems, table, "pool", "[[ipsec.pool]]");
     let pools = pool::pools(problems, sections);
     // With a wrong pool, every connection that names it would be reported too.
     if let (Some(connections), Some(pools)) = (&connections, &pools) {
         ike::with_pools(problems, connections, pools);
     }
-    Some(Drafts { engine: engine?.value, sas: sas?, connections: connections?, pools: pools? })
+    if let (Some(connections), Some(users)) = (&connections, &users) {
+        ike::with_users(problems, connections, users.as_ref().map(|users| &users.span));
+    }
+    Some(Drafts {
+        engine: engine?.value,
+        users: users?.map(|users| beside(file, &users.value)),
+        sas: sas?,
+        connections: connections?,
+        pools: pools?,
+    })
 }
 
 fn static_sas(problems: &mut Problems<'_>, table: &DeTable<'_>) -> Option<Vec<Draft>> {

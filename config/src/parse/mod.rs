@@ -6,6 +6,7 @@ mod ipsec;
 mod local;
 mod pool;
 mod port;
+mod proof;
 mod reach;
 mod relay;
 mod route;
@@ -130,7 +131,7 @@ fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path, machine: O
     // Routes refer to ports: with a wrong port, every route through it would be reported too.
     let routes = route::routes(problems, s.routes, ports.as_deref(), limits.as_ref());
     let relays = relay::relays(problems, s.relays);
-    let ipsec = ipsec::ipsec(problems, tree);
+    let ipsec = ipsec::ipsec(problems, tree, file);
 
     if let Some(ports) = &ports {
         together::addresses_of_ports(problems, ports);
@@ -175,6 +176,7 @@ fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path, machine: O
         routes: routes?,
         relays: relay::finish(relays?),
         ipsec_engine: ipsec.engine,
+        ike_users: ipsec.users,
         static_sas: ipsec::finish(ipsec.sas),
         ike_connections: ike::finish(ipsec.connections),
         pools: pool::finish(ipsec.pools),

@@ -90,7 +90,8 @@ fn relay(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<Draft> {
     let connect_timeout = s.or(problems, "connect_timeout_ms", defaults::CONNECT_TIMEOUT, |r| {
         r.time(MILLISECOND, defaults::CONNECT_TIMEOUT_RANGE)
     });
-    let keepalive = s.or(problems, "keepalive_s", defaults::KEEPALIVE, |r| r.seconds_or_none(defaults::KEEPALIVE_MAX));
+    let keepalive =
+        s.or(problems, "keepalive_s", defaults::KEEPALIVE, |r| r.seconds_or_none(defaults::KEEPALIVE_RANGE));
     let proxy_protocol = s.or(problems, "proxy_protocol", false, |r| r.flag());
     let health = health(problems, &mut s);
     let section = s.span.clone();

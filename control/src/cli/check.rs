@@ -9,7 +9,9 @@ use clap::Args;
 use phalanx_config::{Cluster, Config, DeliveryMode, IkeConnection, Machine, Port};
 
 use super::WRONG_USAGE;
+use crate::ike::ike;
 use crate::pki::{Identity, WallTime};
+use crate::runtime::RunError;
 use crate::tunnels::tunnels;
 
 // The configuration knows no dataplane, so it has its own copy of this bound.
@@ -37,7 +39,7 @@ pub(super) fn run(command: &CheckCommand) -> ExitCode {
     for file in &command.files {
         match Config::load_on(file, &Machine { cores: &cores, runs_here: false }) {
             Ok(config) => {
-                if let Err(error) = tunnels(&config) {
+                if let Err(error) = makes_sense(&config) {
                     eprintln!("{}: {error}", file.display());
                     continue;
                 }
@@ -69,6 +71,14 @@ pub(super) fn run(command: &CheckCommand) -> ExitCode {
     } else {
         ExitCode::from(WRONG_USAGE)
     }
+}
+
+/// What `phalanx run` would refuse beyond the file itself.
+fn makes_sense(config: &Config) -> Result<(), RunError> {
+    tunnels(config)?;
+    // The key is for cookies of the members that run.
+    ike(config, &[])?;
+    Ok(())
 }
 
 /// `FILE: ok`, what follows from the file, and its warnings.

@@ -6,7 +6,7 @@
 //! ```
 //! The workers own the IKE SAs, as records that they replicate and cannot read. The thread restores one, lets the machine make another of
 //! it, and gives it back; so public-key work delays no packet, and whatever the thread holds may be lost. What it does hold is the
-//! book of addresses ([`phalanx_ike::pool`]), which it makes of the records that the workers hold, of all members.
+//! book of addresses ([`phalanx_ike::pool`]), which it makes of what the workers tell it of tunnels, all members' ones.
 //!
 //! | file | what it does |
 //! | --- | --- |
@@ -14,14 +14,21 @@
 //! | `half_open` | how many peers have proved nothing yet |
 //! | `clerk` | what operators ask and want |
 //! | `settings` | from the configuration's words to what the machine is told |
+//! | `proofs`, `users` | the certificates, keys and passwords in files; `error` says what is wrong with which |
 //! | `translate` | from the machine's child SAs to the workers' tunnels |
 
 mod clerk;
+mod error;
 mod half_open;
+mod proofs;
 mod session;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod translate;
+mod users;
 
 pub(crate) use clerk::Clerk;
+pub(crate) use error::IkeError;
 pub(crate) use session::{Running, Sessions};
-pub(crate) use settings::{ConnectionError, ike};
+pub(crate) use settings::ike;

@@ -1,15 +1,19 @@
 //! From the configuration's words to what the machine is told.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 use std::sync::Arc;
 
-use phalanx_config::{AddressPool, Config, IkeChild, IkeConnection, IpNet};
+use phalanx_config::{AddressPool, Config, IkeConnection, IpNet, PeersProof};
 use phalanx_dataplane::ipsec::gateway::{Network, Selectors};
-use phalanx_ike::config::{ChildConfig, Connection, OwnProof, PeersProof};
+use phalanx_ike::config::{ChildConfig, Connection};
 use phalanx_ike::crypto::Secret;
 use phalanx_ike::pool::{Book, Pool};
 use phalanx_ike::proposal::ProposalError;
 use phalanx_ike::wire::{Identity, Selector};
+
+use super::error::{IkeError, Why};
+use super::{proofs, users};
 
 /// RFC 8247's, the fastest first.
 const USUAL_IKE: &[&str] = &[
@@ -24,14 +28,6 @@ const USUAL_ESP: &[&str] = &[
     "aes256-aes128-sha256-sha384-sha512",
 ];
 
-/// What is wrong with a connection.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("[[ipsec.connection]] {name:?}: {why}")]
-pub struct ConnectionError {
-    name: String,
-    why: ProposalError,
-}
-
 /// All that IKE needs of a configuration.
 #[derive(Debug)]
 pub(crate) struct Ike {
@@ -43,61 +39,68 @@ pub(crate) struct Ike {
     pub(crate) guards: Vec<Selectors>,
 }
 
-/// What a configuration says of IKE. None: it has no connections. `cookie_key`: the members' common one.
+/// What a configuration and the files that it names say of IKE. None: it has no connections. `cookie_key`: the members' common one.
 ///
 /// # Errors
-/// The first connection that makes no sense.
-pub(crate) fn ike(config: &Config, cookie_key: &[u8]) -> Result<Option<Ike>, ConnectionError> {
+/// The first connection that makes no sense, or the first file.
+pub(crate) fn ike(config: &Config, cookie_key: &[u8]) -> Result<Option<Ike>, IkeError> {
     if config.ike_connections.is_empty() {
         return Ok(None);
     }
     let connections: Result<Vec<_>, _> = config.ike_connections.iter().map(connection).collect();
     let pools = config.pools.iter().map(|it| pool(it, config.member.id.get())).collect();
+    let asks = config.ike_connections.iter().any(|it| it.peers_proof == PeersProof::Password);
+    let users = config.ike_users.as_deref().filter(|_| asks).map(users::load).transpose()?;
     Ok(Some(Ike {
         config: phalanx_ike::config::Config {
             connections: connections?,
             cookie_key: Secret::from(cookie_key),
-            users: Arc::default(),
+            users: Arc::new(users.unwrap_or_default()),
         },
         book: Book::new(pools),
         guards: config.ike_connections.iter().flat_map(|it| guards(it, &config.pools)).collect(),
     }))
 }
 
-fn connection(it: &IkeConnection) -> Result<Connection, ConnectionError> {
-    let wrong = |why| ConnectionError { name: it.name.clone(), why };
-    let proposals: Result<_, _> = or_usual(&it.proposals, USUAL_IKE).map(|text| text.parse()).collect();
-    let children: Result<_, _> = it.children.iter().map(child).collect();
+fn connection(it: &IkeConnection) -> Result<Connection, IkeError> {
+    let at = |key: String| move |why: Why| IkeError::Connection { name: it.name.clone(), key, why };
+    let proposals = parsed(&it.proposals, USUAL_IKE).map_err(at("proposals".to_owned()))?;
+    let children = it.children.iter().map(|child| {
+        let proposals = parsed(&child.esp, USUAL_ESP).map_err(at(format!("child {:?} esp", child.name)))?;
+        Ok(ChildConfig {
+            name: child.name.clone(),
+            local: selectors(&child.local_ts),
+            remote: selectors(&child.remote_ts),
+            proposals,
+            rekey_s: child.rekey_time.as_secs(),
+        })
+    });
+    let children = children.collect::<Result<_, IkeError>>()?;
+    let at_file = |(key, why): (&str, Why)| at(key.to_owned())(why);
     Ok(Connection {
         name: it.name.clone(),
         local_address: it.local,
         remote_addresses: selectors(&it.remote),
-        proposals: proposals.map_err(wrong)?,
+        proposals,
         local_id: Identity::of_text(&it.local_id),
         remote_id: it.remote_id.as_deref().map(Identity::of_text),
-        own_proof: OwnProof::SharedKey(Secret::from(it.psk.expose())),
-        peers_proof: PeersProof::SharedKey(Secret::from(it.psk.expose())),
+        own_proof: proofs::own(it).map_err(at_file)?,
+        peers_proof: proofs::peers(it).map_err(at_file)?,
         pools: it.pools.clone(),
         dns: it.dns.clone(),
-        children: children.map_err(wrong)?,
+        children,
         dpd_delay_s: it.dpd_delay.as_secs(),
-        rekey_s: 14_400,
-    })
-}
-
-fn child(it: &IkeChild) -> Result<ChildConfig, ProposalError> {
-    Ok(ChildConfig {
-        name: it.name.clone(),
-        local: selectors(&it.local_ts),
-        remote: selectors(&it.remote_ts),
-        rekey_s: 3600,
-        proposals: or_usual(&it.esp, USUAL_ESP).map(|text| text.parse()).collect::<Result<_, _>>()?,
+        rekey_s: it.rekey_time.as_secs(),
     })
 }
 
 /// What the file says, or else the usual.
-fn or_usual<'t>(texts: &'t [String], usual: &'static [&'static str]) -> Box<dyn Iterator<Item = &'t str> + 't> {
-    if texts.is_empty() { Box::new(usual.iter().copied()) } else { Box::new(texts.iter().map(String::as_str)) }
+fn parsed<T: FromStr<Err = ProposalError>>(texts: &[String], usual: &[&str]) -> Result<Vec<T>, Why> {
+    let parsed: Result<_, _> = match texts {
+        [] => usual.iter().map(|text| text.parse()).collect(),
+        texts => texts.iter().map(|text| text.parse()).collect(),
+    };
+    parsed.map_err(Why::Proposal)
 }
 
 fn selectors(networks: &[IpNet]) -> Vec<Selector> {

@@ -80,9 +80,9 @@ pub enum RunError {
     /// A tunnel.
     #[error(transparent)]
     Tunnel(#[from] crate::tunnels::TunnelError),
-    /// An IKE connection.
+    /// An IKE connection, or a file that one needs.
     #[error(transparent)]
-    Connection(#[from] crate::ike::ConnectionError),
+    Ike(#[from] crate::ike::IkeError),
     /// Ports and workers.
     #[error(transparent)]
     Dataplane(#[from] phalanx_dataplane::worker::SetupError),

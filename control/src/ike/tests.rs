@@ -1,0 +1,1 @@
+//! From files to proofs: what is taken, and what each mistake is called.
