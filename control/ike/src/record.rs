@@ -322,3 +322,6 @@ fn restore_selector(from: &Reader<'_>) -> Option<Selector> {
     let addresses = (address(from.bytes(1)?)?, address(from.bytes(2)?)?);
     Some(Selector { protocol: from.small(5)?, ports: (from.small(3)?, from.small(4)?), addresses })
 }
+
+#[cfg(test)]
+mod tests;
