@@ -2,10 +2,14 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use phalanx_tests::lab::capture::Capture;
-use phalanx_tests::lab::charon::{Auth, Charon, Child, Connection, IkeSa, Party, Rekey, connect_and_check};
+use phalanx_tests::lab::charon::{
+    Auth, Authority, Charon, Child, Connection, IkeSa, Leaf, Party, Rekey, connect_and_check,
+};
 use phalanx_tests::lab::pcap::Frame;
 use phalanx_tests::lab::traffic::{Load, Server, Traffic};
 use phalanx_tests::lab::{Lab, Plan, clock, failure, stage};
@@ -55,6 +59,91 @@ fn a_client_with_a_shared_key_reaches_the_inside() {
     let mut charon = Charon::in_namespace(&lab, "client").unwrap();
     let connection = connection(CLIENT, "10.60.1.0/24");
     let child = connect_and_check(&lab, &mut charon, &connection, stage::server(false), PINGS).unwrap();
+    assert_eq!(child.remote_ts, ["10.3.0.0/24"]);
+}
+
+/// Files of the gateway's, which only their owner can read.
+struct Files(PathBuf);
+
+impl Files {
+    fn new(name: &str) -> Self {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    /// Writes one, and says where it is as the configuration does.
+    fn write(&self, name: &str, content: &str) -> String {
+        let path = self.0.join(name);
+        let _ = std::fs::remove_file(&path);
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(&path).unwrap();
+        std::io::Write::write_all(&mut file, content.as_bytes()).unwrap();
+        format!("{path:?}")
+    }
+
+    /// The gateway's certificate and key, and what says so.
+    fn certificate(&self, leaf: &Leaf) -> String {
+        let (certificate, key) = (self.write("gw.pem", &leaf.certificate), self.write("gw-key.pem", &leaf.key));
+        format!("certificate = {certificate}\nprivate_key = {key}\n")
+    }
+}
+
+#[test]
+fn a_user_with_a_password_gets_an_address() {
+    let (files, authority) = (Files::new("users"), Authority::new("the lab's authority").unwrap());
+    let gateway = authority.issue("gw.lab").unwrap();
+    let users = files.write("users", "# the lab's users\nbob:another\nalice:pass: word\n");
+    let config = format!(
+        "[ipsec]\nusers = {users}\n\
+         [[ipsec.connection]]\nname = \"people\"\nlocal_id = \"gw.lab\"\neap = \"mschapv2\"\npools = [\"people\"]\n{}\
+         [[ipsec.connection.child]]\nname = \"net\"\nlocal_ts = [\"10.3.0.0/24\"]\n\
+         [[ipsec.pool]]\nname = \"people\"\nnetwork = \"10.99.0.0/24\"\n",
+        files.certificate(&gateway)
+    );
+    let lab = Lab::up(Plan { members: 1, config: Some(config), ..Plan::new("forward", "none") }).unwrap();
+    lab.await_healthy(Duration::from_secs(30)).unwrap();
+    lab.run("server", &["ip", "route", "add", "10.99.0.0/24", "via", "10.3.0.10"]).unwrap();
+    let mut charon = Charon::in_namespace(&lab, "client").unwrap();
+    let user = |password: &str| Connection {
+        local_address: Some(CLIENT),
+        remote_address: Some(CLUSTER),
+        virtual_ips: vec![Ipv4Addr::UNSPECIFIED.into()],
+        ..Connection::new(
+            "people",
+            Party::new("alice", Auth::Password(password.into())),
+            Party::new("gw.lab", Auth::Certificate(gateway.clone())),
+            Child::tunnel("net", "dynamic", "10.3.0.0/24"),
+        )
+    };
+    charon.load(&lab, &[&user("another")]).unwrap();
+    assert!(charon.initiate(&lab, "net").is_err(), "bob's password is not alice's");
+    let child = connect_and_check(&lab, &mut charon, &user("pass: word"), stage::server(false), PINGS).unwrap();
+    assert!(matches!(&child.local_ts[..], [own] if own.starts_with("10.99.0.")), "{child:?}");
+    assert_eq!(child.remote_ts, ["10.3.0.0/24"]);
+}
+
+#[test]
+fn a_client_with_a_certificate_reaches_the_inside() {
+    let (files, authority) = (Files::new("certificates"), Authority::new("the lab's authority").unwrap());
+    let (gateway, near) = (authority.issue("gw.lab").unwrap(), authority.issue("near.lab").unwrap());
+    let ca = files.write("ca.pem", &gateway.issuer);
+    let own = format!("ca = [{ca}]\n{}", files.certificate(&gateway));
+    let config = config().replace(&format!("psk = \"{SECRET}\"\n"), &own);
+    let lab = Lab::up(Plan { members: 1, config: Some(config), ..Plan::new("forward", "none") }).unwrap();
+    lab.await_healthy(Duration::from_secs(30)).unwrap();
+    lab.run("client", &["ip", "address", "add", "10.60.1.1/32", "dev", "lo"]).unwrap();
+    route_inside(&lab);
+    let mut charon = Charon::in_namespace(&lab, "client").unwrap();
+    let with = |leaf: Leaf| Connection {
+        local: Party::new("near.lab", Auth::Certificate(leaf)),
+        remote: Party::new("gw.lab", Auth::Certificate(gateway.clone())),
+        ..connection(CLIENT, "10.60.1.0/24")
+    };
+    let stranger = Authority::new("another authority").unwrap().issue("near.lab").unwrap();
+    charon.load(&lab, &[&with(stranger)]).unwrap();
+    assert!(charon.initiate(&lab, "net").is_err(), "anybody can issue certificates");
+    let child = connect_and_check(&lab, &mut charon, &with(near), stage::server(false), PINGS).unwrap();
     assert_eq!(child.remote_ts, ["10.3.0.0/24"]);
 }
 
