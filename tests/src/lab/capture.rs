@@ -1,7 +1,7 @@
 //! What a host saw: how often each of its requests was answered, and by which members.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::pcap::{self, Frame, Probe};
@@ -33,6 +33,17 @@ impl Capture {
             _ => Err(failure(format!("the capture in {host} does not begin"))),
         })?;
         Ok(Self { running, file })
+    }
+
+    /// Where it lies, as far as it has come.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Ends it; for those who have other programs read it.
+    pub fn stop(mut self) -> PathBuf {
+        self.running.interrupt();
+        self.file.clone()
     }
 
     /// Ends it; all frames.
