@@ -90,6 +90,7 @@ def parser():
     capture.add_argument("--seconds", type=float)
     capture.add_argument("--interface", default="any")
     capture.add_argument("--filter", default="", metavar="EXPRESSION")
+    capture.add_argument("--lazy", action="store_true", help="write once in a while: it spares the processors")
     return top
 
 
@@ -237,7 +238,8 @@ def capture_command(lab, arguments):
     else:
         namespace, interface = namespace_of(lab, facts, arguments.host), arguments.interface
     path = os.path.abspath(arguments.file)
-    argv = ["tcpdump", "-i", interface, "-n", "-U", "--immediate-mode", "-Z", "root", "-w", path]
+    promptly = ["--buffer-size=16384"] if arguments.lazy else ["--immediate-mode"]
+    argv = ["tcpdump", "-i", interface, "-n", "-U", *promptly, "-Z", "root", "-w", path]
     if arguments.seconds:
         argv = ["timeout", "--preserve-status", "-s", "INT", str(arguments.seconds), *argv]
     return subprocess.run(lab.enter(namespace) + argv + arguments.filter.split(), check=False).returncode

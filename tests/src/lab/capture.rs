@@ -25,8 +25,17 @@ impl Capture {
 
     /// Records what passes an interface.
     pub fn start(lab: &Lab, host: &str, interface: &str, name: &str, filter: &str) -> Outcome<Self> {
+        Self::start_with(lab, host, interface, name, filter, false)
+    }
+
+    /// The same for many packets and a long time: what passed in the last second or two may not be in it yet.
+    pub fn start_lazy(lab: &Lab, host: &str, interface: &str, name: &str, filter: &str) -> Outcome<Self> {
+        Self::start_with(lab, host, interface, name, filter, true)
+    }
+
+    fn start_with(lab: &Lab, host: &str, interface: &str, name: &str, filter: &str, lazy: bool) -> Outcome<Self> {
         let file = lab.dir().join(format!("{name}.pcap"));
-        let running = lab.start_capture(host, interface, &file, filter)?;
+        let running = lab.start_capture(host, interface, &file, filter, lazy)?;
         // tcpdump writes the file's head when it listens.
         clock::until(Duration::from_secs(10), Duration::from_millis(10), || match std::fs::metadata(&file) {
             Ok(data) if data.len() >= 24 => Ok(()),

@@ -41,7 +41,7 @@ impl Guest {
             sources: vec![stage::server(false)],
             pings_per_s: peers::PINGS_PER_S,
             udp_per_s: 20,
-            connections_per_s: 5,
+            connections_per_s: 0,
             streams: 0,
             download_kbytes_per_s: 100,
         };

@@ -128,7 +128,8 @@ fn problems_of_traffic(findings: &Findings) -> Vec<String> {
             problems.push(format!("{who}{} answers came twice", report.duplicates()));
         }
         if report.tcp_failed() > 0 {
-            problems.push(format!("{who}connections failed: {}", report.0["tcp"]["failures"]));
+            let (failed, first) = (report.tcp_failed(), &report.0["tcp"]["failures"][0]);
+            problems.push(format!("{who}{failed} connections failed, the first: {first}"));
         }
         if report.downloaded().is_none_or(|bytes| bytes == 0) {
             problems.push(format!("{who}the download: {}", report.0["download"]));

@@ -90,11 +90,11 @@ impl Watch {
     fn start(lab: &Lab, with_guest: bool) -> Outcome<Self> {
         let guest = with_guest.then(|| {
             Guest::add(lab)?;
-            Capture::start(lab, crate::guest::HOST, "any", "outside-guest", "ip")
+            Capture::start_lazy(lab, crate::guest::HOST, "any", "outside-guest", "ip")
         });
         Ok(Self {
-            outside: Capture::start(lab, "client", "e0", "outside", "ip")?,
-            inside: Capture::start(lab, "server", "e0", "inside", "icmp[icmptype]=8")?,
+            outside: Capture::start_lazy(lab, "client", "e0", "outside", "ip")?,
+            inside: Capture::start_lazy(lab, "server", "e0", "inside", "icmp[icmptype]=8")?,
             guest: guest.transpose()?,
         })
     }
