@@ -78,6 +78,7 @@ def parser():
     host.add_argument("side", choices=list(topology.SIDES))
     host.add_argument("--uml", action="store_true", help="with a kernel of its own (user-mode Linux)")
     host.add_argument("--addresses", type=int, default=1)
+    host.add_argument("--priority", type=int, default=0, help="of a kernel of its own, real-time; 0: like everyone")
 
     execute = command("exec", exec_command, "run a command in a host, a member's namespace, or `switch`")
     execute.add_argument("--timeout", type=float, metavar="SECONDS", help="kill the command after so long")
@@ -324,7 +325,7 @@ def host_command(lab, arguments):
         if name in taken or not name.isalnum() or len(name) > 12:
             raise LabError(f"'{name}' cannot be a host's name here: up to 12 letters or digits, none of {taken}")
         if arguments.uml:
-            host = uml.add(lab, facts, name, arguments.side)
+            host = uml.add(lab, facts, name, arguments.side, arguments.priority)
         else:
             host = add_host(lab, facts, name, arguments.side, arguments.addresses)
     print(" ".join(host["addresses"][:2]))

@@ -12,6 +12,9 @@ pub(crate) const HOST: &str = "guest";
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 2, 0, 164));
 const BEHIND: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 60, 2, 1));
 
+/// As urgent as the other peers.
+const PRIORITY: &str = "4";
+
 /// The peer, connected, and traffic from the inside to it.
 pub(crate) struct Guest {
     charon: Charon,
@@ -23,7 +26,7 @@ pub(crate) struct Guest {
 impl Guest {
     /// Makes the host.
     pub(crate) fn add(lab: &Lab) -> Outcome<()> {
-        lab.call(&["host", "add", HOST, "outside", "--uml"])?;
+        lab.call(&["host", "add", HOST, "outside", "--uml", "--priority", PRIORITY])?;
         lab.run(HOST, &["ip", "address", "add", &format!("{BEHIND}/32"), "dev", "lo"]).map(drop)
     }
 

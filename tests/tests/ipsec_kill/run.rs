@@ -133,7 +133,7 @@ impl Run<'_> {
         let (master, _) = clock::until(HEALED, LOOK, || self.lab.healthy())?;
         let victim = self.round.next(master);
         let pid = self.lab.pid(victim)?;
-        let owned = self.owned_by(victim)?;
+        let (owned, _) = clock::until(HEALED, LOOK, || self.owned_by(victim))?;
         let role = if victim == master { "the master" } else { "a member" };
         let what = format!(
             "{} {step} of m{victim}, {role}, with {} tunnels, during {}",
