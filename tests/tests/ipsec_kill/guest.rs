@@ -9,7 +9,7 @@ use phalanx_tests::lab::{Lab, Outcome, failure, stage};
 use crate::peers;
 
 pub(crate) const HOST: &str = "guest";
-const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 2, 0, 164));
+pub(crate) const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 2, 0, 164));
 const BEHIND: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 60, 2, 1));
 
 /// As urgent as the other peers.

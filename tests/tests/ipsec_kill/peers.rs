@@ -83,6 +83,11 @@ fn child_name(number: u8) -> String {
     format!("net-{number}")
 }
 
+/// The outside address of a tunnel's peer.
+pub(crate) fn address(number: u8) -> IpAddr {
+    Ipv4Addr::new(10, 2, 0, 100 + number).into()
+}
+
 /// The inside address of a tunnel's peer.
 pub(crate) fn behind(number: u8) -> IpAddr {
     Ipv4Addr::new(10, 60, 1, number).into()
@@ -101,8 +106,8 @@ impl Peers {
         lab.run("server", &["ip", "route", "add", "10.60.0.0/16", "via", "10.3.0.10"])?;
         let connections: Vec<Connection> = numbers()
             .map(|number| {
-                let from = Ipv4Addr::new(10, 2, 0, 100 + number).into();
-                connection(&tunnel_name(number), &child_name(number), from, &format!("{}/32", behind(number)))
+                let behind = format!("{}/32", behind(number));
+                connection(&tunnel_name(number), &child_name(number), address(number), &behind)
             })
             .collect();
         charon.load(lab, &connections.iter().collect::<Vec<_>>())?;

@@ -261,6 +261,7 @@ impl Run<'_> {
             round,
             events,
             fresh,
+            handshakes: handshakes(&peers, fresh, guest.is_some()),
             rekeyed,
             replayed,
             counters,
@@ -273,6 +274,16 @@ impl Run<'_> {
             problems,
         })
     }
+}
+
+/// How often each peer was told to connect.
+fn handshakes(peers: &Peers, fresh: u32, with_guest: bool) -> BTreeMap<String, u64> {
+    let of = |number: u8, count: u64| (peers::address(number).to_string(), count);
+    let each = u64::from(fresh) / FRESH.len() as u64;
+    let mut all: BTreeMap<String, u64> = peers.tunnels().iter().map(|&number| of(number, 1)).collect();
+    all.extend(FRESH.filter(|_| each > 0).map(|number| of(number, each)));
+    all.extend(with_guest.then(|| (crate::guest::ADDRESS.to_string(), 1)));
+    all
 }
 
 /// What peers were told to do while a member is hit.
