@@ -165,10 +165,21 @@ impl Lab {
         Running::start(self.command_in(host, argv), &format!("{} in {host}", argv.first().unwrap_or(&"nothing")))
     }
 
-    /// Starts a capture.
-    pub fn start_capture(&self, host: &str, interface: &str, file: &Path, filter: &str) -> Outcome<Running> {
+    /// Starts a capture; a lazy one writes once in a while, which spares the processors.
+    pub fn start_capture(
+        &self,
+        host: &str,
+        interface: &str,
+        file: &Path,
+        filter: &str,
+        lazy: bool,
+    ) -> Outcome<Running> {
         let file = file.display().to_string();
-        let words = ["capture", host, &file, "--interface", interface, "--filter", filter].map(str::to_owned);
+        let mut words =
+            ["capture", host, &file, "--interface", interface, "--filter", filter].map(str::to_owned).to_vec();
+        if lazy {
+            words.push("--lazy".to_owned());
+        }
         let mut command = self.command(&words);
         command.stderr(Stdio::null());
         Running::start(command, "the capture")

@@ -109,6 +109,18 @@ impl Charon {
         &self.host
     }
 
+    /// It comes before everything that is not urgent: what is measured through it is then not this machine's other work.
+    pub fn hurry(&self, lab: &Lab, priority: u8) -> Outcome<()> {
+        let line = format!("chrt --all-tasks --fifo --pid {priority} $(cat {}/pid)", self.inside);
+        lab.run(&self.host, &["sh", "-c", &line]).map(drop)
+    }
+
+    /// What a shell in its host is to run to ask it something.
+    pub fn command_line(&self, words: &[&str]) -> String {
+        let inside = &self.inside;
+        format!("STRONGSWAN_CONF={inside}/asking.conf swanctl {} --uri unix://{}", words.join(" "), self.socket)
+    }
+
     /// From now on these are its connections, and what it trusts and knows is what they say; SAs that are up stay up.
     pub fn load(&mut self, lab: &Lab, connections: &[&Connection]) -> Outcome<()> {
         self.loads += 1;
