@@ -20,6 +20,7 @@
 //! | `own` | what we ask: whether the peer lives; that it is over |
 //! | `rekey` | new keys from our side, and what if both want some at once |
 //! | `report` | what a person reads of it |
+//! | `limits` | how much of a peer's is kept |
 
 mod addresses;
 mod auth;
@@ -28,6 +29,7 @@ mod create;
 mod hear;
 mod informational;
 mod init;
+mod limits;
 mod own;
 mod proof;
 mod rekey;
@@ -251,7 +253,7 @@ impl Turn<'_, '_> {
         }
         let mut bytes = [0; 2];
         self.given.random.fill(&mut bytes);
-        let less = rekey_s / 10 * u64::from(u16::from_be_bytes(bytes)) >> u16::BITS;
+        let less = (rekey_s / 10 * u64::from(u16::from_be_bytes(bytes))) >> u16::BITS;
         self.given.now_s.saturating_add(rekey_s - less)
     }
 
