@@ -10,14 +10,17 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `session` | the thread: takes questions, answers them |
+//! | `session` | the thread: takes questions |
+//! | `speaker` | answers them |
 //! | `settings` | from the configuration's words to what the machine is told |
 //! | `translate` | from the machine's child SAs to the workers' tunnels |
 
 mod session;
 mod settings;
+mod speaker;
 mod translate;
 
 pub(crate) use session::{Running, Sessions};
 pub use settings::ConnectionError;
 pub(crate) use settings::ike;
+pub use speaker::Speaker;

@@ -5,24 +5,21 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crossbeam::sync::{Parker, Unparker};
-use phalanx_dataplane::ipsec::gateway::{Answer, Asked, Datagram, Kept, Question, SessionDesk};
+use phalanx_dataplane::ipsec::gateway::{Answer, Question, SessionDesk};
 use phalanx_ike::config::Config;
 use phalanx_ike::crypto::SystemRandom;
-use phalanx_ike::machine::{Event, Given, Machine, Next, Outcome, Report, Unit10};
+use phalanx_ike::machine::Report;
 use phalanx_ike::pool::Book;
-use phalanx_ike::state::{IkeSa, Path};
 
-use super::translate;
+use super::Speaker;
 
 /// How long the thread sleeps if nobody wakes it.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(crate) struct Sessions {
-    config: Config,
-    book: Book,
+    speaker: Speaker<SystemRandom>,
     desks: Vec<SessionDesk>,
-    random: SystemRandom,
     /// Answers that a worker has not had room for, by desk.
     late: Vec<(usize, Answer)>,
 }
@@ -43,7 +40,7 @@ impl Drop for Running {
 impl Sessions {
     /// With one desk for each worker.
     pub(crate) fn new(config: Config, book: Book, desks: Vec<SessionDesk>) -> Self {
-        Self { config, book, desks, random: SystemRandom::new(), late: Vec::new() }
+        Self { speaker: Speaker::new(config, book, SystemRandom::new()), desks, late: Vec::new() }
     }
 
     /// Starts the thread. `parker` is what the desks wake.
@@ -87,60 +84,9 @@ impl Sessions {
     }
 
     fn answer(&mut self, question: Question) -> Answer {
-        let Question { ticket, unit, spi, record, now_s, asked, draw } = question;
-        let sa = match record.as_deref().map(IkeSa::restore) {
-            Some(None) => {
-                tracing::error!("the record of IKE SA {spi:016x} cannot be read: it is dropped");
-                return Answer { record: Kept::Ended, ..Answer::nothing(ticket, None) };
-            }
-            Some(Some(sa)) => Some(sa),
-            None => None,
-        };
-        let event = match &asked {
-            Asked::Message { from, to, bytes } => Event::Message { path: Path { ours: *to, theirs: *from }, bytes },
-            Asked::Timeout => Event::Timeout,
-        };
-        let given = Given {
-            now_s,
-            unit: Unit10(unit.number()),
-            draw: u64::from_be_bytes(draw),
-            random: &mut self.random,
-            pools: &mut self.book,
-            under_load: false,
-        };
-        let outcome = Machine::new(&self.config).handle(given, spi, sa, event);
-        self.note(spi, &outcome, now_s);
-        outcome.reports.iter().for_each(log);
-        into_answer(ticket, spi, outcome)
-    }
-
-    fn note(&mut self, spi: u64, outcome: &Outcome, now_s: u64) {
-        match &outcome.next {
-            Next::Same => {}
-            Next::Changed(sa) => self.book.hear(spi, Some(sa), now_s),
-            Next::Ended => self.book.hear(spi, None, now_s),
-        }
-        if let Some((successor, _)) = &outcome.successor {
-            self.book.hear(successor.own_spi(), Some(successor), now_s);
-        }
-    }
-}
-
-fn into_answer(ticket: u64, spi: u64, outcome: Outcome) -> Answer {
-    let Outcome { next, timeout_s, successor, children, send, .. } = outcome;
-    // A child goes with the SA that goes on.
-    let ike_spi = successor.as_ref().map_or(spi, |(successor, _)| successor.own_spi());
-    Answer {
-        ticket,
-        record: match next {
-            Next::Same => Kept::Unchanged,
-            Next::Changed(sa) => Kept::Changed(sa.save()),
-            Next::Ended => Kept::Ended,
-        },
-        timeout_s,
-        children: children.into_iter().filter_map(|event| translate::change(event, ike_spi)).collect(),
-        successor: successor.map(|(successor, timeout_s)| (successor.own_spi(), successor.save(), timeout_s)),
-        send: send.into_iter().map(|it| Datagram { from: it.from, to: it.to, bytes: it.bytes }).collect(),
+        let (answer, reports) = self.speaker.answer(question);
+        reports.iter().for_each(log);
+        answer
     }
 }
 
