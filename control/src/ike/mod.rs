@@ -10,7 +10,8 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `session` | the thread: takes questions, answers them |
+//! | `session` | the thread: takes questions |
+//! | `speaker` | answers them |
 //! | `half_open` | how many peers have proved nothing yet |
 //! | `clerk` | what operators ask and want |
 //! | `settings` | from the configuration's words to what the machine is told |
@@ -23,6 +24,7 @@ mod half_open;
 mod proofs;
 mod session;
 mod settings;
+mod speaker;
 #[cfg(test)]
 mod tests;
 mod translate;
@@ -32,3 +34,4 @@ pub(crate) use clerk::Clerk;
 pub(crate) use error::IkeError;
 pub(crate) use session::{Running, Sessions};
 pub(crate) use settings::ike;
+pub use speaker::Speaker;

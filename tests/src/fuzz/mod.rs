@@ -14,6 +14,7 @@ mod cursor;
 mod envelope;
 mod http;
 mod identities;
+mod ike;
 mod ike_wire;
 mod ipsec;
 mod neighbour;
@@ -38,6 +39,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("tcp", tcp::target),
     ("ipsec", ipsec::target),
     ("ike_wire", ike_wire::target),
+    ("ike", ike::target),
     ("codec", codec::target),
     ("envelope", envelope::target),
     ("beacon", beacon::target),

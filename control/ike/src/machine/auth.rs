@@ -8,6 +8,7 @@
 
 use super::child::Wanted;
 use super::hear::notified;
+use super::limits::WANTED_MAX;
 use super::proof::{Claim, Proofs};
 use super::{Failure, Report, Turn};
 use crate::config::Connection;
@@ -67,6 +68,10 @@ impl Turn<'_, '_> {
         let Some(mut answers) = (Proofs { sa: &sa, opening, now_s: 0 }).own(connection) else {
             return self.distrust(sa, path, &identity.to_string(), "the peer takes no signature of ours");
         };
+        let wanted = wire::emit_payloads(&payloads.iter().filter(|it| is_wish(it)).cloned().collect::<Vec<_>>());
+        if wanted.1.len() > WANTED_MAX {
+            return self.distrust(sa, path, &identity.to_string(), "it wants too much");
+        }
         let mut id = [0];
         self.given.random.fill(&mut id);
         let (conversation, question) = Conversation::begin(id[0]);
@@ -75,7 +80,7 @@ impl Turn<'_, '_> {
             opening: opening.clone(),
             connection: connection.name.clone(),
             identity: identity.clone(),
-            wanted: wire::emit_payloads(payloads),
+            wanted,
             conversation,
             granted: None,
         }));
@@ -186,4 +191,10 @@ impl Turn<'_, '_> {
             Err(refusal) => vec![Payload::Notify(refusal)],
         }
     }
+}
+
+/// Whether a payload says what a peer wants, and not who it is.
+const fn is_wish(payload: &Payload) -> bool {
+    use Payload::{Configuration, Notify, Sa, SelectorsInitiator, SelectorsResponder};
+    matches!(payload, Sa(_) | SelectorsInitiator(_) | SelectorsResponder(_) | Configuration { .. } | Notify(_))
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::init::{key_exchange, nonce};
+use super::limits::{NETWORKS_MAX, SELECTORS_MAX};
 use super::{ChildEvent, Failure, Report, Turn};
 use crate::config::{ChildConfig, Connection};
 use crate::crypto::{Group, KeyPair, Secret, child_keymat};
@@ -259,11 +260,11 @@ fn traffic(child: &ChildConfig, peer: &Peer, path: Path, wanted: &Wanted<'_>) ->
 }
 
 /// What two lists have in common, without what says ports or protocols: the data plane looks at addresses only.
-fn common(ours: &[Selector], theirs: &[Selector]) -> Vec<Selector> {
+pub(super) fn common(ours: &[Selector], theirs: &[Selector]) -> Vec<Selector> {
     let mut all: Vec<Selector> = Vec::new();
     for both in ours.iter().flat_map(|our| theirs.iter().filter_map(|their| our.intersection(their))) {
         let anything = both.protocol == 0 && both.ports == (0, u16::MAX);
-        if anything && !all.iter().any(|known| known.contains(&both)) {
+        if anything && all.len() < SELECTORS_MAX && !all.iter().any(|known| known.contains(&both)) {
             all.push(both);
         }
     }
@@ -273,7 +274,7 @@ fn common(ours: &[Selector], theirs: &[Selector]) -> Vec<Selector> {
 /// As networks. None: too many.
 fn networks(selectors: &[Selector]) -> Option<Vec<(IpAddr, u8)>> {
     let lists: Option<Vec<_>> = selectors.iter().map(Selector::networks).collect();
-    Some(lists?.concat())
+    Some(lists?.concat()).filter(|networks| networks.len() <= NETWORKS_MAX)
 }
 
 /// The peer's SPI in the proposal that was chosen.

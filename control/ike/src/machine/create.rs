@@ -4,6 +4,7 @@
 
 use super::child::{ESP, Wanted};
 use super::init::{key_exchange, nonce};
+use super::limits::{ALL_SELECTORS_MAX, CHILDREN_MAX};
 use super::{Failure, Report, Turn};
 use crate::crypto::{IkeKeys, KeyPair, Suite};
 use crate::proposal::choose_ike;
@@ -42,6 +43,9 @@ impl Turn<'_, '_> {
             || matches!(sa.pending.as_ref().map(|it| &it.purpose), Some(Purpose::Close | Purpose::RekeyIke(_)))
         {
             return Err(plain(notify::TEMPORARY_FAILURE));
+        }
+        if sa.children.len() >= CHILDREN_MAX || selectors(sa) >= ALL_SELECTORS_MAX {
+            return Err(plain(notify::NO_ADDITIONAL_SAS));
         }
         let replaces = match rekeyed(payloads) {
             Some(named) => Some(self.child_named(sa, named)?),
@@ -154,6 +158,11 @@ fn note_collision(sa: &mut IkeSa, old_spi: u32, their_spi: u32, nonce: Vec<u8>) 
     {
         *collision = Collision { their_spi, nonce };
     }
+}
+
+/// How many selectors its children have.
+fn selectors(sa: &IkeSa) -> usize {
+    sa.children.iter().map(|child| child.local.len() + child.remote.len()).sum()
 }
 
 /// The notification that says which child gets new keys.

@@ -3,6 +3,7 @@
 use super::child::ESP;
 use super::hear::notified;
 use super::init::{nat_between, nat_notifies};
+use super::limits::COOKIE2_MAX;
 use super::report::Closure;
 use super::{ChildEvent, Report, Turn};
 use crate::state::{IkeSa, Path, Purpose};
@@ -31,7 +32,7 @@ impl Turn<'_, '_> {
             self.relocate(&mut sa, path, payloads);
             answers.extend(nat_notifies(path, sa.initiator_spi, sa.responder_spi));
         }
-        if let Some(cookie) = notified(payloads, notify::COOKIE2) {
+        if let Some(cookie) = notified(payloads, notify::COOKIE2).filter(|cookie| cookie.len() <= COOKIE2_MAX) {
             answers.push(Payload::Notify(Notify::new(notify::COOKIE2, cookie.to_vec())));
         }
         self.answer(sa, path, Exchange::INFORMATIONAL, &answers);

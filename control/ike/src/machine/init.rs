@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use super::hear::notified;
+use super::limits::FIRST_MAX;
 use super::proof::X509;
 use super::{Failure, Report, Turn};
 use crate::config::{OwnProof, PeersProof};
@@ -38,7 +39,7 @@ impl Turn<'_, '_> {
             && header.responder_spi == 0
             && header.initiator_spi != 0;
         let Body::Plain(payloads) = &message.body else { return };
-        if !first {
+        if !first || bytes.len() > FIRST_MAX {
             return;
         }
         let critical = payloads.iter().find_map(|payload| match payload {

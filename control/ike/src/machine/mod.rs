@@ -20,6 +20,7 @@
 //! | `own` | what we ask: whether the peer lives; that it is over |
 //! | `rekey` | new keys from our side, and what if both want some at once |
 //! | `report` | what a person reads of it |
+//! | `limits` | how much of a peer's is kept |
 
 mod addresses;
 mod auth;
@@ -28,6 +29,7 @@ mod create;
 mod hear;
 mod informational;
 mod init;
+mod limits;
 mod own;
 mod proof;
 mod rekey;

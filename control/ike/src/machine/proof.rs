@@ -1,6 +1,7 @@
 //! Proofs of names: by a shared key, by a certificate, by the key that EAP gives (RFC 7296 sections 2.15, 2.16; RFC 7427).
 
 use super::hear::notified;
+use super::limits::NAME_MAX;
 use crate::config::{Connection, OwnProof, PeersProof};
 use crate::crypto::{Secret, psk_auth, signed_octets};
 use crate::state::{IkeSa, Opening};
@@ -29,12 +30,15 @@ pub(super) struct Proofs<'s> {
 }
 
 impl<'m> Claim<'m> {
-    /// None: it says no name.
+    /// None: it says no name, or one that no name is as long as.
     pub(super) fn of(payloads: &'m [Payload]) -> Option<Self> {
         let identity = payloads.iter().find_map(|payload| match payload {
             Payload::IdInitiator(identity) => Some(identity),
             _ => None,
         })?;
+        if identity.data.len() > NAME_MAX {
+            return None;
+        }
         let wants = payloads.iter().find_map(|payload| match payload {
             Payload::IdResponder(identity) => Some(identity),
             _ => None,

@@ -4,7 +4,7 @@
 //! nonces ends that; the other ends the old one. Both wanting a new IKE SA at once refuse each other, and try again after a while, which
 //! is not the same for both.
 
-use super::child::{ESP, Made, Traffic};
+use super::child::{ESP, Made, Traffic, common};
 use super::init::{key_exchange, nonce};
 use super::{Report, Turn};
 use crate::crypto::{Group, IkeKeys, KeyPair, Secret, child_keymat};
@@ -80,7 +80,7 @@ impl Turn<'_, '_> {
         payloads: &[Payload],
     ) -> Option<()> {
         let old = |child: &&Child| [rekey.old_spi, collision.their_spi].contains(&child.inbound_spi);
-        let name = sa.children.iter().find(old)?.name.clone();
+        let Child { name, local, remote, .. } = sa.children.iter().find(old)?.clone();
         let connection = self.connection(&sa.peer()?.connection)?.clone();
         let config = connection.children.iter().find(|config| config.name == name)?;
         let answer = proposal(payloads)?;
@@ -90,7 +90,9 @@ impl Turn<'_, '_> {
             Some(group) => Some(agreed(rekey, group, payloads)?),
             None => None,
         };
-        let [local, remote] = selectors(payloads)?;
+        let granted = selectors(payloads)?;
+        // It may grant less than it was asked for, but nothing else.
+        let (local, remote) = (common(&local, &granted[0]), common(&remote, &granted[1]));
         let keymat = child_keymat(
             sa.suite.prf,
             &sa.keys.d,

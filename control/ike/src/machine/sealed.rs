@@ -1,16 +1,13 @@
 //! Opening what comes, whole or in pieces; sealing what goes.
 
 use super::Turn;
+use super::limits::{PIECED_MAX, PIECES_MAX};
 use crate::crypto::{open, seal, sealed_len};
 use crate::state::{IkeSa, Pieces};
 use crate::wire::{self, Body, FragmentOf, Header, Payload};
 
 /// A message of ours that would be longer goes in pieces, if the peer can put them together: what every path carries.
 const WHOLE_MAX: usize = 1200;
-/// So many pieces a peer's message may have.
-const PIECES_MAX: u16 = 64;
-/// And so long it may be in all.
-const PIECED_MAX: usize = 1 << 16;
 
 /// What an opened message is.
 pub(super) enum Opened {
@@ -63,12 +60,16 @@ impl Turn<'_, '_> {
         if let Some(place) = sa.pieces.parts.get_mut(usize::from(piece.number).wrapping_sub(1)) {
             *place = Some(plain.to_vec());
         }
+        if sa.pieces.parts.iter().flatten().map(Vec::len).sum::<usize>() > PIECED_MAX {
+            sa.pieces = Pieces::default();
+            return Opened::Nonsense;
+        }
         let Some(parts) = sa.pieces.parts.iter().map(Option::as_deref).collect::<Option<Vec<_>>>() else {
             return Opened::Piece;
         };
         let whole = parts.concat();
         let first = std::mem::take(&mut sa.pieces).first;
-        if whole.len() > PIECED_MAX { Opened::Nonsense } else { read(first, &whole) }
+        read(first, &whole)
     }
 
     /// Seals a message: one datagram, or several.

@@ -3,6 +3,7 @@
 mod client;
 mod exchanges;
 mod faults;
+mod hostile;
 mod lifetimes;
 mod rekeys;
 
