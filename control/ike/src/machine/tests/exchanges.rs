@@ -209,10 +209,19 @@ fn an_ike_sa_gets_new_keys_and_takes_its_children_along() {
 
 #[test]
 fn long_messages_go_and_come_in_pieces() {
-    let (mut world, mut client) = (World::new(config()), Client::new());
+    let mut config = config();
+    let child = &mut config.connections[0].children[0];
+    (child.local, child.remote) = (vec![network("fd00:3::/64")], vec![network("fd00:9::/64")]);
+    let (mut world, mut client) = (World::new(config), Client::new());
     client.connect(&mut world);
-    let cookie: Vec<u8> = (0..3000).map(|it| it as u8).collect();
-    let pieces = client.pieces(Exchange::INFORMATIONAL, &[notify(kinds::COOKIE2, &cookie)], 500);
+    let hosts = |net: &str| (1..=32).map(|low| network(&format!("{net}::{low:x}/128"))).collect::<Vec<_>>();
+    let wish = [
+        Payload::Sa(vec![esp_proposal(0xc002)]),
+        Payload::Nonce(vec![8; 32]),
+        Payload::SelectorsInitiator(hosts("fd00:9")),
+        Payload::SelectorsResponder(hosts("fd00:3")),
+    ];
+    let pieces = client.pieces(Exchange::CREATE_CHILD_SA, &wish, 400);
     assert_eq!(pieces.len(), 7);
     let mut answers = Vec::new();
     // Some come twice, and not in order.
@@ -223,7 +232,7 @@ fn long_messages_go_and_come_in_pieces() {
     }
     assert!(answers.len() > 1 && answers.iter().all(|bytes| bytes.len() <= 1200), "{}", answers.len());
     let (_, payloads) = client.open(&answers);
-    assert_eq!(payloads, [notify(kinds::COOKIE2, &cookie)]);
+    assert_eq!(selectors(&payloads), (hosts("fd00:9"), hosts("fd00:3")));
     // Asked again, the first piece alone is answered.
     for (at, count) in [(1, 0), (0, answers.len()), (6, 0)] {
         let shown = world.step(SPI, Event::Message { path: path(), bytes: &pieces[at] });

@@ -54,6 +54,7 @@ fn selectors_and_pieces_are_bounded() {
 fn new_keys_are_for_the_same_traffic() {
     let mut config = config();
     config.connections[0].children[0].rekey_s = 100;
+    config.connections[0].dpd_delay_s = 0;
     let (mut world, mut client) = (World::new(config), Client::new());
     client.connect(&mut world);
     world.now_s += 100;
