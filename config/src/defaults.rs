@@ -91,7 +91,7 @@ pub const CONNECT_TIMEOUT_RANGE: (Duration, Duration) = (Duration::from_millis(1
 /// Off, as RFC 9293 section 3.8.4 has it: probes cost, and end connections that a broken network only interrupts.
 pub const KEEPALIVE: Duration = Duration::ZERO;
 /// To a week, as [`IDLE_TIMEOUT_RANGE`]; 0 is off.
-pub const KEEPALIVE_RANGE: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(604_800));
+pub const KEEPALIVE_RANGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(604_800));
 /// A back end that dies right after a check is out after 3 × 2 s + 1 s = 7 s; 64 back ends take 32 checks a second.
 pub const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
 /// A tenth of a second to an hour: 64 back ends take 640 checks a second at the most.
@@ -192,3 +192,35 @@ pub const STATIC_SAS_MAX: usize = 4096;
 pub const REPLAY_WINDOW: u16 = 1024;
 /// The least and the most of them.
 pub const REPLAY_WINDOW_RANGE: (u16, u16) = (64, 4096);
+/// Every first message of a peer is held against each connection: 256 comparisons of networks are some microseconds.
+pub const IKE_CONNECTIONS_MAX: usize = 256;
+/// Each has SAs of its own with every peer: 64 are 128 SAs a peer. One child can carry [`IKE_NETWORKS_MAX`] networks.
+pub const IKE_CHILDREN_MAX: usize = 64;
+/// Networks in one list: a traffic selector of IPv6 has 40 bytes (RFC 7296 section 3.13.1), so both sides' take 5 KiB.
+pub const IKE_NETWORKS_MAX: usize = 64;
+/// Proposals in one list: they all go in one message, and 16 of about 50 bytes are 800, which no path takes apart.
+pub const IKE_PROPOSALS_MAX: usize = 16;
+/// Name servers that a peer is told; resolvers ask three.
+pub const IKE_DNS_MAX: usize = 8;
+/// A host's name has at most 253 letters, an address of mail 254.
+pub const IDENTITY_LENGTH_MAX: usize = 255;
+/// 20 letters and digits without a pattern have 119 bits; fewer characters earn a warning.
+pub const PSK_CHARACTERS_SENSIBLE_MIN: usize = 20;
+/// 128 bits; fewer bytes earn a warning.
+pub const PSK_BYTES_SENSIBLE_MIN: usize = 16;
+/// A peer that went without a word is noticed within a minute or two, and a peer at rest costs a packet in 30 s.
+pub const DPD_DELAY: Duration = Duration::from_secs(30);
+/// To a day; 0 is never.
+pub const DPD_DELAY_RANGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
+/// Four hours: what one IKE SA's keys protect is little.
+pub const IKE_REKEY_TIME: Duration = Duration::from_secs(14_400);
+/// An hour of traffic at most is under one child's keys.
+pub const CHILD_REKEY_TIME: Duration = Duration::from_secs(3600);
+/// Below a minute public-key work would be all that is done; to a week. 0 is never.
+pub const REKEY_TIME_RANGE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(604_800));
+/// Files with authorities, or with revocation lists, in one list; each may hold any number.
+pub const IKE_FILES_MAX: usize = 64;
+/// Each is a network of its own, and each is held against every other one: 64 × 64 / 2 comparisons.
+pub const POOLS_MAX: usize = 64;
+/// Four members, with a quarter of the pool each; more members need more shares, and all files the same number.
+pub const POOL_SHARES: u8 = 4;

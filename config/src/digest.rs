@@ -3,12 +3,12 @@
 //! The encoding is canonical: each field under a fixed name, with its length, in a fixed order, from the *parsed*
 //! values. So comments, key order, defaults spelled out and the order of addresses do not matter, while the order of
 //! ports does: members name each other's ports by number. Only `[cluster]` (less what merely tunes the master of the
-//! day), the ports' shared side, the relays and the static SAs go in; devices, unit addresses, cores and logs are each member's own.
-//! A configuration without relays and SAs has the digest that it had before there were any.
+//! day), the ports' shared side, the relays and all of `[ipsec]` but its engine go in; devices, unit addresses, cores and logs are each
+//! member's own. A configuration without relays, SAs, connections and pools has the digest that it had before there were any.
 
 use ring::digest::{Context, SHA256};
 
-use crate::schema::{Config, Relay, StaticSa};
+use crate::schema::{AddressPool, Config, IkeConnection, OwnProof, PeersProof, Relay, StaticSa};
 
 /// Versions the encoding: a change of it must change all digests.
 const ENCODING: &str = "phalanx-config-1";
@@ -45,6 +45,12 @@ impl Config {
         }
         for sa in &self.static_sas {
             encoder.static_sa(sa);
+        }
+        for connection in &self.ike_connections {
+            encoder.connection(connection);
+        }
+        for pool in &self.pools {
+            encoder.pool(pool);
         }
         let digest = encoder.0.finish();
         // SHA-256 has 32 bytes: the zip is whole.
@@ -93,6 +99,41 @@ impl Encoder {
         }
         self.field("esn", sa.esn);
         self.field("replay_window", sa.replay_window);
+    }
+
+    fn connection(&mut self, connection: &IkeConnection) {
+        self.field("connection", &connection.name);
+        connection.local.iter().for_each(|address| self.field("local", address));
+        connection.remote.iter().for_each(|network| self.field("remote", network));
+        self.field("local_id", &connection.local_id);
+        connection.remote_id.iter().for_each(|id| self.field("remote_id", id));
+        match &connection.own_proof {
+            OwnProof::SharedKey(key) => self.bytes("own_psk", key.expose()),
+            OwnProof::Certificate { .. } => self.field("own", "certificate"),
+        }
+        match &connection.peers_proof {
+            PeersProof::SharedKey(key) => self.bytes("peers_psk", key.expose()),
+            PeersProof::Certificate { .. } => self.field("peers", "certificate"),
+            PeersProof::Password => self.field("peers", "password"),
+        }
+        connection.proposals.iter().for_each(|proposal| self.field("proposal", proposal));
+        connection.pools.iter().for_each(|pool| self.field("from_pool", pool));
+        connection.dns.iter().for_each(|server| self.field("dns", server));
+        self.field("dpd_delay_ns", connection.dpd_delay.as_nanos());
+        self.field("rekey_time_ns", connection.rekey_time.as_nanos());
+        for child in &connection.children {
+            self.field("child", &child.name);
+            child.local_ts.iter().for_each(|network| self.field("local_ts", network));
+            child.remote_ts.iter().for_each(|network| self.field("remote_ts", network));
+            child.esp.iter().for_each(|proposal| self.field("esp", proposal));
+            self.field("rekey_time_ns", child.rekey_time.as_nanos());
+        }
+    }
+
+    fn pool(&mut self, pool: &AddressPool) {
+        self.field("pool", &pool.name);
+        self.field("network", pool.network);
+        self.field("shares", pool.shares);
     }
 
     /// Lengths before both parts keep any two different lists of fields apart.

@@ -58,6 +58,11 @@ impl<'t, 'a> Section<'t, 'a> {
         self.asked.push(key);
     }
 
+    /// What it reads from, for sections within it; none if the file leaves it out.
+    pub(crate) fn table(&self) -> Option<&'t DeTable<'a>> {
+        self.table
+    }
+
     /// Whether the file gives the key.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.keys().any(|name| name.get_ref() == key))
@@ -152,6 +157,12 @@ impl<'a> Reading<'_, '_, 'a> {
             format!("{got} where {wanted} belongs"),
             format!("write it like `{} = {example}`", self.key),
         )
+    }
+
+    /// Notes that the value is allowed, but probably not meant.
+    pub(crate) fn warn(&mut self, what: impl std::fmt::Display, fix: impl Into<String>) {
+        let what = format!("{} `{}`: {what}", self.section, self.key);
+        self.problems.warn(&self.value.span(), what, fix);
     }
 
     /// A text.
@@ -263,6 +274,16 @@ impl<'a> Reading<'_, '_, 'a> {
                 format!("use a number from {} to {}", in_units(least), in_units(most)),
             ),
         }
+    }
+
+    /// Seconds within bounds, or 0 for none at all.
+    pub(crate) fn seconds_or_none(&mut self, (least, most): (Duration, Duration)) -> Option<Duration> {
+        let time = self.time(Duration::from_secs(1), (Duration::ZERO, most))?;
+        if time.is_zero() || time >= least {
+            return Some(time);
+        }
+        let fix = format!("use a number from {} to {}, or 0 for none", least.as_secs(), most.as_secs());
+        self.wrong(Kind::OutOfRange, format!("{} is out of range", time.as_secs_f64()), fix)
     }
 
     /// A list; each entry is read with `read`, and every wrong one is noted.

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::schema::{Config, Level, LogFormat, Relay, Route};
+use crate::schema::{Config, IkeConnection, Level, LogFormat, OwnProof, PeersProof, Relay, Route};
 
 /// What changes while running; each field is there only if it differs.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -48,6 +48,7 @@ const IDENTITY: &str = "the cluster knows this member by it; drain and restart t
 const LINK: &str = "the connections to the other members use it; drain and restart this member";
 const PORT: &str = "it is set up once, with the port; drain and restart this member";
 const THREAD: &str = "threads are started once; drain and restart this member";
+const FILES: &str = "files are read once, at the start; drain and restart this member";
 const MANAGEMENT: &str = "it is opened once; drain and restart this member";
 const MEMORY: &str = "its memory is set aside at the start; drain and restart this member";
 
@@ -88,7 +89,10 @@ pub fn reload_diff(old: &Config, new: &Config) -> Result<LiveChanges, Vec<Refusa
     ports(old, new, &mut fixed);
     relays(old, new, &mut fixed);
     fixed("ipsec.engine", old.ipsec_engine == new.ipsec_engine, THREAD);
+    fixed("ipsec.users", old.ike_users == new.ike_users, FILES);
     static_sas(old, new, &mut fixed);
+    connections(old, new, &mut fixed);
+    pools(old, new, &mut fixed);
     let (c, d) = (&old.workers, &new.workers);
     fixed("workers.cores", c.cores == d.cores, THREAD);
     fixed("workers.idle", c.idle == d.idle, THREAD);
@@ -176,6 +180,86 @@ fn static_sas(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'s
         }
         key("esn", c.esn == d.esn);
         key("replay_window", c.replay_window == d.replay_window);
+    }
+}
+
+fn connections(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'static str)) {
+    let (old, new) = (&old.ike_connections, &new.ike_connections);
+    // Their order counts, too.
+    if !old.iter().map(|connection| &connection.name).eq(new.iter().map(|connection| &connection.name)) {
+        return fixed("[[ipsec.connection]]", false, ALL_MEMBERS);
+    }
+    for (c, d) in old.iter().zip(new) {
+        let mut key = |key: &str, same| fixed(&format!("connection {:?} {key}", c.name), same, ALL_MEMBERS);
+        key("local", c.local == d.local);
+        key("remote", c.remote == d.remote);
+        key("local_id", c.local_id == d.local_id);
+        key("remote_id", c.remote_id == d.remote_id);
+        key("psk", c.psk() == d.psk());
+        key("proposals", c.proposals == d.proposals);
+        key("pools", c.pools == d.pools);
+        key("dns", c.dns == d.dns);
+        key("dpd_delay_s", c.dpd_delay == d.dpd_delay);
+        key("rekey_time_s", c.rekey_time == d.rekey_time);
+        children(c, d, &mut key);
+        proof_files(c, d, fixed);
+    }
+}
+
+/// Members must agree on how names are proved, not on where the files are.
+fn proof_files(old: &IkeConnection, new: &IkeConnection, fixed: &mut impl FnMut(&str, bool, &'static str)) {
+    let mut key = |key: &str, same, agreed| {
+        fixed(&format!("connection {:?} {key}", old.name), same, if agreed { FILES } else { ALL_MEMBERS });
+    };
+    let own = |it: &IkeConnection| match &it.own_proof {
+        OwnProof::Certificate { certificate, private_key } => Some((certificate.clone(), private_key.clone())),
+        OwnProof::SharedKey(_) => None,
+    };
+    match (own(old), own(new)) {
+        (Some(c), Some(d)) => {
+            key("certificate", c.0 == d.0, true);
+            key("private_key", c.1 == d.1, true);
+        }
+        (c, d) => key("certificate", c == d, false),
+    }
+    let peers = |it: &IkeConnection| match &it.peers_proof {
+        PeersProof::Certificate { ca, crl } => Some((ca.clone(), crl.clone())),
+        PeersProof::SharedKey(_) | PeersProof::Password => None,
+    };
+    match (peers(old), peers(new)) {
+        (Some(c), Some(d)) => {
+            key("ca", c.0 == d.0, true);
+            key("crl", c.1 == d.1, true);
+        }
+        (c, d) => key("ca", c == d, false),
+    }
+    let asks = |it: &IkeConnection| it.peers_proof == PeersProof::Password;
+    key("eap", asks(old) == asks(new), false);
+}
+
+fn children(old: &IkeConnection, new: &IkeConnection, fixed: &mut impl FnMut(&str, bool)) {
+    let (old, new) = (&old.children, &new.children);
+    if !old.iter().map(|child| &child.name).eq(new.iter().map(|child| &child.name)) {
+        return fixed("child", false);
+    }
+    for (c, d) in old.iter().zip(new) {
+        let mut key = |key: &str, same| fixed(&format!("child {:?} {key}", c.name), same);
+        key("local_ts", c.local_ts == d.local_ts);
+        key("remote_ts", c.remote_ts == d.remote_ts);
+        key("esp", c.esp == d.esp);
+        key("rekey_time_s", c.rekey_time == d.rekey_time);
+    }
+}
+
+fn pools(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'static str)) {
+    let (old, new) = (&old.pools, &new.pools);
+    if !old.iter().map(|pool| &pool.name).eq(new.iter().map(|pool| &pool.name)) {
+        return fixed("[[ipsec.pool]]", false, ALL_MEMBERS);
+    }
+    for (c, d) in old.iter().zip(new) {
+        let mut key = |key: &str, same| fixed(&format!("pool {:?} {key}", c.name), same, ALL_MEMBERS);
+        key("network", c.network == d.network);
+        key("shares", c.shares == d.shares);
     }
 }
 

@@ -4,6 +4,8 @@
 //! the reader must still check: addresses carry their prefix, routes name the port that they leave by, times are
 //! [`Duration`]s. The examples in `config/examples` describe each key for an operator.
 
+mod ike;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU8, NonZeroU16};
@@ -14,6 +16,8 @@ use ipnet::IpNet;
 
 use crate::mac::MacAddr;
 use crate::secret::Secret;
+
+pub use ike::{AddressPool, IkeChild, IkeConnection, OwnProof, PeersProof};
 
 /// How the LAN brings packets to members (DESIGN section 4; the patent's three methods).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -323,7 +327,7 @@ impl StaticSa {
 impl Config {
     /// Whether anything here has sessions, which other members then hold.
     pub fn has_sessions(&self) -> bool {
-        !self.relays.is_empty() || !self.static_sas.is_empty()
+        !self.relays.is_empty() || !self.static_sas.is_empty() || !self.ike_connections.is_empty()
     }
 }
 
@@ -469,6 +473,12 @@ pub struct Config {
     pub ipsec_engine: IpsecEngine,
     /// `[[ipsec.sa]]`, in the order of `spi_in`, whatever the file's: so a tunnel's index means the same on all members.
     pub static_sas: Vec<StaticSa>,
+    /// `[ipsec] users`: the file that says who has which password; there if any connection asks for one. Each member's own.
+    pub ike_users: Option<PathBuf>,
+    /// `[[ipsec.connection]]`, in the file's order: of those that suit a peer, the first is taken.
+    pub ike_connections: Vec<IkeConnection>,
+    /// `[[ipsec.pool]]`, in the order of their names.
+    pub pools: Vec<AddressPool>,
     /// `[workers]`
     pub workers: Workers,
     /// `[cluster_thread]`

@@ -8,6 +8,11 @@ use std::str::FromStr;
 pub struct Secret(Vec<u8>);
 
 impl Secret {
+    /// The bytes of a text, which is not copied.
+    pub fn of_text(text: String) -> Self {
+        Self(text.into_bytes())
+    }
+
     /// The bytes.
     pub fn expose(&self) -> &[u8] {
         &self.0
@@ -61,5 +66,12 @@ mod tests {
         for text in ["0", "0x0", "zz", "0x 1", "+1"] {
             assert_eq!(text.parse::<Secret>(), Err(NotHex), "{text}");
         }
+    }
+
+    #[test]
+    fn a_text_is_its_bytes() {
+        let secret = Secret::of_text("0x00 é".to_owned());
+        assert_eq!(secret.expose(), b"0x00 \xc3\xa9");
+        assert_eq!(format!("{secret:?}"), "Secret(..)");
     }
 }

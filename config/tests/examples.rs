@@ -21,7 +21,7 @@ fn example(name: &str) -> (String, Config) {
 #[test]
 fn every_example_is_sound() {
     let files = examples();
-    assert!(files.len() >= 8);
+    assert!(files.len() >= 10);
     for file in files {
         let config = Config::load(&file).unwrap_or_else(|errors| panic!("{errors}"));
         // The reference has a port without a cluster address, which is worth a warning.
@@ -54,6 +54,9 @@ fn the_reference_names_each_constant() {
         format!("scheme = \"{}\"", defaults::SCHEME),
         format!("quorum = \"{}\"", defaults::QUORUM),
         format!("replicas = \"{}\"", defaults::REPLICAS),
+        format!("rekey_time_s = {} ", defaults::IKE_REKEY_TIME.as_secs()),
+        format!("rekey_time_s = {} ", defaults::CHILD_REKEY_TIME.as_secs()),
+        format!("after {} to {}; 0", defaults::REKEY_TIME_RANGE.0.as_secs(), defaults::REKEY_TIME_RANGE.1.as_secs()),
         format!("mtu = {} ", defaults::MTU),
         format!(
             "# {} to {}; at least {} with IPv6",
@@ -88,6 +91,12 @@ fn the_reference_names_each_constant() {
         format!("up to {}, or none", defaults::RELAYS_MAX),
         format!("1 to {} servers", defaults::BACKENDS_MAX),
         format!("a port number below {};", defaults::OPENED_PORTS_MIN),
+        format!("dpd_delay_s = {} ", defaults::DPD_DELAY.as_secs()),
+        format!("shares = {} ", defaults::POOL_SHARES),
+        format!("up to {}, the same on all members", defaults::IKE_CONNECTIONS_MAX),
+        format!("1 to {}, below their connection", defaults::IKE_CHILDREN_MAX),
+        format!("up to {} pools", defaults::POOLS_MAX),
+        format!("{} characters or more", defaults::PSK_CHARACTERS_SENSIBLE_MIN),
         format!("up to {};", defaults::PORTS_MAX),
         format!("1 to {}, must match", defaults::MEMBER_ID_MAX),
     ] {

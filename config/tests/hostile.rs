@@ -3,7 +3,12 @@
 use phalanx_config::Config;
 use proptest::prelude::*;
 
-const EXAMPLES: [&str; 2] = [include_str!("../examples/three-members-m1.toml"), include_str!("../examples/relay.toml")];
+const EXAMPLES: [&str; 4] = [
+    include_str!("../examples/three-members-m1.toml"),
+    include_str!("../examples/relay.toml"),
+    include_str!("../examples/road.toml"),
+    include_str!("../examples/users.toml"),
+];
 
 fn read(text: &str) {
     match Config::from_str(text, "x.toml") {

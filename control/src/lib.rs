@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod codec;
 mod counters;
 pub mod envelope;
+pub mod ike;
 mod limited;
 pub mod link;
 pub mod pki;

@@ -371,6 +371,62 @@ pub struct UnitAnswer {
     pub backups: Vec<MemberName>,
 }
 
+/// The answer to `GET /sessions`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionsAnswer {
+    /// The IKE SAs that the answering member serves.
+    pub sessions: Vec<SessionStatus>,
+}
+
+/// An IKE SA.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionStatus {
+    /// The cluster's SPI, hexadecimal; its low ten bits are the unit.
+    pub spi: String,
+    /// The connection's name; empty before the peer has proved its own.
+    pub connection: String,
+    /// The peer's name, once it has proved it.
+    pub peer: String,
+    /// Where it speaks from.
+    pub remote: String,
+    /// Addresses that it was given.
+    pub addresses: Vec<String>,
+    /// `opening`, `asking` (for a password), `established`, `succeeded` (another with new keys is in its place), `closed`.
+    pub state: String,
+    /// How old it is.
+    pub age_s: u64,
+    /// How long ago the peer was last heard.
+    pub silent_s: u64,
+    /// Whether ESP goes in UDP.
+    pub udp: bool,
+    /// Its child SAs.
+    pub children: Vec<ChildStatus>,
+}
+
+/// A child SA: one of each direction.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChildStatus {
+    /// The configuration's name for it.
+    pub name: String,
+    /// The cluster's SPI, hexadecimal.
+    pub spi_in: String,
+    /// The peer's.
+    pub spi_out: String,
+    /// The algorithms.
+    pub esp: String,
+    /// Whether sequence numbers have 64 bits.
+    pub esn: bool,
+    /// How old it is.
+    pub age_s: u64,
+    /// Networks on our side.
+    pub local_ts: Vec<String>,
+    /// Networks on the peer's.
+    pub remote_ts: Vec<String>,
+}
+
 /// The answer to `POST /drain`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]

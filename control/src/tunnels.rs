@@ -64,10 +64,10 @@ fn apart(tunnels: &[TunnelSpec]) -> Result<(), TunnelError> {
 /// filter says.
 pub(crate) fn unit_of_flow(config: Option<&Config>, filter: &Filter, flow: &Flow, forwarding: bool) -> Unit {
     let tunnels = config.filter(|_| forwarding).and_then(|config| tunnels(config).ok()).unwrap_or_default();
-    let policies = Policies::new(tunnels.iter().map(|tunnel| (&tunnel.selectors, tunnel.unit())));
+    let policies = Policies::new(tunnels.iter().map(|tunnel| (&tunnel.selectors, tunnel.inbound.spi)));
     match policies.judge(&flow.summary()) {
-        Passing::Into(_, unit) => unit,
-        Passing::Clear | Passing::Bare => filter.unit_of_flow(flow, forwarding),
+        Passing::Into(spi) => Unit::from_low_bits(spi),
+        Passing::Clear | Passing::Bare | Passing::Guarded => filter.unit_of_flow(flow, forwarding),
     }
 }
 

@@ -74,6 +74,10 @@ drop_reasons! {
     PolicyMismatch = "policy_mismatch", "A packet out of a tunnel that may not come from there, or in clear that should have come through one.";
     SaPending = "sa_pending", "Too many packets waited for the backups to know how far their tunnel's numbers go.";
     SaUnusable = "sa_unusable", "The tunnel has no numbers left, or this member has no IVs for it.";
+    Unprotected = "unprotected", "The packet must go through a tunnel, and there is none: IKE has not made it, or has ended it.";
+    IkeMalformed = "ike_malformed", "A packet to an IKE port that is no IKEv2 message, or whose UDP checksum is wrong.";
+    IkeNoSa = "ike_no_sa", "An IKE message for an IKE SA that is not known here.";
+    IkeBusy = "ike_busy", "An IKE message that could not be looked at: too many wait, for its IKE SA or for all.";
     NoService = "no_service", "The packet is for this member's own address, and nothing here serves it.";
     RateLimited = "rate_limited", "An answer was due, but answers of this kind are rate limited.";
     ReassemblyFull = "reassembly_full", "The fragment could not be kept: too many packets are being put together.";

@@ -6,10 +6,14 @@
 //! One at a time: labs share the machine's processors, and members that get none look dead. Under `lab_long` the same
 //! scenarios run in all modes.
 
+#[path = "lab/charon.rs"]
+mod charon;
 #[path = "lab/formation.rs"]
 mod formation;
 #[path = "lab/guests.rs"]
 mod guests;
+#[path = "lab/ike.rs"]
+mod ike;
 #[path = "lab/interop.rs"]
 mod interop;
 #[path = "lab/operation.rs"]

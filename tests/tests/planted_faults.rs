@@ -1,7 +1,7 @@
 //! The simulator finds what is planted, finds nothing where nothing is, and repeats itself exactly.
 
 use phalanx_control::cluster::Fault;
-use phalanx_tests::sim::{self, Options, SessionFault, SessionOptions};
+use phalanx_tests::sim::{self, Options, SessionFault, SessionOptions, SessionReport};
 
 const SEEDS: u64 = 200;
 
@@ -12,9 +12,8 @@ fn is_found(fault: Fault) {
 
 /// A fault of the sessions is found by this in what a checker says, at a seed at which nothing is found without it: the sessions'
 /// simulation has yet to pass by itself.
-fn is_found_in_sessions(fault: SessionFault, says: impl Fn(&str) -> bool) {
-    let options =
-        |fault: Option<SessionFault>| Options { sessions: Some(SessionOptions { fault }), ..Options::default() };
+fn is_found_in_sessions(fault: SessionFault, ipsec: bool, says: impl Fn(&str) -> bool) {
+    let options = |fault| Options { sessions: Some(SessionOptions { fault, ipsec }), ..Options::default() };
     let found = (0..SEEDS).find_map(|seed| {
         let violation = sim::World::run(seed, &options(Some(fault))).err().filter(|found| says(&found.what))?;
         sim::World::run(seed, &options(None)).is_ok().then_some(violation)
@@ -52,14 +51,52 @@ fn heirs_that_hold_nothing_are_found() {
 #[test]
 fn acknowledging_before_the_backups_hold_it_is_found() {
     // What was acknowledged is sent never again: the heir waits for it for ever, or resets the connection.
-    is_found_in_sessions(SessionFault::AckBeforeCommit, |said| {
+    is_found_in_sessions(SessionFault::AckBeforeCommit, false, |said| {
         said.contains("no progress") || said.contains("the connection of")
     });
 }
 
 #[test]
 fn leases_that_are_not_replicated_are_found() {
-    is_found_in_sessions(SessionFault::LeaseNotReplicated, |said| said.contains("ticket"));
+    is_found_in_sessions(SessionFault::LeaseNotReplicated, false, |said| said.contains("ticket"));
+}
+
+#[test]
+fn ike_answers_that_no_backup_holds_are_found() {
+    is_found_in_sessions(SessionFault::AnswerBeforeCommit, true, |said| said.contains("peer"));
+}
+
+#[test]
+fn esp_numbers_that_are_not_replicated_are_found() {
+    is_found_in_sessions(SessionFault::NumbersNotReplicated, true, |said| {
+        said.contains("let in twice") || said.contains("number") && said.contains("comes twice")
+    });
+}
+
+#[test]
+fn a_life_that_is_lived_twice_is_found() {
+    is_found_in_sessions(SessionFault::IncarnationReused, true, |said| said.starts_with("IV"));
+}
+
+#[test]
+fn an_ike_sa_that_goes_on_from_an_old_record_is_found() {
+    is_found_in_sessions(SessionFault::OldRecordRestored, true, |said| {
+        said.contains("with other words") || said.contains("its gateway") || said.contains("has tunnels")
+    });
+}
+
+#[test]
+fn peers_with_ipsec_notice_nothing() {
+    let options = Options { sessions: Some(SessionOptions { fault: None, ipsec: true }), ..Options::default() };
+    let mut seen = SessionReport::default();
+    for seed in 0..SEEDS / 4 {
+        match sim::run(seed, &options) {
+            Ok(report) => seen.add(&report.sessions),
+            Err(violation) => panic!("seed {seed}: {}", violation.what),
+        }
+    }
+    assert!(seen.words > 10_000 && seen.answers > 10_000 && seen.takeovers > 100, "{seen:?}");
+    assert!(seen.tunnels > seen.handshakes, "they get new keys: {seen:?}");
 }
 
 #[test]

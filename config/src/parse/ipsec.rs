@@ -1,16 +1,17 @@
-//! `[ipsec]`, and `[[ipsec.sa]]`: pairs of SAs that are keyed by hand. Whether a transform is known and its keys fit it is for those to say who
-//! know transforms.
+//! `[ipsec]`, and `[[ipsec.sa]]`: pairs of SAs that are keyed by hand (`ike` and `pool` have the other sections within it). Whether a
+//! transform is known and its keys fit it is for those to say who know transforms.
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use toml::de::{DeTable, DeValue};
 
-use super::{no_duplicates, port, repeated};
+use super::{beside, ike, no_duplicates, pool, port, repeated};
 use crate::defaults;
 use crate::problem::{Kind, Problems, Span};
 use crate::read::{At, Reading, Section};
-use crate::schema::{IpsecEngine, IpsecProtocol, Scheme, StaticSa};
+use crate::schema::{Cluster, IpsecEngine, IpsecProtocol, Scheme, StaticSa};
 use crate::secret::{NotHex, Secret};
 
 /// A pair that still knows where its addresses stand.
@@ -22,10 +23,42 @@ pub(super) struct Draft {
     sa: StaticSa,
 }
 
-/// `[ipsec]` and all pairs of SAs; none if anything of it is wrong.
-pub(super) fn ipsec(problems: &mut Problems<'_>, tree: &DeTable<'_>) -> Option<(IpsecEngine, Vec<Draft>)> {
+/// `[ipsec]` and all sections within it.
+pub(super) struct Drafts {
+    pub(super) engine: IpsecEngine,
+    pub(super) users: Option<PathBuf>,
+    pub(super) sas: Vec<Draft>,
+    pub(super) connections: Vec<ike::Draft>,
+    pub(super) pools: Vec<pool::Draft>,
+}
+
+impl Drafts {
+    /// Notes what keeps tunnels from working with these ports.
+    pub(super) fn beside_ports(&self, problems: &mut Problems<'_>, ports: &[port::Draft]) {
+        self.sas.iter().for_each(|sa| cluster_address(problems, "[[ipsec.sa]]", &sa.local, ports));
+        ike::beside_ports(problems, &self.connections, ports);
+        pool::beside_ports(problems, &self.pools, ports);
+    }
+
+    /// Notes what keeps tunnels from working in this cluster.
+    pub(super) fn in_cluster(&self, problems: &mut Problems<'_>, cluster: &Cluster) {
+        if let (Some(first), Scheme::Classic) = (self.sas.first(), cluster.scheme) {
+            problems.add(
+                &first.section,
+                Kind::Contradiction,
+                "[[ipsec.sa]] cannot work with scheme = \"classic\", which does not look at SPIs",
+                "set scheme = \"steered\" in [cluster], or remove every [[ipsec.sa]]",
+            );
+        }
+        ike::in_cluster(problems, &self.connections, cluster);
+    }
+}
+
+/// `[ipsec]` and all sections within it; none if anything of it is wrong.
+pub(super) fn ipsec(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path) -> Option<Drafts> {
     let Some((_, value)) = tree.iter().find(|(name, _)| name.get_ref() == "ipsec") else {
-        return Some((defaults::IPSEC_ENGINE, Vec::new()));
+        let engine = defaults::IPSEC_ENGINE;
+        return Some(Drafts { engine, users: None, sas: Vec::new(), connections: Vec::new(), pools: Vec::new() });
     };
     let DeValue::Table(table) = value.get_ref() else {
         problems.add(&value.span(), Kind::WrongType, "`ipsec` is not a section", "begin with a line `[[ipsec.sa]]`");
@@ -33,11 +66,29 @@ pub(super) fn ipsec(problems: &mut Problems<'_>, tree: &DeTable<'_>) -> Option<(
     };
     let mut s = Section::new("[ipsec]", table, value.span());
     let engine = s.or(problems, "engine", defaults::IPSEC_ENGINE, |r| r.word(IpsecEngine::WORDS));
-    // The pairs are sections of their own; what they hold is looked at below.
-    s.has_sections("sa");
+    let users = s.optional(problems, "users", |r| r.filled());
+    // What these sections hold is looked at below.
+    ["sa", "connection", "pool"].into_iter().for_each(|key| s.has_sections(key));
     s.finish(problems);
     let sas = static_sas(problems, table);
-    Some((engine?.value, sas?))
+    let sections = repeated(problems, table, "connection", "[[ipsec.connection]]");
+    let connections = ike::connections(problems, sections, file);
+    let sections = repeated(problems, table, "pool", "[[ipsec.pool]]");
+    let pools = pool::pools(problems, sections);
+    // With a wrong pool, every connection that names it would be reported too.
+    if let (Some(connections), Some(pools)) = (&connections, &pools) {
+        ike::with_pools(problems, connections, pools);
+    }
+    if let (Some(connections), Some(users)) = (&connections, &users) {
+        ike::with_users(problems, connections, users.as_ref().map(|users| &users.span));
+    }
+    Some(Drafts {
+        engine: engine?.value,
+        users: users?.map(|users| beside(file, &users.value)),
+        sas: sas?,
+        connections: connections?,
+        pools: pools?,
+    })
 }
 
 fn static_sas(problems: &mut Problems<'_>, table: &DeTable<'_>) -> Option<Vec<Draft>> {
@@ -64,22 +115,12 @@ fn static_sas(problems: &mut Problems<'_>, table: &DeTable<'_>) -> Option<Vec<Dr
     (drafts.len() == count).then_some(drafts)
 }
 
-/// Notes what keeps the tunnels from working with these ports.
-pub(super) fn under(problems: &mut Problems<'_>, drafts: &[Draft], ports: &[port::Draft], scheme: Option<Scheme>) {
-    if let (Some(first), Some(Scheme::Classic)) = (drafts.first(), scheme) {
-        problems.add(
-            &first.section,
-            Kind::Contradiction,
-            "[[ipsec.sa]] cannot work with scheme = \"classic\", which does not look at SPIs",
-            "set scheme = \"steered\" in [cluster], or remove every [[ipsec.sa]]",
-        );
-    }
-    for local in drafts.iter().map(|draft| &draft.local) {
-        let mut addresses = ports.iter().flat_map(|port| &port.cluster_addresses);
-        if !addresses.any(|address| address.value.addr() == local.value) {
-            let what = format!("[[ipsec.sa]] `local`: {} is not a cluster address of any [[port]]", local.value);
-            problems.add(&local.span, Kind::Contradiction, what, "give the cluster address that the peer sends to");
-        }
+/// A peer finds every member at a cluster address, at any other one no other member.
+pub(super) fn cluster_address(problems: &mut Problems<'_>, section: &str, local: &At<IpAddr>, ports: &[port::Draft]) {
+    let mut addresses = ports.iter().flat_map(|port| &port.cluster_addresses);
+    if !addresses.any(|address| address.value.addr() == local.value) {
+        let what = format!("{section} `local`: {} is not a cluster address of any [[port]]", local.value);
+        problems.add(&local.span, Kind::Contradiction, what, "give the cluster address that the peer sends to");
     }
 }
 
@@ -152,7 +193,7 @@ fn pair(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<Draft> {
 }
 
 /// A key; what is wrong with it is told without showing it.
-fn secret(r: &mut Reading<'_, '_, '_>) -> Option<Secret> {
+pub(super) fn secret(r: &mut Reading<'_, '_, '_>) -> Option<Secret> {
     let text = r.text()?;
     match text.parse() {
         Ok(secret) => Some(secret),
@@ -170,7 +211,8 @@ fn networks(r: &mut Reading<'_, '_, '_>) -> Option<Vec<At<IpNet>>> {
     Some(networks)
 }
 
-fn network(r: &mut Reading<'_, '_, '_>) -> Option<IpNet> {
+/// A network without host bits.
+pub(super) fn network(r: &mut Reading<'_, '_, '_>) -> Option<IpNet> {
     let network = r.parsed::<IpNet>("a network", "10.3.0.0/24")?;
     if network.trunc() != network {
         return r.refuse(format!("{network} has host bits"), format!("write \"{}\"", network.trunc()));

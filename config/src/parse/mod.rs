@@ -1,9 +1,12 @@
 //! From text to [`Config`]: the file's sections one by one, then what only shows when they are seen together.
 
 mod cluster;
+mod ike;
 mod ipsec;
 mod local;
+mod pool;
 mod port;
+mod proof;
 mod reach;
 mod relay;
 mod route;
@@ -128,7 +131,7 @@ fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path, machine: O
     // Routes refer to ports: with a wrong port, every route through it would be reported too.
     let routes = route::routes(problems, s.routes, ports.as_deref(), limits.as_ref());
     let relays = relay::relays(problems, s.relays);
-    let ipsec = ipsec::ipsec(problems, tree);
+    let ipsec = ipsec::ipsec(problems, tree, file);
 
     if let Some(ports) = &ports {
         together::addresses_of_ports(problems, ports);
@@ -138,12 +141,18 @@ fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path, machine: O
         for relay in relays.iter().flatten() {
             reach::relay(problems, relay, ports, routes.as_deref());
         }
-        if let Some((_, static_sas)) = &ipsec {
-            ipsec::under(problems, static_sas, ports, cluster.as_ref().map(|cluster| cluster.scheme));
+        if let Some(ipsec) = &ipsec {
+            ipsec.beside_ports(problems, ports);
         }
     }
     if let (Some(cluster), Some(relays)) = (&cluster, &relays) {
         together::relays_under_scheme(problems, relays, cluster.scheme);
+    }
+    if let (Some(cluster), Some(ipsec)) = (&cluster, &ipsec) {
+        ipsec.in_cluster(problems, cluster);
+    }
+    if let (Some(member), Some(ipsec)) = (&member, &ipsec) {
+        pool::for_member(problems, &ipsec.pools, member);
     }
     if let (Some(workers), Some(thread)) = (&workers, &cluster_thread) {
         together::cores(problems, workers, thread);
@@ -154,7 +163,7 @@ fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path, machine: O
     if let (Some(workers), Some(ports)) = (&workers, &ports) {
         together::queues(problems, ports, workers);
     }
-    let (ipsec_engine, static_sas) = ipsec?;
+    let ipsec = ipsec?;
     let (cluster, link, workers, limits) = (cluster?, link?, workers?, limits?);
     let ports: Vec<_> = ports?.into_iter().map(port::Draft::finish).collect();
     let workers = local::finish_workers(workers);
@@ -166,8 +175,11 @@ fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path, machine: O
         ports,
         routes: routes?,
         relays: relay::finish(relays?),
-        ipsec_engine,
-        static_sas: ipsec::finish(static_sas),
+        ipsec_engine: ipsec.engine,
+        ike_users: ipsec.users,
+        static_sas: ipsec::finish(ipsec.sas),
+        ike_connections: ike::finish(ipsec.connections),
+        pools: pool::finish(ipsec.pools),
         workers,
         cluster_thread: cluster_thread?.value,
         eal: eal?,

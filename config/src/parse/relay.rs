@@ -90,7 +90,8 @@ fn relay(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<Draft> {
     let connect_timeout = s.or(problems, "connect_timeout_ms", defaults::CONNECT_TIMEOUT, |r| {
         r.time(MILLISECOND, defaults::CONNECT_TIMEOUT_RANGE)
     });
-    let keepalive = s.or(problems, "keepalive_s", defaults::KEEPALIVE, keepalive);
+    let keepalive =
+        s.or(problems, "keepalive_s", defaults::KEEPALIVE, |r| r.seconds_or_none(defaults::KEEPALIVE_RANGE));
     let proxy_protocol = s.or(problems, "proxy_protocol", false, |r| r.flag());
     let health = health(problems, &mut s);
     let section = s.span.clone();
@@ -110,17 +111,6 @@ fn relay(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<Draft> {
         proxy_protocol: proxy_protocol?.value,
         health: health?,
     })
-}
-
-/// None at all, or at least a second.
-fn keepalive(r: &mut Reading<'_, '_, '_>) -> Option<Duration> {
-    let (off, most) = defaults::KEEPALIVE_RANGE;
-    let keepalive = r.time(SECOND, (off, most))?;
-    if keepalive == off || keepalive >= SECOND {
-        return Some(keepalive);
-    }
-    let fix = format!("use a number from 1 to {}, or 0 for none", most.as_secs());
-    r.wrong(Kind::OutOfRange, format!("{} is out of range", keepalive.as_secs_f64()), fix)
 }
 
 /// The `health_...` keys; the other ones are read, and must be sound, though `health_check` is false.
@@ -204,7 +194,7 @@ fn endpoint(r: &mut Reading<'_, '_, '_>) -> Option<SocketAddr> {
 }
 
 /// Why no server can be reached under this address, if so.
-fn unfit(address: IpAddr) -> Option<&'static str> {
+pub(super) fn unfit(address: IpAddr) -> Option<&'static str> {
     if address.is_unspecified() || matches!(address, IpAddr::V4(address) if address.is_broadcast()) {
         return Some("is not an address of a host");
     }

@@ -69,7 +69,8 @@ fn networks(problems: &mut Problems<'_>, ports: &[Draft]) {
     }
 }
 
-fn overlap(a: &IpNet, b: &IpNet) -> bool {
+/// Whether they have an address in common.
+pub(super) fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(b) || b.contains(a)
 }
 

@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use phalanx_config::{Cluster, Config, DeliveryMode, IpNet, Machine, Port};
+use phalanx_config::{Cluster, Config, DeliveryMode, IkeConnection, Machine, Port};
 
 use super::WRONG_USAGE;
+use crate::ike::ike;
 use crate::pki::{Identity, WallTime};
+use crate::runtime::RunError;
 use crate::tunnels::tunnels;
 
 // The configuration knows no dataplane, so it has its own copy of this bound.
@@ -37,7 +39,7 @@ pub(super) fn run(command: &CheckCommand) -> ExitCode {
     for file in &command.files {
         match Config::load_on(file, &Machine { cores: &cores, runs_here: false }) {
             Ok(config) => {
-                if let Err(error) = tunnels(&config) {
+                if let Err(error) = makes_sense(&config) {
                     eprintln!("{}: {error}", file.display());
                     continue;
                 }
@@ -71,6 +73,14 @@ pub(super) fn run(command: &CheckCommand) -> ExitCode {
     }
 }
 
+/// What `phalanx run` would refuse beyond the file itself.
+fn makes_sense(config: &Config) -> Result<(), RunError> {
+    tunnels(config)?;
+    // The key is for cookies of the members that run.
+    ike(config, &[])?;
+    Ok(())
+}
+
 /// `FILE: ok`, what follows from the file, and its warnings.
 fn report(file: &Path, config: &Config) -> String {
     let mut text = format!("{}: ok\n", file.display());
@@ -94,13 +104,17 @@ fn report(file: &Path, config: &Config) -> String {
         line("route", format!("{} {via} by {by}", route.to));
     }
     for relay in &config.relays {
-        let backends: Vec<String> = relay.backends.iter().map(ToString::to_string).collect();
-        line("relay", format!("{} at {} to {}", relay.name, relay.listen, backends.join(", ")));
+        line("relay", format!("{} at {} to {}", relay.name, relay.listen, listed(&relay.backends)));
     }
     for sa in &config.static_sas {
-        let networks = |list: &[IpNet]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let (local, remote) = (networks(&sa.local_ts), networks(&sa.remote_ts));
+        let (local, remote) = (listed(&sa.local_ts), listed(&sa.remote_ts));
         line("tunnel", format!("{} to {}, {} {}: {local} and {remote}", sa.name, sa.remote, sa.protocol, sa.transform));
+    }
+    for connection in &config.ike_connections {
+        line("connection", negotiated(connection));
+    }
+    for pool in &config.pools {
+        line("pool", format!("{} {}, {} shares", pool.name, pool.network, pool.shares));
     }
     let cores = &config.workers.cores;
     let placed = if cores.is_empty() { "placed by the scheduler".to_owned() } else { format!("on cores {cores:?}") };
@@ -109,6 +123,24 @@ fn report(file: &Path, config: &Config) -> String {
     line("digest", config.digest().iter().take(8).map(|byte| format!("{byte:02x}")).collect());
     for warning in &config.warnings {
         let _ = writeln!(text, "{warning}");
+    }
+    text
+}
+
+fn listed<T: ToString>(list: &[T]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Who may negotiate what: `road: anyone from anywhere; lan: 10.3.0.0/24 and its own address`.
+fn negotiated(connection: &IkeConnection) -> String {
+    let or = |list: String, if_empty: &str| if list.is_empty() { if_empty.to_owned() } else { list };
+    let who = connection.remote_id.as_deref().unwrap_or("anyone");
+    let from = or(listed(&connection.remote), "anywhere");
+    let mut text = format!("{}: {who} from {from}", connection.name);
+    for child in &connection.children {
+        let remote = or(listed(&child.remote_ts), "its own address");
+        // Writing to a String cannot fail.
+        let _ = write!(text, "; {}: {} and {remote}", child.name, listed(&child.local_ts));
     }
     text
 }
@@ -242,6 +274,19 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} is not in {text}");
         }
+    }
+
+    #[test]
+    fn says_who_may_negotiate_what() {
+        let text = report(Path::new("m1.toml"), &config(include_str!("../../../config/examples/road.toml")));
+        for part in [
+            "branch: branch.example.org from 192.0.2.9/32; lan: 10.3.0.0/24 and 10.9.0.0/24\n",
+            "road: anyone from anywhere; lan: 10.3.0.0/24 and its own address\n",
+            "roadwarriors 10.99.0.0/16, 4 shares\n",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in {text}");
+        }
+        assert!(!text.contains("change me"), "a key is shown: {text}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod check;
 pub mod client;
 mod drain;
 mod run;
+mod sessions;
 mod status;
 mod table;
 mod target;
@@ -30,6 +31,7 @@ EXAMPLES
   phalanx run --config /etc/phalanx/m1.toml  be a member
   phalanx status --watch                     watch the cluster
   phalanx drain                              give all work away, then leave
+  phalanx sessions                           see which VPN peers are connected
   phalanx ca issue /root/ca --name m1 --id 1
   phalanx unit tcp 192.0.2.7:4711 10.3.0.100:443 --forwarding
 
@@ -54,6 +56,7 @@ enum Command {
     Status(status::StatusCommand),
     Drain(drain::DrainCommand),
     Unit(unit::UnitCommand),
+    Sessions(sessions::SessionsCommand),
     Ca(ca::CaCommand),
     Bench(bench::BenchCommand),
 }
@@ -66,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Status(command) => status::run(&command),
         Command::Drain(command) => drain::run(&command),
         Command::Unit(command) => unit::run(&command),
+        Command::Sessions(command) => sessions::run(&command),
         Command::Ca(command) => ca::run(&command),
         Command::Bench(command) => bench::run(&command),
     }

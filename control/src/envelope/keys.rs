@@ -11,6 +11,7 @@ const LABEL_DATAGRAM: &[u8] = b"phalanx datagram v1";
 const LABEL_BEACON: &[u8] = b"phalanx beacon v1";
 const LABEL_REPLICA: &[u8] = b"phalanx replica v1";
 const LABEL_RELAY: &[u8] = b"phalanx relay v1";
+const LABEL_IKE: &[u8] = b"phalanx ike v1";
 const LABEL_STEERED: &[u8] = b"phalanx steered filter v1";
 
 /// The sealing key of one boot of one member for one purpose.
@@ -76,6 +77,11 @@ pub fn relay_key(secret: &ClusterSecret) -> [u8; 16] {
 /// The key of the digests by which members compare what they hold of sessions.
 pub fn replica_key(secret: &ClusterSecret) -> [u8; 16] {
     sixteen(secret, LABEL_REPLICA)
+}
+
+/// The key of IKE's cookies: any member takes another's.
+pub fn ike_key(secret: &ClusterSecret) -> [u8; 16] {
+    sixteen(secret, LABEL_IKE)
 }
 
 fn sixteen(secret: &ClusterSecret, label: &[u8]) -> [u8; 16] {

@@ -63,7 +63,7 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 }
 
 /// Reads a file with a limit on its size.
-pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
+pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let length = fs::metadata(path).map_err(FileError::new("read", path))?.len();
     if length > bytes_max {
         return Err(FileError::new("read", path)(io::Error::other("the file is too long to be what it should be")));
@@ -72,7 +72,7 @@ pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Zeroizing<Vec<u8>>, Fi
 }
 
 /// Refuses a file with secrets that others may read.
-pub(super) fn check_private(path: &Path) -> Result<(), FileError> {
+pub(crate) fn check_private(path: &Path) -> Result<(), FileError> {
     let mode = fs::metadata(path).map_err(FileError::new("read", path))?.permissions().mode();
     if mode & 0o077 == 0 {
         return Ok(());

@@ -29,6 +29,7 @@ pub(crate) use certificate::CERTIFICATE_BYTES_MAX;
 pub use certificate::{CaCertificate, CertificateError, Claim, Fingerprint, MemberCertificate};
 pub use crl::CrlError;
 pub use files::{FileError, write_secret};
+pub(crate) use files::{check_private, read};
 pub use identity::{Identity, IdentityError};
 pub use index::Record;
 pub use names::{ClusterName, MemberName, NameError};

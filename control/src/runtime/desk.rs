@@ -16,6 +16,7 @@ use super::member::Command;
 use super::report::{Device, Sources};
 use super::wake::Waker;
 use crate::cluster::Time;
+use crate::ike::Clerk;
 
 /// One worker's share of busy time, sampled.
 #[derive(Debug, Default)]
@@ -39,6 +40,8 @@ pub(super) struct Desk {
     waker: Waker,
     pub(super) logging: Logging,
     rate: dpdk::clock::Rate,
+    /// Who is asked about IKE SAs; none: nobody speaks IKE here.
+    pub(super) clerk: Option<Clerk>,
     busy: Vec<Busy>,
     sampled_ns: AtomicU64,
 }
@@ -57,12 +60,26 @@ pub(super) struct Furniture {
     pub(super) waker: Waker,
     pub(super) logging: Logging,
     pub(super) rate: dpdk::clock::Rate,
+    pub(super) clerk: Option<Clerk>,
 }
 
 impl Desk {
     pub(super) fn new(furniture: Furniture) -> Self {
-        let Furniture { config, clock, filter, board, shared, ports, macs, pool, commands, waker, logging, rate } =
-            furniture;
+        let Furniture {
+            config,
+            clock,
+            filter,
+            board,
+            shared,
+            ports,
+            macs,
+            pool,
+            commands,
+            waker,
+            logging,
+            rate,
+            clerk,
+        } = furniture;
         let busy = shared.workers.iter().map(|_| Busy::default()).collect();
         let sampled_ns = AtomicU64::new(clock.now_ns());
         Self {
@@ -78,6 +95,7 @@ impl Desk {
             waker,
             logging,
             rate,
+            clerk,
             busy,
             sampled_ns,
         }

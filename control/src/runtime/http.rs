@@ -1,4 +1,4 @@
-//! HTTP on the management thread: `/metrics`, `/health`, `/status`, and on the unix socket alone `/unit` and `POST /drain`.
+//! HTTP on the management thread: `/metrics`, `/health`, `/status`, and on the unix socket alone `/unit`, `/sessions`, and orders.
 //!
 //! The unix socket belongs to its owner (mode 0600); whoever can open it may do what an operator may. The TCP side only
 //! answers questions, and not the one for a flow's unit: who could ask that freely could find the flows that all meet in
@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
@@ -16,12 +17,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use phalanx_dataplane::filter::Flow;
+use phalanx_dataplane::ipsec::gateway::Wish;
 use tokio::net::UnixListener;
 
 use super::desk::Desk;
 use super::member::Command;
 use super::metrics;
-use crate::status::{DrainAnswer, UnitQuestion};
+use crate::status::{DrainAnswer, SessionStatus, SessionsAnswer, UnitQuestion};
+
+/// How long the session thread may take to look at all IKE SAs.
+const SESSIONS_MAX: Duration = Duration::from_secs(10);
 
 /// What anyone may ask.
 pub(super) fn questions(desk: Arc<Desk>) -> Router {
@@ -34,7 +39,12 @@ pub(super) fn questions(desk: Arc<Desk>) -> Router {
 
 /// What an operator on this machine may ask and order.
 pub(super) fn orders(desk: Arc<Desk>) -> Router {
-    let more = Router::new().route("/unit", get(unit)).route("/drain", post(drain));
+    let more = Router::new()
+        .route("/unit", get(unit))
+        .route("/drain", post(drain))
+        .route("/sessions", get(sessions))
+        .route("/sessions/terminate", post(terminate))
+        .route("/sessions/rekey", post(rekey));
     questions(Arc::clone(&desk)).merge(more.with_state(desk))
 }
 
@@ -89,6 +99,51 @@ async fn unit(State(desk): State<Arc<Desk>>, Query(question): Query<UnitQuestion
     match desk.look(|sources| Json(sources.unit(&desk.filter, &flow, question.forwarding)).into_response()) {
         Some(answer) => answer,
         None => starting(),
+    }
+}
+
+async fn sessions(State(desk): State<Arc<Desk>>) -> Response {
+    match sessions_of(&desk).await {
+        Ok(sessions) => Json(SessionsAnswer { sessions }).into_response(),
+        Err(refusal) => refusal,
+    }
+}
+
+/// Who is meant, in the cluster's words.
+#[derive(serde::Deserialize)]
+struct Named {
+    spi: String,
+}
+
+async fn terminate(State(desk): State<Arc<Desk>>, Query(named): Query<Named>) -> Response {
+    wish(&desk, &named, Wish::Close).await
+}
+
+async fn rekey(State(desk): State<Arc<Desk>>, Query(named): Query<Named>) -> Response {
+    wish(&desk, &named, Wish::Rekey).await
+}
+
+async fn wish(desk: &Desk, named: &Named, wish: Wish) -> Response {
+    let Ok(spi) = u64::from_str_radix(&named.spi, 16) else {
+        return (StatusCode::BAD_REQUEST, "an SPI has up to 16 hexadecimal digits\n").into_response();
+    };
+    let known = match sessions_of(desk).await {
+        Ok(sessions) => sessions.iter().any(|session| session.spi == format!("{spi:016x}")),
+        Err(refusal) => return refusal,
+    };
+    match &desk.clerk {
+        Some(_) if !known => (StatusCode::NOT_FOUND, "it is not served here\n").into_response(),
+        Some(clerk) if clerk.wish(spi, wish) => (StatusCode::ACCEPTED, "it is on its way\n").into_response(),
+        _ => starting(),
+    }
+}
+
+/// All IKE SAs that are served here. Where nobody speaks IKE there are none.
+async fn sessions_of(desk: &Desk) -> Result<Vec<SessionStatus>, Response> {
+    let Some(clerk) = &desk.clerk else { return Ok(Vec::new()) };
+    match tokio::time::timeout(SESSIONS_MAX, clerk.sessions()).await {
+        Ok(Some(sessions)) => Ok(sessions),
+        _ => Err((StatusCode::SERVICE_UNAVAILABLE, "the session thread does not answer\n").into_response()),
     }
 }
 

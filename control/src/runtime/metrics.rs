@@ -4,6 +4,7 @@
 //! description cannot be written, and a test fails on a family that nothing produces.
 
 mod replica;
+mod tunnels;
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
@@ -76,6 +77,9 @@ pub(super) const FAMILIES: &[(&str, &str, &str)] = &[
     ("phalanx_tunnel_bytes_total", "counter", "Their bytes, without what the tunnel adds."),
     ("phalanx_tunnel_events_total", "counter", "What happened to a tunnel's packets, by event."),
     ("phalanx_tunnel_event_info", "gauge", "Always 1; the label says what the event means."),
+    ("phalanx_ike_sas", "gauge", "IKE SAs and tunnels of theirs that this member serves and are awake, by kind."),
+    ("phalanx_ike_events_total", "counter", "What this member's workers have counted of IKE, by event."),
+    ("phalanx_ike_event_info", "gauge", "Always 1; the label says what the event means."),
     ("phalanx_relay_bytes_total", "counter", "Bytes that a relay has passed on and the receiver has acknowledged."),
     ("phalanx_replica_events_total", "counter", "What replication has counted, by worker, side and event."),
     ("phalanx_replica_event_info", "gauge", "Always 1; the label says what the event means."),
@@ -239,7 +243,7 @@ pub(super) fn render(sources: &Sources<'_>) -> String {
     units(&mut page, sources);
     workers(&mut page, sources);
     relays(&mut page, sources);
-    tunnels(&mut page, sources);
+    tunnels::tunnels(&mut page, sources);
     replica::render(&mut page, sources);
     ports(&mut page, sources);
     shell(&mut page, sources);
@@ -373,34 +377,6 @@ fn relays(page: &mut Page, sources: &Sources<'_>) {
     for (at, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
         family.add(&[("relay", name), ("direction", "up")], stats(at).bytes_up.load(Relaxed) as f64);
         family.add(&[("relay", name), ("direction", "down")], stats(at).bytes_down.load(Relaxed) as f64);
-    }
-}
-
-fn tunnels(page: &mut Page, sources: &Sources<'_>) {
-    let names: Vec<&str> = sources.config.static_sas.iter().map(|sa| sa.name.as_str()).collect();
-    let stats = |at: usize| sources.shared.tunnels.of(at);
-    let is_flow = |event: &str| event.starts_with("packets_") || event.starts_with("bytes_");
-    for (family, kind) in [("phalanx_tunnel_packets_total", "packets"), ("phalanx_tunnel_bytes_total", "bytes")] {
-        let mut family = page.family(family);
-        for (at, name) in names.iter().enumerate() {
-            for (event, _, count) in stats(at).iter() {
-                if let Some((what, direction)) = event.split_once('_')
-                    && what == kind
-                {
-                    family.add(&[("tunnel", name), ("direction", direction)], count as f64);
-                }
-            }
-        }
-    }
-    let mut family = page.family("phalanx_tunnel_events_total");
-    for (at, name) in names.iter().enumerate() {
-        for (event, _, times) in stats(at).iter().filter(|(event, ..)| !is_flow(event)) {
-            family.add(&[("tunnel", name), ("event", event)], times as f64);
-        }
-    }
-    let mut family = page.family("phalanx_tunnel_event_info");
-    for (event, description, _) in stats(0).iter().filter(|(event, ..)| !is_flow(event)) {
-        family.add(&[("event", event), ("description", description)], 1.0);
     }
 }
 

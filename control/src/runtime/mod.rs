@@ -80,6 +80,9 @@ pub enum RunError {
     /// A tunnel.
     #[error(transparent)]
     Tunnel(#[from] crate::tunnels::TunnelError),
+    /// An IKE connection, or a file that one needs.
+    #[error(transparent)]
+    Ike(#[from] crate::ike::IkeError),
     /// Ports and workers.
     #[error(transparent)]
     Dataplane(#[from] phalanx_dataplane::worker::SetupError),

@@ -315,6 +315,7 @@ pub(super) mod tests {
         shared.workers[0].received.add(5);
         shared.workers[0].forwarded.add(2);
         shared.workers[0].drops.add(DropReason::NoLease, 3);
+        shared.ike.questions.store(1, std::sync::atomic::Ordering::Relaxed);
         let posted = Posted {
             at: now,
             core: core.snapshot(now),

@@ -6,11 +6,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 use phalanx_config::{Config, DeliveryMode, Idle, IpsecEngine, Quorum, Relay, Replicas, Role, Route, Scheme};
 use phalanx_dataplane::ipsec::crypto::choice::Choice;
-use phalanx_dataplane::ipsec::gateway::{GatewayConfig, TunnelSpec};
+use phalanx_dataplane::ipsec::gateway::{GatewayConfig, Selectors, TunnelSpec};
 use phalanx_dataplane::relay::{Health, RelayConfig, RelaySpec};
 use phalanx_dataplane::tcp::{CHUNK_LEN, Keepalive};
 use phalanx_dataplane::unit::{MemberId, UNITS};
-use phalanx_dataplane::worker::{self, DataplaneConfig, ProbationTimes};
+use phalanx_dataplane::worker::{self, DataplaneConfig, ProbationTimes, Wake};
 use phalanx_dataplane::{filter, neighbour, port, steer};
 
 use crate::cluster::{self, Contact, LOSSES_MAX, Settings, Span};
@@ -21,6 +21,8 @@ pub(super) struct Secrets {
     pub(super) steered: [u8; 16],
     /// The relays'.
     pub(super) relay: [u8; 16],
+    /// That of IKE's cookies.
+    pub(super) ike: [u8; 16],
     /// That of replication's digests.
     pub(super) replica: [u8; 16],
     /// This process's own.
@@ -165,10 +167,11 @@ fn relay(config: &Config, secrets: &Secrets) -> Option<RelayConfig> {
     })
 }
 
-/// What the workers are told of the tunnels; none: there are none.
+/// What the workers are told of the tunnels; none: there are none. `ike`: what must not go in clear, and what wakes the session thread.
 pub(super) fn gateway(
     engine: IpsecEngine,
     tunnels: Vec<TunnelSpec>,
+    ike: Option<(Vec<Selectors>, Wake)>,
     me: MemberId,
     secrets: &Secrets,
 ) -> Option<GatewayConfig> {
@@ -177,8 +180,9 @@ pub(super) fn gateway(
         IpsecEngine::BuiltIn => Choice::BuiltIn,
         IpsecEngine::IpsecMb => Choice::Devices,
     };
-    let any = !tunnels.is_empty();
-    any.then(|| GatewayConfig { engine, ..GatewayConfig::new(me, tunnels, secrets.replica) })
+    let any = !tunnels.is_empty() || ike.is_some();
+    let (guards, ike) = ike.map_or((Vec::new(), None), |(guards, wake)| (guards, Some(wake)));
+    any.then(|| GatewayConfig { engine, guards, ike, ..GatewayConfig::new(me, tunnels, secrets.replica) })
 }
 
 /// A port that heard nothing for as long as it takes to condemn a member may itself be cut off; a member that took over
@@ -245,7 +249,7 @@ pub(super) mod tests {
     }
 
     fn secrets() -> Secrets {
-        Secrets { steered: [9; 16], relay: [8; 16], replica: [7; 16], seed: 5 }
+        Secrets { steered: [9; 16], relay: [8; 16], ike: [6; 16], replica: [7; 16], seed: 5 }
     }
 
     /// Its file.

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::sync::Parker;
 use dpdk::Eal;
 use dpdk::process::{Capability, drop_capabilities, forbid_core_dumps, lock_memory};
 use dpdk::sched::{Affinity, Class, set_nice};
 use phalanx_config::Config;
 use phalanx_dataplane::filter::Filter;
 use phalanx_dataplane::unit::MemberId;
-use phalanx_dataplane::worker::{Clock, Dataplane, Worker, WorkerHandle};
+use phalanx_dataplane::worker::{Clock, Dataplane, Wake, Worker, WorkerHandle};
 use ring::rand::SecureRandom;
 use tokio::sync::{oneshot, watch};
 
@@ -33,7 +34,8 @@ use super::udp::{LinkSockets, open_reliable};
 use super::wake::{Sleeper, Waker};
 use super::{RunError, eal, settings};
 use crate::cluster::{Core, Time};
-use crate::envelope::{SALT_BYTES, relay_key, replica_key, steered_key};
+use crate::envelope::{SALT_BYTES, ike_key, relay_key, replica_key, steered_key};
+use crate::ike::{Running, Sessions, ike};
 use crate::link::{Link, LinkEvent};
 use crate::pki::{Admission, Identity, WallTime};
 use crate::replication::Replication;
@@ -135,6 +137,8 @@ struct Member {
     certificate: Vec<u8>,
     state: StateDir,
     memberships: watch::Receiver<Vec<MemberId>>,
+    /// Who speaks IKE, as long as the member lives.
+    _sessions: Option<Running>,
 }
 
 impl Member {
@@ -154,14 +158,19 @@ impl Member {
             steered: steered_key(secret),
             relay: relay_key(secret),
             replica: replica_key(secret),
+            ike: ike_key(secret),
             seed,
         };
         let wall_s = u64::try_from(WallTime::read_clock().unix_seconds()).unwrap_or(0);
         let epoch_s = wall_s.saturating_sub(clock.now_ns() / 1_000_000_000);
         let mut wanted = settings::dataplane(&config, id, &secrets, epoch_s);
-        wanted.gateway = settings::gateway(config.ipsec_engine, tunnels(&config)?, id, &secrets);
+        let (talk, woken) = (ike(&config, &secrets.ike)?, Parker::new());
+        let unparker = woken.unparker().clone();
+        let wake_session: Wake = Arc::new(move || unparker.unpark());
+        let guards = talk.as_ref().map(|talk| (talk.guards.clone(), wake_session));
+        wanted.gateway = settings::gateway(config.ipsec_engine, tunnels(&config)?, guards, id, &secrets);
         let dataplane = Dataplane::open(eal, &wanted, clock, Arc::new(move || wake.wake()))?;
-        let Dataplane { mut workers, handles, shared, ports, macs, pool, warnings } = dataplane;
+        let Dataplane { mut workers, handles, shared, ports, macs, pool, desks, warnings } = dataplane;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -171,6 +180,14 @@ impl Member {
         let refused = |source| RunError::Sockets { interface: config.link.interface.clone(), source };
         let sockets = LinkSockets::open(&config.link).map_err(refused)?;
         let reliable = open_reliable(&config.link).map_err(refused)?;
+        let sessions = match talk {
+            Some(talk) => {
+                let (sessions, clerk) = Sessions::new(talk.config, talk.book, desks, woken.unparker().clone());
+                Some((sessions.start(woken).map_err(RunError::Thread)?, clerk))
+            }
+            None => None,
+        };
+        let (running, clerk) = sessions.unzip();
         // The link's thread and the management thread need no privileges; workers and the cluster thread set a
         // priority first.
         drop_privileges(&[Capability::SysNice, Capability::IpcLock]);
@@ -219,10 +236,23 @@ impl Member {
             waker: waker.clone(),
             logging,
             rate,
+            clerk,
         });
         let desk = Arc::new(desk);
         let certificate = identity.certificate().to_vec();
-        Ok(Self { parts, workers, commands, waker, desk, desk_config: config, rules, certificate, state, memberships })
+        Ok(Self {
+            parts,
+            workers,
+            commands,
+            waker,
+            desk,
+            desk_config: config,
+            rules,
+            certificate,
+            state,
+            memberships,
+            _sessions: running,
+        })
     }
 
     fn live(self, eal: &'static Eal, path: &Path) -> Result<(), RunError> {

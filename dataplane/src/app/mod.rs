@@ -9,9 +9,10 @@
 //! | --- | --- |
 //! | which packets are mine? | [`App::claims`] |
 //! | which unit does a packet belong to? | the filter says; an identifier that the app allocates carries the session's unit ([`crate::filter::steered::embed`], [`crate::filter::steered::port_of`]) |
-//! | which packets between hosts are mine? | [`App::policies`] |
+//! | which packets between hosts are mine? | [`App::policies`], [`Outlet::protect`] |
 //! | which units are mine? | [`App::handle_units`] tells when that changes, [`Outlet::owns`] any time |
 //! | when am I called next? | [`App::poll_timeout`] |
+//! | what do others own? | [`App::watches`], [`App::handle_backup`] |
 //! | what outlives this machine? | what went into [`Outlet::outbox`]; [`App::handle_commit`] tells that the backups hold it |
 //! | what does the network say of what I sent? | [`App::handle_returned`] |
 //! | how do I send? | [`Outlet::send`]; what this member may not send (no lease) is dropped on its way out |
@@ -23,13 +24,12 @@
 mod returned;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use crate::drop_reason::DropReason;
 use crate::icmp_error::Complaint;
-use crate::ipsec::gateway::Policies;
+use crate::ipsec::gateway::{Policies, Selectors};
 use crate::parse::Summary;
-use crate::replica::{Outbox, Source, Store};
+use crate::replica::{Outbox, SessionKey, Source, Store};
 use crate::unit::{UNITS, Unit};
 
 pub use returned::{Returned, Trouble};
@@ -62,24 +62,35 @@ pub trait App: Source + Send {
         packet: &[u8],
     ) -> Result<(), DropReason>;
 
-    /// Which packets between hosts are for this app. At most one app has any.
-    fn policies(&self) -> Option<Arc<Policies>> {
+    /// Which packets between hosts are for this app, to begin with; later [`Outlet::protect`] and [`Outlet::unprotect`] change that. At most
+    /// one app has any.
+    fn policies(&self) -> Option<Policies> {
         None
     }
 
-    /// Takes in such a packet, of a unit of ours, or wraps it where it lies. `tunnel`: as the policies say.
+    /// Takes in such a packet, of a unit of ours, or wraps it where it lies. `spi`: as the policies say.
     ///
     /// # Errors
     /// Why it does not go on; the packet is as it was.
     fn handle_passing(
         &mut self,
         _outlet: &mut dyn Outlet,
-        _tunnel: usize,
+        _spi: u32,
         _summary: &Summary,
         _buffer: &mut dyn Wrappable,
     ) -> Result<Passed, Hindrance> {
         Err(DropReason::NoApp.into())
     }
+
+    /// Whether it wants to know what begins and ends of the sessions with this number ([`crate::replica::Update::app`]), though they
+    /// are others'. Asked when it is added.
+    fn watches(&self, _app: u8) -> bool {
+        false
+    }
+
+    /// Such a session has begun or ended, or what is known of it was told anew: [`Outlet::store`] says which. It may be one that was
+    /// ours, or is by now.
+    fn handle_backup(&mut self, _outlet: &mut dyn Outlet, _unit: Unit, _session: SessionKey) {}
 
     /// The network has returned a packet of a unit of ours. False: it is of no session of this app's.
     fn handle_returned(&mut self, _outlet: &mut dyn Outlet, _unit: Unit, _returned: &Returned<'_>) -> bool {
@@ -135,6 +146,13 @@ pub trait Outlet {
     /// Routes on a whole IP packet of somebody else's that has come out of a tunnel, as if it had come in by a port; otherwise as
     /// [`Self::send_whole`].
     fn forward(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool;
+
+    /// Traffic that these select goes into the tunnel with this inbound SPI from now on, whichever worker it comes to. Nothing, if that
+    /// was so before.
+    fn protect(&mut self, _selectors: &Selectors, _spi: u32) {}
+
+    /// Nothing goes into the tunnel from now on.
+    fn unprotect(&mut self, _spi: u32) {}
 
     /// Which of its lives in the cluster the member lives: no other had this number, and it is on disk. 0: it has not joined yet.
     fn incarnation(&self) -> u64;

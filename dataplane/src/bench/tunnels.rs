@@ -78,8 +78,8 @@ mod tests {
             let gateway = plan.gateway(MemberId::new(1).expect("a number"), [10, 3, 0, 10]);
             let mut shares = vec![0; gateway.tunnels.len()];
             for frame in flows::frames(64) {
-                match gateway.policies.judge(&summarise(&frame, None).expect("a packet")) {
-                    Passing::Into(tunnel, _) => shares[tunnel] += 1,
+                match gateway.policies().judge(&summarise(&frame, None).expect("a packet")) {
+                    Passing::Into(spi) => shares[spi as usize - 0x1_0000] += 1,
                     other => panic!("{other:?}"),
                 }
             }

@@ -67,6 +67,14 @@ impl Nonces {
         Some(self.prefix | counter)
     }
 
+    /// So many IVs in a row, for the SAs of a unit: a power of two, of which the first is a multiple. None: there are not so many left.
+    pub fn reserve(&mut self, unit: Unit, count: u64) -> Option<u64> {
+        let unused = &mut self.unused[unit.index()];
+        let first = unused.checked_next_multiple_of(count).filter(|first| first.saturating_add(count) <= COUNTERS)?;
+        *unused = first + count;
+        Some(self.prefix | first)
+    }
+
     /// An SA is no longer served here, or is gone.
     pub fn end(&mut self, draw: Draw) {
         let unused = &mut self.unused[draw.unit.index()];
@@ -120,6 +128,23 @@ mod tests {
         send(&mut nonces(1, 2), 10);
         send(&mut nonces(1, 3), 10);
         assert_eq!(seen.len(), 65);
+    }
+
+    #[test]
+    fn rows_of_ivs_are_apart() {
+        let mut nonces = nonces(1, 1);
+        let unit = Unit::from_low_bits(1);
+        let mut draw = nonces.begin(unit);
+        let (first, second) = (nonces.reserve(unit, 64).unwrap(), nonces.reserve(unit, 64).unwrap());
+        assert_eq!((second - first, first % 64), (64, 0));
+        assert!(nonces.take(&mut draw).is_some());
+        nonces.end(draw);
+        let mut after = nonces.begin(unit);
+        assert_eq!(nonces.take(&mut after), Some(second + 64));
+        nonces.end(after);
+        assert_eq!(nonces.reserve(unit, 64), Some(second + 128));
+        nonces.end(Draw { unit, next: COUNTERS - 64 });
+        assert!(nonces.reserve(unit, 64).is_some() && nonces.reserve(unit, 64).is_none());
     }
 
     /// An SA that ends after another one of its unit has begun takes nothing back.

@@ -9,7 +9,7 @@
 //! | `recent` | other members' packets, kept until it is clear that their owner has not died on them |
 //! | `routes`, `addresses`, `transmit`, `fragment_ids` | tables, buffers and numbers of those |
 //! | `link`, `shared`, `replica_shared`, `in_sync`, `counter`, `clock` | what other threads see and say |
-//! | `handover`, `lane`, `news` | rings between the workers of a member: packets to be processed, packets to be sent, what was learned of neighbours |
+//! | `handover`, `lane`, `news` | rings between the workers of a member: packets to be processed, packets to be sent, what was learned of neighbours (and [`crate::ipsec::gateway`]'s of tunnels that come and go) |
 //! | `setup` | making all of it from plain descriptions |
 //!
 //! Nothing here allocates, locks or calls the system per packet. (A clock is read and a burst is sent once per burst; a
@@ -117,8 +117,10 @@ impl Worker {
             self.path.recent.reserve();
         }
         if let Some(policies) = app.policies() {
-            (self.path.policies, self.path.tunnels_app) = (policies, self.path.apps.len());
+            self.path.book.begin(policies);
+            self.path.tunnels_app = self.path.apps.len();
         }
+        (0..=u8::MAX).filter(|number| app.watches(*number)).for_each(|number| self.path.holdings.store.watch(number));
         self.path.apps.push(app);
     }
 

@@ -13,7 +13,7 @@ use super::path::Path;
 use super::transmit::Kind;
 use crate::app::{App, Hindrance, Outgoing, Outlet, Passed, Returned, UnitSet, Wrappable};
 use crate::drop_reason::DropReason;
-use crate::ipsec::gateway::Passing;
+use crate::ipsec::gateway::{Passing, Selectors};
 use crate::parse::{Family, Summary, address_number, summarise_l3};
 use crate::replica::{Outbox, Snapshots, Sources, Store};
 use crate::steer::View;
@@ -39,18 +39,12 @@ impl Path {
     }
 
     /// Gives a packet between hosts to the app that has a tunnel for it.
-    pub(super) fn give_to_tunnel(
-        &mut self,
-        tunnel: usize,
-        unit: Unit,
-        summary: &Summary,
-        mbuf: &mut Mbuf,
-    ) -> Result<Passed, Hindrance> {
-        self.has_come(unit);
+    pub(super) fn give_to_tunnel(&mut self, spi: u32, summary: &Summary, mbuf: &mut Mbuf) -> Result<Passed, Hindrance> {
+        self.has_come(Unit::from_low_bits(spi));
         let mut apps = std::mem::take(&mut self.apps);
         let mut buffer = InPlace { mbuf, before: summary.l3_offset, len: summary.l3_len() };
         let done = match apps.get_mut(self.tunnels_app) {
-            Some(app) => app.handle_passing(self, tunnel, summary, &mut buffer),
+            Some(app) => app.handle_passing(self, spi, summary, &mut buffer),
             None => Err(DropReason::NoApp.into()),
         };
         self.apps = apps;
@@ -59,7 +53,8 @@ impl Path {
 
     /// Whether what goes from one address to another belongs into a tunnel.
     pub(super) fn is_protected(&self, family: Family, source: u128, destination: u128) -> bool {
-        !self.policies.is_empty() && self.policies.protect(family, source, destination)
+        let policies = self.book.policies();
+        !policies.is_empty() && policies.protect(family, source, destination)
     }
 
     /// Offers an ICMP error about a packet of the cluster's to the apps. False: no app has sent such a packet.
@@ -129,6 +124,17 @@ impl Path {
         self.commit_lag.look(self.now_ns, outbox.head(), outbox.committed());
         if self.holdings.has_new_commits() {
             self.each_app(|app, path| app.handle_commit(path));
+        }
+    }
+
+    /// Tells the apps what has begun and ended of sessions that they watch.
+    pub(super) fn tell_backups(&mut self) {
+        while let Some((watched, unit, session)) = self.holdings.store.next_change() {
+            self.each_app(|app, path| {
+                if app.watches(watched) {
+                    app.handle_backup(path, unit, session);
+                }
+            });
         }
     }
 
@@ -219,6 +225,14 @@ impl Outlet for Path {
         }
         self.originate(mbuf, 0, summary.family, summary.dst);
         true
+    }
+
+    fn protect(&mut self, selectors: &Selectors, spi: u32) {
+        self.book.insert(selectors, spi);
+    }
+
+    fn unprotect(&mut self, spi: u32) {
+        self.book.remove(spi);
     }
 
     fn incarnation(&self) -> u64 {

@@ -24,7 +24,7 @@ use super::verify::Verifier;
 use crate::app::{App, Hindrance, Passed, Returned, UnitSet};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::TokenBucket;
-use crate::ipsec::gateway::{Passing, Policies};
+use crate::ipsec::gateway::{Book, Passing};
 use crate::local::{self, Origin};
 use crate::neighbour::{Action, Table};
 use crate::parse::{Summary, summarise, summarise_trusted};
@@ -70,7 +70,7 @@ pub(super) struct Path {
     pub(super) errors: TokenBucket,
     pub(super) apps: Vec<Box<dyn App>>,
     /// Which packets between hosts are for an app, and which app that is.
-    pub(super) policies: Arc<Policies>,
+    pub(super) book: Book,
     pub(super) tunnels_app: usize,
     /// What is held of the apps' sessions, and of others'.
     pub(super) holdings: Holdings,
@@ -203,7 +203,8 @@ impl Path {
         match self.judge(summary) {
             Passing::Clear => self.route(mbuf, summary),
             Passing::Bare => self.drop_packet(mbuf, DropReason::PolicyMismatch),
-            Passing::Into(tunnel, unit) => match self.give_to_tunnel(tunnel, unit, summary, &mut mbuf) {
+            Passing::Guarded => self.drop_packet(mbuf, DropReason::Unprotected),
+            Passing::Into(spi) => match self.give_to_tunnel(spi, summary, &mut mbuf) {
                 Ok(Passed::Taken) => self.counters.delivered.add(1),
                 Ok(Passed::Wrapped) => {
                     self.counters.delivered.add(1);
@@ -218,7 +219,8 @@ impl Path {
     /// What becomes of a packet between hosts.
     #[inline]
     pub(super) fn judge(&self, summary: &Summary) -> Passing {
-        if self.policies.is_empty() { Passing::Clear } else { self.policies.judge(summary) }
+        let policies = self.book.policies();
+        if policies.is_empty() { Passing::Clear } else { policies.judge(summary) }
     }
 
     /// A packet to a cluster address, of a unit of ours: an app claims it, or is told that one of its own came back, or the

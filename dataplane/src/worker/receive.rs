@@ -27,7 +27,7 @@ impl Worker {
         let Some(gate) = self.path.ports.get(usize::from(port)).map(|p| p.gate) else {
             return self.path.drop_burst(burst, DropReason::Malformed);
         };
-        if !self.path.policies.is_empty() {
+        if !self.path.book.policies().is_empty() {
             // Which unit a packet is of, its addresses alone do not say.
             return burst.drain().for_each(|mbuf| self.receive_one(mbuf, port, careful));
         }
@@ -142,8 +142,10 @@ impl Worker {
         }
         let passing = if to_cluster { Passing::Clear } else { self.path.judge(summary) };
         let unit = match passing {
-            Passing::Into(_, unit) => unit,
-            Passing::Clear | Passing::Bare => self.filter.unit(summary, to_cluster, summary.l4(mbuf.data())),
+            Passing::Into(spi) => Unit::from_low_bits(spi),
+            Passing::Clear | Passing::Bare | Passing::Guarded => {
+                self.filter.unit(summary, to_cluster, summary.l4(mbuf.data()))
+            }
         };
         let source = self.path.member_at(from, port).map_or(Source::Direct, Source::Member);
         let worker = handover::worker_of(unit, self.workers);

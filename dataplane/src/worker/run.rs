@@ -93,6 +93,7 @@ impl Worker {
     fn poll_replica(&mut self) -> usize {
         let Some(port) = &mut self.replica else { return 0 };
         let heard = port.poll(&mut self.path.holdings.store, &mut self.path.holdings.outbox);
+        self.path.tell_backups();
         self.path.poll_commits();
         usize::from(heard)
     }
@@ -220,6 +221,7 @@ impl Worker {
             }
         }
         self.path.hear_news();
+        self.path.book.turn();
         self.watch_links();
         if self.replica.is_some() {
             // What the cluster hears next may go by it.
@@ -279,6 +281,7 @@ impl Worker {
         // Whatever came since the last round makes the sleep end at once: orders and handed-over packets by the waker,
         // frames by their level-triggered descriptors.
         let told = self.replica.as_ref().is_some_and(WorkerPort::is_waiting);
+        let told = told || self.path.book.is_told();
         if !told && !self.link.has_orders() && !self.handover.is_waiting() && !self.path.is_asked_to_send() {
             self.wait.wait(Some(self.until_due().min(longest)))?;
         }

@@ -22,7 +22,7 @@ use super::verify::Verifier;
 use super::{Addresses, Clock, Look, ProbationTimes, Receive, Shared, Wake, Worker, WorkerHandle, WorkerLink, link};
 use crate::filter::{Filter, Scheme};
 use crate::icmp_error::TokenBucket;
-use crate::ipsec::gateway::{Gateway, GatewayConfig};
+use crate::ipsec::gateway::{Book, Gateway, GatewayConfig, SessionDesk, desk};
 use crate::local::Origin;
 use crate::neighbour;
 use crate::port::{Delivery, OpenError, OpenPort, PortIndex, PortSpec, RouteSpec, open};
@@ -40,6 +40,8 @@ const CLUSTER_FRAMES_PER_S: u32 = 200_000;
 const CLUSTER_FRAMES_BURST: u32 = 256;
 /// Buffers for packets put together from fragments: only echoes to a cluster address need them.
 const LARGE_BUFFERS: u32 = 31;
+/// Tunnels of IKE's that a crypto device has room for.
+const IKE_TUNNELS_MAX: u32 = 8192;
 /// How long a fragmented packet may take to come together.
 const REASSEMBLY_S: u64 = 5;
 
@@ -134,6 +136,8 @@ pub struct Dataplane {
     pub macs: Vec<[u8; 6]>,
     /// The pool of packet buffers, for checks of leaks.
     pub pool: Mempool,
+    /// The desks at which the workers ask who speaks IKE, in the workers' order; none, if nobody does ([`GatewayConfig::ike`]).
+    pub desks: Vec<SessionDesk>,
     /// What an operator should know: what the devices do otherwise than the configuration says.
     pub warnings: Vec<String>,
 }
@@ -164,7 +168,10 @@ impl Dataplane {
         for (port, open) in ports.iter_mut().enumerate() {
             ways.push(Transmitter::deal(eal, std::mem::take(&mut open.queues.tx), &wakes, port)?.into_iter());
         }
-        let engine = config.gateway.as_ref().map(|gateway| gateway.engine.open(eal, tunnels as u32)).transpose()?;
+        let mut books = Book::mesh(&wakes);
+        let sas = |gateway: &GatewayConfig| tunnels as u32 + if gateway.ike.is_some() { IKE_TUNNELS_MAX } else { 0 };
+        let engine = config.gateway.as_ref().map(|gateway| gateway.engine.open(eal, sas(gateway))).transpose()?;
+        let mut desks = Vec::new();
         let mut made = Vec::new();
         let mut handles = Vec::new();
         for (index, (wait, handover)) in waits.into_iter().zip(handovers).enumerate() {
@@ -173,18 +180,25 @@ impl Dataplane {
             let ways = ways.iter_mut().filter_map(Iterator::next).collect();
             let mut worker = parts.worker(wait, handover, link, &mut ports, ways)?;
             worker.path.news = std::mem::take(&mut news[index]);
+            worker.path.book = std::mem::take(&mut books[index]);
             if let Some(relay) = &config.relay {
                 worker.add_app(Box::new(Relay::new(relay.clone(), shared.relays.clone())));
             }
             if let Some((gateway, engine)) = config.gateway.as_ref().zip(engine.as_ref()) {
-                worker.add_app(Box::new(Gateway::new(gateway.clone(), Arc::clone(engine), shared.tunnels.clone())));
+                let mut app = Gateway::new(gateway.clone(), Arc::clone(engine), shared.tunnels.clone());
+                if let Some(wake) = &gateway.ike {
+                    let (desk, session) = desk(wakes[index].clone(), wake.clone());
+                    app = app.with_desk(desk, Arc::clone(&shared.ike));
+                    desks.push(session.listen(worker.path.book.tell_too(wake.clone())));
+                }
+                worker.add_app(Box::new(app));
             }
             made.push(worker);
             handles.push(handle);
         }
         let warnings = ports.iter_mut().flat_map(|p| std::mem::take(&mut p.warnings)).collect();
         let ports = ports.into_iter().map(|p| p.port).collect();
-        Ok(Self { workers: made, handles, shared, ports, macs, pool: pools.ordinary, warnings })
+        Ok(Self { workers: made, handles, shared, ports, macs, pool: pools.ordinary, desks, warnings })
     }
 }
 
@@ -316,7 +330,7 @@ impl Parts<'_> {
             fragment_ids: FragmentIds::default(),
             errors: TokenBucket::new(ERRORS_PER_S, ERRORS_BURST, 0),
             apps: Vec::new(),
-            policies: Arc::default(),
+            book: Book::default(),
             tunnels_app: 0,
             holdings: Holdings::new(
                 config.me,

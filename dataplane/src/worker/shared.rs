@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use super::ReplicaShared;
 use super::counter::{Counter, Histogram};
 use crate::drop_reason::DropReason;
-use crate::ipsec::gateway::TunnelStats;
+use crate::ipsec::gateway::{IkeCounters, TunnelStats};
 use crate::relay::RelayStats;
 use crate::unit::{UNITS, Unit};
 
@@ -31,6 +31,8 @@ pub struct Shared {
     pub relays: RelayStats,
     /// What the gateway's tunnels count.
     pub tunnels: TunnelStats,
+    /// What it counts of IKE.
+    pub ike: Arc<IkeCounters>,
     /// Which of its lives in the cluster the member lives; on disk before it stands here. 0: it has not joined yet.
     pub incarnation: AtomicU64,
     /// Per port.
@@ -203,6 +205,7 @@ impl Shared {
             epoch_s: AtomicU64::new(0),
             relays: RelayStats::new(relays),
             tunnels: TunnelStats::new(tunnels),
+            ike: Arc::default(),
             incarnation: AtomicU64::new(0),
             ports: (0..ports).map(|_| PortShared::default()).collect(),
             workers: (0..workers).map(|_| Arc::new(worker())).collect(),

@@ -4,6 +4,7 @@
 
 mod echo;
 mod frames;
+mod ike;
 mod ports;
 mod recall;
 mod scenes;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use dpdk::mempool::MempoolConfig;
 use dpdk::{Burst, Eal, Mempool, Port, PortConfig, RxQueue, TxQueue};
 use phalanx_dataplane::filter::Scheme;
+use phalanx_dataplane::ipsec::gateway::GatewayConfig;
 use phalanx_dataplane::port::{Delivery, Interface, PortSpec, Role, RouteSpec};
 use phalanx_dataplane::steer::{Mode, Notice, Order, View};
 use phalanx_dataplane::unit::{MemberId, UNITS};
@@ -95,6 +96,24 @@ impl Stage {
 
     /// A member with these ports, the first of which leads to all other networks.
     pub(crate) fn with_sides(eal: &Eal, delivery: Delivery, sides: &[Side], workers: usize, queues: u16) -> Self {
+        Self::open(eal, delivery, sides, [workers, queues.into()], None)
+    }
+
+    /// With two workers, and IKE.
+    pub(crate) fn with_gateway(eal: &Eal, gateway: GatewayConfig) -> Self {
+        let outside = Side { role: Role::Outside, net: 2, mtu: 1500, vlan: None };
+        let inside = Side { role: Role::Inside, net: 3, mtu: 1500, vlan: None };
+        Self::open(eal, Delivery::Forward, &[outside, inside], [2, 2], Some(gateway))
+    }
+
+    fn open(
+        eal: &Eal,
+        delivery: Delivery,
+        sides: &[Side],
+        [workers, queues]: [usize; 2],
+        gateway: Option<GatewayConfig>,
+    ) -> Self {
+        let queues = queues as u16;
         let number = STAGES.fetch_add(1, Relaxed);
         let socket = |port| format!("phalanx-test-{}-{number}-{port}", std::process::id());
         let device = |end: &str, role: &str, port: usize| {
@@ -131,7 +150,7 @@ impl Stage {
             replica_key: [0; 16],
             verify_ns: 0,
             relay: None,
-            gateway: None,
+            gateway,
             epoch_s: 0,
             seed: 1,
         };

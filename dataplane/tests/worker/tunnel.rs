@@ -21,13 +21,13 @@ use phalanx_dataplane::wire::{ipv4, proto};
 use crate::frames::{CLIENT, Ip, SERVER, echo_request_v4, summary};
 use crate::stage::{INSIDE, OUTSIDE, Stage, member};
 
-const CLUSTER: &str = "10.2.0.10";
-const PEER: &str = "10.2.0.100";
-const HOST: &str = "10.3.0.100";
+pub(crate) const CLUSTER: &str = "10.2.0.10";
+pub(crate) const PEER: &str = "10.2.0.100";
+pub(crate) const HOST: &str = "10.3.0.100";
 const BRANCH: &str = "10.9.0.7";
 const SPI_IN: u32 = 0x1_0123;
 
-fn outer(from: &str, to: &str) -> Outer {
+pub(crate) fn outer(from: &str, to: &str) -> Outer {
     let address = |text: &str| text.parse().expect("an address");
     Outer {
         source: address(from),
@@ -39,7 +39,7 @@ fn outer(from: &str, to: &str) -> Outer {
     }
 }
 
-fn spec() -> TunnelSpec {
+pub(crate) fn spec() -> TunnelSpec {
     let transform: Transform = "aes256gcm16".parse().expect("a transform");
     let half = |spi, key| Half { spi, keys: Keys::new(transform, &[key; 36], &[]).expect("keys") };
     let networks =
@@ -92,7 +92,7 @@ fn sealed(stage: &Stage, packet: &[u8], sequence: u64) -> Vec<u8> {
     frame
 }
 
-fn ip(frame: &[u8]) -> &[u8] {
+pub(crate) fn ip(frame: &[u8]) -> &[u8] {
     summary(frame).l3(frame)
 }
 

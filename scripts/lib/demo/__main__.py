@@ -54,6 +54,11 @@ def play(arguments, number):
     tell(f"curl through the relay: {relayed['bytes'] / 1e6:.1f} MB, its owner {relayed['owner']} killed in the midst: "
          f"{'the checksum is the source' + chr(39) + 's' if relayed['intact'] else 'BROKEN'}; "
          f"it stood still for {relayed['standstill_ms']:g} ms")
+    tunnelled = report["vpn_download"]
+    tell(f"strongSwan's download through the tunnel: {tunnelled['bytes'] / 1e6:.1f} MB, its owner {tunnelled['owner']} and the "
+         f"master killed in the midst: {'the checksum is the source' + chr(39) + 's' if tunnelled['intact'] else 'BROKEN'}; "
+         f"{'no new handshake' if tunnelled['same_tunnel'] else 'THE TUNNEL IS ANOTHER'}; "
+         f"it stood still for {tunnelled['standstill_ms']:g} and {tunnelled['master_standstill_ms']:g} ms")
     return report
 
 

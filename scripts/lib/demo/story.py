@@ -1,6 +1,7 @@
-"""One run: a cluster comes up, carries traffic, loses an owner, loses its master, gets both back, is drained of one.
+"""One run: a cluster comes up, carries traffic, loses two owners, loses its master, gets all back, is drained of one.
 
-The owner that it loses is that of a download by `curl` through a relay, which goes on to the end of the run.
+The owners that it loses are that of a download by `curl` through a relay, and that of a VPN client's tunnel, which downloads
+through it. Both downloads go on to the end of the run.
 """
 
 import os
@@ -12,7 +13,9 @@ from lab import cli, members, product
 from lab.state import Lab, LabError, await_true
 from lab.topology import CLUSTER_HOST, FIRST_HOST, SIDES
 
+from . import vpn
 from .download import Download, relay_config
+from .fetch import Web
 from .traffic import Traffic
 
 MEMBERS = 3
@@ -35,9 +38,14 @@ class Story:
         self.facts = None
         self.traffic = None
         self.flows = []
+        #: The source of downloads.
+        self.web = None
         #: The download through the relay, and what became of it.
         self.download = None
         self.relayed = {}
+        #: The VPN client, and what became of its tunnel.
+        self.vpn = None
+        self.tunnelled = {}
         #: Packets that each member processed as an owner, over all its lives.
         self.carried = {number: 0 for number in range(1, MEMBERS + 1)}
         #: What a death may cost by configuration: this is what blackouts are judged by.
@@ -52,6 +60,7 @@ class Story:
         began = time.monotonic()
         with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
             config.write(relay_config(self.family, self.address("outside", CLUSTER_HOST), self.address("inside", FIRST_HOST)))
+            config.write(vpn.config(self.family))
             config.flush()
             stage = SimpleNamespace(members=MEMBERS, mode=self.mode, quorum="none", period_ms=PERIOD_MS,
                                     losses_min=LOSSES_MIN, config=config.name, no_start=False, timeout=30)
@@ -62,18 +71,23 @@ class Story:
             self.tell(f"{MEMBERS} members are one cluster ({self.mode}, IPv{self.family}), "
                       f"{time.monotonic() - began:.1f} s after the first began; the master is {self.name(self.master())}")
             self.start_traffic()
+            self.web = Web(self.lab)
             self.start_download()
+            self.start_vpn()
             time.sleep(CALM_SECONDS)
             self.show_shares()
             self.kill_an_owner()
+            self.kill_the_tunnels_owner()
             self.kill_the_master()
             self.drain_one()
             self.healthy = self.settled(10)
             self.count_packets()
+            self.web.stop()
             self.relayed.update(self.download.finish())
+            self.tunnelled.update(self.vpn.finish())
             return self.traffic.finish()
         finally:
-            for processes in filter(None, (self.download, self.traffic)):
+            for processes in filter(None, (self.vpn, self.download, self.web, self.traffic)):
                 processes.kill()
             cli.save_files(self.lab, logs)
             self.lab.destroy()
@@ -101,9 +115,17 @@ class Story:
     def start_download(self):
         """`curl`, through a relay, on a connection that is not the master's."""
         others = [number for number in self.carried if number != self.master()]
-        self.download = Download(self.lab, self.address("outside", FIRST_HOST), self.address("outside", CLUSTER_HOST),
+        self.download = Download(self.lab, self.web, self.address("outside", FIRST_HOST), self.address("outside", CLUSTER_HOST),
                                  self.owner_of_connection, others)
         self.tell(f"curl downloads through the relay; the connection is {self.name(self.download.owner())}'s")
+
+    def start_vpn(self):
+        """A VPN client connects, and downloads through its tunnel."""
+        self.vpn = vpn.Vpn(self.lab, self.family, self.facts)
+        self.vpn.download(self.web, self.address("inside", FIRST_HOST))
+        kind = "a kernel of its own" if self.vpn.has_kernel else "no kernel of its own here (no user-mode Linux): ESP in UDP"
+        self.tell(f"strongSwan ({kind}) connects by IKEv2, is given {self.vpn.given}, and downloads from inside; "
+                  f"its tunnel is {self.name(self.vpn.owner(self.reports()))}'s")
 
     def show_shares(self):
         """Who does how much."""
@@ -123,10 +145,26 @@ class Story:
                   f"{after / 1e6:.1f} MB, and stood still for {self.relayed['standstill_ms']:g} ms")
         self.bring_back(victim, "owner_back")
 
+    def kill_the_tunnels_owner(self):
+        """kill -9 to the member that serves the VPN client."""
+        victim = self.vpn.owner(self.reports())
+        before = self.vpn.fetch.bytes()
+        killed = self.kill(victim, "tunnel_owner_killed", "the owner of the VPN client's tunnel")
+        heir, after = self.vpn.owner(self.reports()), self.vpn.fetch.bytes()
+        self.tunnelled = {"owner": self.name(victim), "heir": self.name(heir) if heir else None, "bytes_at_kill": before,
+                          "bytes_after": after, "standstill_ms": self.vpn.fetch.standstill_ms(killed),
+                          "kernel": self.vpn.has_kernel}
+        self.tell(f"    the tunnel is {self.tunnelled['heir']}'s now: the download went from {before / 1e6:.1f} to "
+                  f"{after / 1e6:.1f} MB, and stood still for {self.tunnelled['standstill_ms']:g} ms")
+        self.bring_back(victim, "tunnel_owner_back")
+
     def kill_the_master(self):
         """kill -9 to the master."""
         victim = self.master()
-        self.kill(victim, "master_killed", "the master")
+        before = self.vpn.fetch.bytes()
+        killed = self.kill(victim, "master_killed", "the master")
+        self.tunnelled["master_standstill_ms"] = self.vpn.fetch.standstill_ms(killed)
+        self.tunnelled["bytes_after_master"] = self.vpn.fetch.bytes() - before
         self.tell(f"    the master is now {self.name(self.master())}")
         self.bring_back(victim, "master_back")
 

@@ -6,7 +6,7 @@ import statistics
 WORST_MS = 300
 MEDIAN_MS = 50
 #: The events whose blackouts count.
-BLACKOUTS = ("owner_killed", "master_killed", "drain")
+BLACKOUTS = ("owner_killed", "tunnel_owner_killed", "master_killed", "drain")
 
 
 def run_report(story, traffic):
@@ -19,7 +19,7 @@ def run_report(story, traffic):
         "tcp_connections": traffic["tcp"]["attempted"], "tcp_failed": traffic["tcp"]["failed"],
         "tcp_failures": traffic["tcp"]["failures"][:20],
         "download_bytes": traffic["download"]["bytes"], "download_intact": traffic["download"]["intact"],
-        "download_why": traffic["download"]["why"], "relay_download": story.relayed,
+        "download_why": traffic["download"]["why"], "relay_download": story.relayed, "vpn_download": story.tunnelled,
         "blackout_ms": blackouts, "blackout_ms_by_probe": by_probe, "duplicates": traffic["duplicates"],
         "detection_ms": story.detection_ms, "adaptive_n": story.adaptive_n, "healthy": bool(story.healthy),
         "packets": {story.name(number): packets for number, packets in story.carried.items()},
@@ -38,7 +38,10 @@ def problems(report):
         found.append(f"{report['tcp_failed']} of {report['tcp_connections']} TCP connections failed (the first: {first})")
     if not report["download_intact"]:
         found.append(f"the download is not intact: {report['download_why']}")
-    found += relay_problems(report["relay_download"], report["detection_ms"] + WORST_MS)
+    limit = report["detection_ms"] + WORST_MS
+    found += download_problems("the download through the relay", report["relay_download"], limit)
+    found += download_problems("the download through the tunnel", report["vpn_download"], limit)
+    found += tunnel_problems(report["vpn_download"], limit)
     if report["duplicates"]:
         found.append(f"{report['duplicates']} probes were answered more than once")
     idle = [name for name, packets in report["packets"].items() if packets == 0]
@@ -56,17 +59,30 @@ def problems(report):
     return found
 
 
-def relay_problems(relayed, limit):
+def download_problems(what, download, limit):
     """What must not be of a download whose owner was killed."""
     found = []
-    if not relayed.get("intact"):
-        found.append(f"the download through the relay is not intact: {relayed}")
-    if relayed.get("heir") in (None, relayed.get("owner")):
-        found.append(f"nobody took over the download through the relay from {relayed.get('owner')}")
-    if relayed.get("bytes_after", 0) <= relayed.get("bytes_at_kill", 0):
-        found.append("the download through the relay did not go on after its owner's death")
-    if relayed.get("standstill_ms", 0) > limit:
-        found.append(f"the download through the relay stood still for {relayed['standstill_ms']:g} ms, more than {limit:g} ms")
+    if not download.get("intact"):
+        found.append(f"{what} is not intact: {download}")
+    if download.get("heir") in (None, download.get("owner")):
+        found.append(f"nobody took over {what} from {download.get('owner')}")
+    if download.get("bytes_after", 0) <= download.get("bytes_at_kill", 0):
+        found.append(f"{what} did not go on after its owner's death")
+    if download.get("standstill_ms", 0) > limit:
+        found.append(f"{what} stood still for {download['standstill_ms']:g} ms, more than {limit:g} ms")
+    return found
+
+
+def tunnel_problems(tunnelled, limit):
+    """What must not be of a tunnel, besides."""
+    found = []
+    if not tunnelled.get("same_tunnel"):
+        found.append("the VPN client has shaken hands again: its SPIs are others")
+    if tunnelled.get("bytes_after_master", 0) <= 0:
+        found.append("the download through the tunnel did not go on after the master's death")
+    if tunnelled.get("master_standstill_ms", 0) > limit:
+        found.append(f"the download through the tunnel stood still for {tunnelled['master_standstill_ms']:g} ms at the master's "
+                     f"death, more than {limit:g} ms")
     return found
 
 
@@ -80,7 +96,8 @@ def whole_report(runs):
         report[field] = sum(run[field] for run in runs)
     report["download_intact"] = all(run["download_intact"] for run in runs)
     report["healthy"] = all(run["healthy"] for run in runs)
-    report["relay_download"] = max((run["relay_download"] for run in runs), key=lambda one: one.get("standstill_ms", 0))
+    for which in ("relay_download", "vpn_download"):
+        report[which] = max((run[which] for run in runs), key=lambda one: one.get("standstill_ms", 0))
     report["adaptive_n"] = max(run["adaptive_n"] for run in runs)
     report["problems"] = [f"run {number}: {problem}" for number, run in enumerate(runs, 1) for problem in run["problems"]]
     report["blackout_median_ms"] = {}

@@ -78,6 +78,7 @@ def parser():
     host.add_argument("side", choices=list(topology.SIDES))
     host.add_argument("--uml", action="store_true", help="with a kernel of its own (user-mode Linux)")
     host.add_argument("--addresses", type=int, default=1)
+    host.add_argument("--priority", type=int, default=0, help="of a kernel of its own, real-time; 0: like everyone")
 
     execute = command("exec", exec_command, "run a command in a host, a member's namespace, or `switch`")
     execute.add_argument("--timeout", type=float, metavar="SECONDS", help="kill the command after so long")
@@ -90,6 +91,7 @@ def parser():
     capture.add_argument("--seconds", type=float)
     capture.add_argument("--interface", default="any")
     capture.add_argument("--filter", default="", metavar="EXPRESSION")
+    capture.add_argument("--lazy", action="store_true", help="write once in a while: it spares the processors")
     return top
 
 
@@ -237,7 +239,8 @@ def capture_command(lab, arguments):
     else:
         namespace, interface = namespace_of(lab, facts, arguments.host), arguments.interface
     path = os.path.abspath(arguments.file)
-    argv = ["tcpdump", "-i", interface, "-n", "-U", "--immediate-mode", "-Z", "root", "-w", path]
+    promptly = ["--buffer-size=16384"] if arguments.lazy else ["--immediate-mode"]
+    argv = ["tcpdump", "-i", interface, "-n", "-U", *promptly, "-Z", "root", "-w", path]
     if arguments.seconds:
         argv = ["timeout", "--preserve-status", "-s", "INT", str(arguments.seconds), *argv]
     return subprocess.run(lab.enter(namespace) + argv + arguments.filter.split(), check=False).returncode
@@ -322,7 +325,7 @@ def host_command(lab, arguments):
         if name in taken or not name.isalnum() or len(name) > 12:
             raise LabError(f"'{name}' cannot be a host's name here: up to 12 letters or digits, none of {taken}")
         if arguments.uml:
-            host = uml.add(lab, facts, name, arguments.side)
+            host = uml.add(lab, facts, name, arguments.side, arguments.priority)
         else:
             host = add_host(lab, facts, name, arguments.side, arguments.addresses)
     print(" ".join(host["addresses"][:2]))

@@ -35,7 +35,8 @@ def cut(lab, member, port_word, direction, loss, carrier):
                 continue
             for way in directions_of(direction):
                 record(facts, member, port, way, loss)
-            apply(lab, facts, member, port)
+        if not carrier:
+            apply(lab, facts, member, ports_of(port_word))
 
 
 def heal(lab, member, port_word, direction):
@@ -50,7 +51,7 @@ def heal(lab, member, port_word, direction):
                 old = find(facts, member, port, way)
                 if old:
                     facts["cuts"].remove(old)
-            apply(lab, facts, member, port)
+        apply(lab, facts, member, ports_of(port_word))
 
 
 def find(facts, member, port, direction):
@@ -71,7 +72,7 @@ def record(facts, member, port, direction, loss):
 
 
 def ruleset(facts, member, port):
-    """The nft script that makes the rules of one port what the facts say, in one transaction."""
+    """The nft script that makes the rules of one port what the facts say."""
     device = member_port(member, port)
     table = f"cut_{device.replace('-', '_')}"
     lines = [f"table netdev {table} {{}}", f"delete table netdev {table}"]
@@ -87,9 +88,9 @@ def ruleset(facts, member, port):
     return "\n".join(lines) + "\n"
 
 
-def apply(lab, facts, member, port):
-    """Puts the rules of one port into force."""
-    done = subprocess.run(lab.enter() + ["nft", "-f", "-"], input=ruleset(facts, member, port), text=True,
-                          capture_output=True, check=False)
+def apply(lab, facts, member, ports):
+    """Puts the rules of ports into force, of all in the same instant: a member that loses all its cables loses them at once."""
+    rules = "".join(ruleset(facts, member, port) for port in ports)
+    done = subprocess.run(lab.enter() + ["nft", "-f", "-"], input=rules, text=True, capture_output=True, check=False)
     if done.returncode != 0:
-        raise LabError(f"nft refused the rules for {member}'s {port} port: {done.stderr.strip()}")
+        raise LabError(f"nft refused the rules for {member}'s ports: {done.stderr.strip()}")

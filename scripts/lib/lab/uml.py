@@ -70,8 +70,9 @@ echo $code > $n.tmp; sync $n.tmp; mv $n.tmp $n.exit
 KILL_SECONDS = 5
 
 
-def add(lab, facts, name, side):
-    """Boots a guest on a tap port of the side's bridge, and waits until it takes commands."""
+def add(lab, facts, name, side, priority=0):
+    """Boots a guest on a tap port of the side's bridge, and waits until it takes commands. With a real-time priority, what is
+    measured through it is not the machine's other work."""
     modules = os.listdir("/usr/lib/uml/modules") if os.path.isdir("/usr/lib/uml/modules") else []
     if not shutil.which("linux.uml") or not any(os.path.isdir(f"/lib/modules/{version}") for version in modules):
         raise LabError("user-mode Linux is missing or does not find its modules: run scripts/setup")
@@ -87,6 +88,8 @@ def add(lab, facts, name, side):
     argv = ["linux.uml", "mem=128M", f"umid={name}", f"uml_dir={work}", "rootfstype=hostfs", "rootflags=/", "rw",
             f"init={work}/init", "con=null", "con0=null,fd:1", "quiet",
             f"vec0:transport=tap,ifname={tap},depth=128,gro=1"]
+    if priority:
+        argv = ["chrt", "--fifo", str(priority), *argv]
     lab.ask(op="spawn", name=name, argv=argv, log=lab.path(name, "console.log"),
             env={"TMPDIR": "/dev/shm", "HOME": work})
     await_or_fail(lambda: os.path.exists(os.path.join(work, "ready")), 30, f"host {name} did not boot")

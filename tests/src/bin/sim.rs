@@ -30,8 +30,12 @@ struct Arguments {
     /// Run sessions on the clusters: connections through the relay, and tickets.
     #[arg(long)]
     sessions: bool,
+    /// Run IPsec on the clusters: peers with IKEv2 and ESP.
+    #[arg(long, conflicts_with = "sessions")]
+    ipsec: bool,
     /// Plant a fault: no-lease-check, hold-dropped, two-owners or heirs-unasked; with --sessions also ack-before-commit or
-    /// lease-not-replicated.
+    /// lease-not-replicated; with --ipsec also answer-before-commit, numbers-not-replicated, incarnation-reused or
+    /// old-record-restored.
     #[arg(long)]
     fault: Option<String>,
     /// Print everything that happens, not only the last lines before a violation.
@@ -70,14 +74,20 @@ fn options(arguments: &Arguments) -> Result<Options, String> {
         Some("heirs-unasked") => fault = Some(Fault::HeirsUnasked),
         Some("ack-before-commit") if arguments.sessions => session_fault = Some(SessionFault::AckBeforeCommit),
         Some("lease-not-replicated") if arguments.sessions => session_fault = Some(SessionFault::LeaseNotReplicated),
+        Some("answer-before-commit") if arguments.ipsec => session_fault = Some(SessionFault::AnswerBeforeCommit),
+        Some("numbers-not-replicated") if arguments.ipsec => session_fault = Some(SessionFault::NumbersNotReplicated),
+        Some("incarnation-reused") if arguments.ipsec => session_fault = Some(SessionFault::IncarnationReused),
+        Some("old-record-restored") if arguments.ipsec => session_fault = Some(SessionFault::OldRecordRestored),
         Some(other) => {
             return Err(format!(
                 "--fault {other}: say no-lease-check, hold-dropped, two-owners or heirs-unasked; \
-                 with --sessions also ack-before-commit or lease-not-replicated"
+                 with --sessions also ack-before-commit or lease-not-replicated; with --ipsec also \
+                 answer-before-commit, numbers-not-replicated, incarnation-reused or old-record-restored"
             ));
         }
     };
-    let sessions = arguments.sessions.then_some(SessionOptions { fault: session_fault });
+    let ipsec = arguments.ipsec;
+    let sessions = (arguments.sessions || ipsec).then_some(SessionOptions { fault: session_fault, ipsec });
     let (members, period_ms, trace) = (arguments.members, arguments.period_ms, arguments.trace);
     Ok(Options { members, quorum, delivery, period_ms, fault, sessions, trace, steps_max: None })
 }
@@ -143,8 +153,9 @@ fn main() -> std::process::ExitCode {
         total.packets,
         total.blackout_ns as f64 / 1e6
     );
-    if options.sessions.is_some() {
-        println!("{}", sessions_line(&total.sessions));
+    if let Some(sessions) = options.sessions {
+        let line = if sessions.ipsec { ipsec_line(&total.sessions) } else { sessions_line(&total.sessions) };
+        println!("{line}");
     }
     u8::from(violations > 0).into()
 }
@@ -168,6 +179,20 @@ fn sessions_line(report: &SessionReport) -> String {
         report.takeovers,
         report.restored,
         report.compared,
+        report.excused,
+        report.bad_heirs
+    )
+}
+
+fn ipsec_line(report: &SessionReport) -> String {
+    format!(
+        "ipsec: {} handshakes begun, {} tunnels, {} words let in, {} answers heard, {} takeovers of units in use, {} peers lost \
+         all by right ({} of them to a bad heir)",
+        report.handshakes,
+        report.tunnels,
+        report.words,
+        report.answers,
+        report.takeovers,
         report.excused,
         report.bad_heirs
     )

@@ -14,6 +14,8 @@ mod cursor;
 mod envelope;
 mod http;
 mod identities;
+mod ike;
+mod ike_wire;
 mod ipsec;
 mod neighbour;
 mod parse;
@@ -36,6 +38,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("steer", steer::target),
     ("tcp", tcp::target),
     ("ipsec", ipsec::target),
+    ("ike_wire", ike_wire::target),
+    ("ike", ike::target),
     ("codec", codec::target),
     ("envelope", envelope::target),
     ("beacon", beacon::target),

@@ -1,7 +1,7 @@
 //! What a host saw: how often each of its requests was answered, and by which members.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::pcap::{self, Frame, Probe};
@@ -25,14 +25,34 @@ impl Capture {
 
     /// Records what passes an interface.
     pub fn start(lab: &Lab, host: &str, interface: &str, name: &str, filter: &str) -> Outcome<Self> {
+        Self::start_with(lab, host, interface, name, filter, false)
+    }
+
+    /// The same for many packets and a long time: what passed in the last second or two may not be in it yet.
+    pub fn start_lazy(lab: &Lab, host: &str, interface: &str, name: &str, filter: &str) -> Outcome<Self> {
+        Self::start_with(lab, host, interface, name, filter, true)
+    }
+
+    fn start_with(lab: &Lab, host: &str, interface: &str, name: &str, filter: &str, lazy: bool) -> Outcome<Self> {
         let file = lab.dir().join(format!("{name}.pcap"));
-        let running = lab.start_capture(host, interface, &file, filter)?;
+        let running = lab.start_capture(host, interface, &file, filter, lazy)?;
         // tcpdump writes the file's head when it listens.
         clock::until(Duration::from_secs(10), Duration::from_millis(10), || match std::fs::metadata(&file) {
             Ok(data) if data.len() >= 24 => Ok(()),
             _ => Err(failure(format!("the capture in {host} does not begin"))),
         })?;
         Ok(Self { running, file })
+    }
+
+    /// Where it lies, as far as it has come.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Ends it; for those who have other programs read it.
+    pub fn stop(mut self) -> PathBuf {
+        self.running.interrupt();
+        self.file.clone()
     }
 
     /// Ends it; all frames.

@@ -11,6 +11,8 @@
 //! | `health` | whether the running members are one whole cluster |
 //! | `traffic` | the traffic generator and its report |
 //! | `foreign` | other people's programs, `curl`, `nc`, `ssh`, that hold connections through the cluster for as long as it takes |
+//! | `charon` | other people's IKEv2: strongSwan in a namespace or a guest |
+//! | `guest` | what a guest's kernel is given before it is a peer |
 //! | `course` | which member is killed, or leaves, next |
 //! | `delays` | what the streams' pieces say about each death: who had to wait, and for how long |
 //! | `capture`, `pcap` | what a host saw: answers to a request, and who sent them |
@@ -22,10 +24,12 @@
 
 pub mod capture;
 pub mod chaos;
+pub mod charon;
 pub mod clock;
 pub mod course;
 pub mod delays;
 pub mod foreign;
+pub mod guest;
 pub mod health;
 pub mod interop;
 pub mod member;

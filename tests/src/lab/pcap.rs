@@ -1,12 +1,15 @@
 //! Reads captures: the classic pcap format of tcpdump, Ethernet frames, microseconds. Pure and total: a capture that was
 //! cut off in the middle of a frame gives the frames before it.
 
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The generator's mark at the head of each probe.
 const MAGIC: &[u8] = b"phalanx?";
 const HEAD_BYTES: usize = 24;
 const FRAME_HEAD_BYTES: usize = 16;
+/// No frame is longer: tcpdump's own limit.
+const FRAME_BYTES_MAX: usize = 262_144;
 
 /// A captured frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,19 +37,64 @@ pub struct Probe {
 
 /// All whole frames of a capture.
 pub fn frames(file: &[u8]) -> Vec<Frame> {
-    let word = |at: usize| file.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
-    let mut frames = Vec::new();
-    if word(0) != Some(0xa1b2_c3d4) {
-        return frames;
+    Frames::of(file).collect()
+}
+
+/// The frames of a capture, one after the other, for those that are too long to be held at once.
+#[derive(Debug)]
+pub struct Frames<R> {
+    source: R,
+    /// What was read and is not a whole frame yet: more of it may follow.
+    begun: Vec<u8>,
+    has_head: bool,
+}
+
+impl<R: Read> Frames<R> {
+    /// From the beginning of a file.
+    pub fn of(source: R) -> Self {
+        Self { source, begun: Vec::new(), has_head: false }
     }
-    let mut at = HEAD_BYTES;
-    while let (Some(seconds), Some(micros), Some(length)) = (word(at), word(at + 4), word(at + 8)) {
-        let start = at + FRAME_HEAD_BYTES;
-        let Some(bytes) = start.checked_add(length as usize).and_then(|end| file.get(start..end)) else { break };
-        frames.push(Frame { at_us: u64::from(seconds) * 1_000_000 + u64::from(micros), bytes: bytes.to_vec() });
-        at = start + length as usize;
+
+    /// So many bytes from where the last piece ended, if they are there already.
+    fn await_bytes(&mut self, count: usize) -> bool {
+        while self.begun.len() < count {
+            let missing = (count - self.begun.len()) as u64;
+            match self.source.by_ref().take(missing).read_to_end(&mut self.begun) {
+                Ok(read) if read > 0 => {}
+                _ => return false,
+            }
+        }
+        true
     }
-    frames
+
+    fn word(&self, at: usize) -> Option<u32> {
+        array(&self.begun, at).map(u32::from_le_bytes)
+    }
+}
+
+impl<R: Read> Iterator for Frames<R> {
+    type Item = Frame;
+
+    /// None: there is no more, or not yet. If the file grows, so may this.
+    fn next(&mut self) -> Option<Frame> {
+        if !self.has_head {
+            if !self.await_bytes(HEAD_BYTES) || self.word(0) != Some(0xa1b2_c3d4) {
+                return None;
+            }
+            self.begun.clear();
+            self.has_head = true;
+        }
+        if !self.await_bytes(FRAME_HEAD_BYTES) {
+            return None;
+        }
+        let (seconds, micros, length) = (self.word(0)?, self.word(4)?, self.word(8)? as usize);
+        if length > FRAME_BYTES_MAX || !self.await_bytes(FRAME_HEAD_BYTES + length) {
+            return None;
+        }
+        let bytes = self.begun.split_off(FRAME_HEAD_BYTES);
+        self.begun.clear();
+        Some(Frame { at_us: u64::from(seconds) * 1_000_000 + u64::from(micros), bytes })
+    }
 }
 
 impl Frame {
@@ -141,6 +189,21 @@ mod tests {
         let probe = found[0].probe().unwrap();
         assert_eq!((probe.answer, probe.flow, probe.sequence), (true, 555, 77));
         assert_eq!(probe.source, IpAddr::from([10, 3, 0, 100]));
+    }
+
+    #[test]
+    fn a_capture_that_grows_is_read_on() {
+        use std::io::{Cursor, Seek, SeekFrom, Write};
+        let whole = capture();
+        for cut in 0..whole.len() {
+            let mut reader = Frames::of(Cursor::new(whole[..cut].to_vec()));
+            assert_eq!(reader.next(), None);
+            let place = reader.source.position();
+            reader.source.seek(SeekFrom::End(0)).unwrap();
+            reader.source.write_all(&whole[cut..]).unwrap();
+            reader.source.set_position(place);
+            assert_eq!(reader.next(), frames(&whole).pop(), "cut at {cut}");
+        }
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl Lab {
 
     /// Runs a command in a host or member's namespace, whatever becomes of it.
     pub fn exec(&self, host: &str, argv: &[&str]) -> Outcome<Output> {
-        self.exec_command(host, argv).stdin(Stdio::null()).output().map_err(failure)
+        self.command_in(host, argv).stdin(Stdio::null()).output().map_err(failure)
     }
 
     /// Runs a command in a host or member's namespace to its good end; its standard output.
@@ -154,20 +154,32 @@ impl Lab {
         Ok(out.into_owned())
     }
 
-    fn exec_command(&self, host: &str, argv: &[&str]) -> Command {
+    /// A command in a host, for whenever it is wanted.
+    pub fn command_in(&self, host: &str, argv: &[&str]) -> Command {
         let words = [&["exec", host, "--"], argv].concat();
         self.command(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
     }
 
     /// Starts a command in a host.
     pub fn start_in(&self, host: &str, argv: &[&str]) -> Outcome<Running> {
-        Running::start(self.exec_command(host, argv), &format!("{} in {host}", argv.first().unwrap_or(&"nothing")))
+        Running::start(self.command_in(host, argv), &format!("{} in {host}", argv.first().unwrap_or(&"nothing")))
     }
 
-    /// Starts a capture.
-    pub fn start_capture(&self, host: &str, interface: &str, file: &Path, filter: &str) -> Outcome<Running> {
+    /// Starts a capture; a lazy one writes once in a while, which spares the processors.
+    pub fn start_capture(
+        &self,
+        host: &str,
+        interface: &str,
+        file: &Path,
+        filter: &str,
+        lazy: bool,
+    ) -> Outcome<Running> {
         let file = file.display().to_string();
-        let words = ["capture", host, &file, "--interface", interface, "--filter", filter].map(str::to_owned);
+        let mut words =
+            ["capture", host, &file, "--interface", interface, "--filter", filter].map(str::to_owned).to_vec();
+        if lazy {
+            words.push("--lazy".to_owned());
+        }
         let mut command = self.command(&words);
         command.stderr(Stdio::null());
         Running::start(command, "the capture")

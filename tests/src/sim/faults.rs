@@ -173,6 +173,7 @@ impl World {
             Phase::Trouble => {}
             Phase::Finishing { since } => {
                 let quiet = self.sessions.as_ref().is_none_or(|sessions| sessions.is_quiet());
+                let quiet = quiet && self.check_agreement(since)?;
                 if quiet && self.now > since + 100 * MS {
                     self.check_copies()?;
                     self.done = true;

@@ -72,6 +72,8 @@ pub enum Event {
     Act(usize, usize),
     /// Somebody asks for a ticket.
     Ask4Ticket(usize),
+    /// A peer's turn.
+    Peer(usize),
     /// A host's frame reaches the LAN late.
     Lan(Packet),
     /// A frame reaches a host.
@@ -246,6 +248,7 @@ impl World {
             Event::Begin(..)
             | Event::Act(..)
             | Event::Ask4Ticket(..)
+            | Event::Peer(..)
             | Event::Lan(..)
             | Event::ToHost(..)
             | Event::Stalled(..)
@@ -554,6 +557,7 @@ impl World {
                     return Err(format!("{id} keeps incarnation {incarnation} after a higher one"));
                 }
                 self.nodes[at].disk = super::node::Disk { incarnation, members };
+                self.live_as(at, incarnation);
             }
             Output::Event(event) => {
                 self.note(|| format!("{id}: {event}"));

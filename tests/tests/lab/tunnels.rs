@@ -10,7 +10,7 @@ use std::time::Duration;
 use phalanx_tests::lab::capture::Capture;
 use phalanx_tests::lab::pcap::Frame;
 use phalanx_tests::lab::traffic::{Load, Server, Traffic};
-use phalanx_tests::lab::{Lab, Plan, clock, stage};
+use phalanx_tests::lab::{Lab, Plan, clock, guest, stage};
 
 const GUEST: &str = "10.2.0.164";
 const CLUSTER: &str = "10.2.0.10";
@@ -100,14 +100,10 @@ impl Suite {
 
     /// Sets the guest's kernel up as the other end.
     fn set_up(&self, lab: &Lab) {
+        guest::load_ipsec(lab, "guest").unwrap();
         let guest = |argv: &[&str]| {
             lab.run("guest", argv).unwrap_or_else(|problem| panic!("{argv:?}: {problem}"));
         };
-        for module in
-            ["xfrm_user", "esp4", "ah4", "authenc", "gcm", "ctr", "cbc", "hmac", "sha256_generic", "echainiv", "seqiv"]
-        {
-            guest(&["modprobe", module]);
-        }
         guest(&["ip", "address", "add", &format!("{BRANCH}/32"), "dev", "lo"]);
         guest(&["ip", "route", "replace", "10.3.0.0/24", "via", CLUSTER, "src", BRANCH]);
         let ways = [(GUEST, CLUSTER, SPI_IN, 1, "1"), (CLUSTER, GUEST, SPI_OUT, 2, "2")];

@@ -2,7 +2,7 @@
 
 use crate::tallies::{Stats, tallies};
 
-/// Counters by tunnel, and one more set for what belongs to none.
+/// Counters by tunnel of the configuration's, and one more set for all of IKE's.
 pub type TunnelStats = Stats<TunnelCounters>;
 
 tallies! {
@@ -21,5 +21,25 @@ tallies! {
         restored, "Times that the tunnel was carried on from what backups held.";
         not_restored, "Records of the tunnel that were none, or of other keys: its numbers began anew.";
         renewed, "Records that were written for the backups.";
+        moved, "Times that what is sent went to another address from then on.";
+    }
+}
+
+tallies! {
+    /// What a member's workers count of IKE.
+    IkeCounters {
+        sas, "IKE SAs that this member serves and are awake.";
+        tunnels, "Tunnels of theirs that are awake.";
+        questions, "Questions that were asked: messages, and times that came.";
+        timeouts, "Times that came, among them.";
+        answers, "Answers that were obeyed.";
+        stale, "Answers that came too late: their IKE SA was another member's by then, or they took too long.";
+        refused, "Answers that could not be obeyed: an SPI that is taken, or is of another unit; a record that is too long.";
+        unanswered, "Questions that were given up.";
+        sent, "Messages that were sent.";
+        not_sent, "Messages that were not: too long for a buffer, or no buffer was there.";
+        restored, "IKE SAs that were carried on from what backups held.";
+        not_restored, "Records of IKE SAs that were none.";
+        keepalives, "Packets that only keep a NAT's memory fresh.";
     }
 }

@@ -1,14 +1,18 @@
 //! From the peer: opened, looked at, let in, routed on.
 
+use std::net::SocketAddr;
+
 use super::Gateway;
 use super::counters::TunnelCounters;
 use super::form::label;
+use super::tunnel::Opened;
 use crate::app::Outlet;
 use crate::drop_reason::DropReason;
 use crate::ipsec::Refused;
 use crate::ipsec::decap::Found;
 use crate::parse::{Summary, address_number, summarise_l3};
 use crate::tallies::add;
+use crate::wire::proto;
 
 impl From<Refused> for DropReason {
     fn from(refused: Refused) -> Self {
@@ -22,12 +26,13 @@ impl From<Refused> for DropReason {
 }
 
 impl Gateway {
-    /// Opens a packet to one of our SPIs.
+    /// Opens a packet to one of our SPIs, in UDP or not.
     pub(super) fn open(&mut self, outlet: &mut dyn Outlet, summary: &Summary, packet: &[u8]) -> Result<(), DropReason> {
         let (spi, low) = label(summary.proto, packet)?;
-        let number = self.tunnel_at(spi, summary).ok_or(DropReason::EspNoSa)?;
+        let number = self.tunnel_at(outlet, spi, summary).ok_or(DropReason::EspNoSa)?;
         self.wake(outlet, number)?;
-        let Some(tunnel) = &mut self.awake[number] else { return Err(DropReason::SaUnusable) };
+        let Some(slot) = self.slots.get_mut(number) else { return Err(DropReason::SaUnusable) };
+        let Some(tunnel) = &mut slot.tunnel else { return Err(DropReason::SaUnusable) };
         let sequence = tunnel.whole(low).ok_or(DropReason::EspReplayed)?;
         tunnel.window.check(sequence)?;
         let place = self.scratch.get_mut(..packet.len()).ok_or(DropReason::EspMalformed)?;
@@ -39,34 +44,47 @@ impl Gateway {
         };
         if !inner.is_empty() {
             let inside = summarise_l3(inner).map_err(|_| DropReason::EspMalformed)?;
-            let selectors = &self.config.tunnels[number].selectors;
-            if !selectors.allow(inside.family, inside.src, inside.dst) {
+            if !slot.spec.selectors.allow(inside.family, inside.src, inside.dst) {
                 return Err(DropReason::PolicyMismatch);
             }
         }
-        let counters = self.counters.of(number);
+        let counters = self.counters.of(slot.counters);
+        let from = (summary.proto == proto::UDP).then(|| SocketAddr::new(summary.src_ip(), summary.src_port));
         // None that nobody holds a lease for: whoever takes over would let it in again.
         if tunnel.inbound.admit(sequence, &mut self.leases) {
+            let newest = sequence >= tunnel.window.next();
             tunnel.window.accept(sequence)?;
             deliver(outlet, counters, inner);
-            self.renew(outlet, number, false);
+            self.note(outlet, number, from.filter(|_| newest));
+            self.renew(outlet, number, None);
             return Ok(());
         }
-        let Some(kept) = self.spares.keep(inner) else {
+        let Some(packet) = self.spares.keep(inner) else {
             add(&counters.wait_full, 1);
             return Err(DropReason::SaPending);
         };
         add(&counters.waited, 1);
-        tunnel.to_admit.push_back((sequence, kept));
-        self.renew(outlet, number, false);
+        tunnel.to_admit.push_back(Opened { sequence, from, packet });
+        self.renew(outlet, number, None);
         Ok(())
     }
 
     /// The tunnel that a packet with this SPI belongs to: it must be addressed to the address that the peer was told.
-    fn tunnel_at(&self, spi: u32, summary: &Summary) -> Option<usize> {
-        let number = *self.by_spi.get(&spi)?;
-        let ours = address_number(self.config.tunnels[number].outer.source);
+    fn tunnel_at(&mut self, outlet: &mut dyn Outlet, spi: u32, summary: &Summary) -> Option<usize> {
+        let number = self.find(outlet, spi)?;
+        let ours = address_number(self.slots.get(number)?.spec.outer.source);
         (ours == (summary.family, summary.dst)).then_some(number)
+    }
+
+    /// A packet of the peer's was let in. `from`: where it is now, if that is news.
+    #[inline]
+    pub(super) fn note(&mut self, outlet: &mut dyn Outlet, number: usize, from: Option<SocketAddr>) {
+        if let Some(child) = self.slots.get_mut(number).and_then(|slot| slot.child.as_mut()) {
+            child.heard = true;
+        }
+        if let Some(from) = from {
+            self.follow(outlet, number, from);
+        }
     }
 }
 

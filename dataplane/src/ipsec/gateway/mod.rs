@@ -14,42 +14,57 @@
 //! *Sleep*: a tunnel wakes up at its first packet, from what is in the store; a takeover itself touches none of them. When its
 //! unit leaves, what the backups have of it goes back into the store.
 //!
-//! Files: `spec` (what there is to be), `policies` (which packets), `tunnel` (one that is awake), `form` (ESP or AH), `inbound`, `outbound`,
-//! `waiting`, `pace`, `record`, `counters`.
+//! *IKE* makes tunnels while packets pass. Who speaks it sits behind a desk (`desk`); the worker owns what it knows, and replicates
+//! it as it does the tunnels (`ike`).
+//!
+//! Files: `spec` (what there is to be), `policies` (which packets), `book` (which workers know), `slots` (the tunnels), `lifecycle`
+//! (they come, wake up, fall asleep, go), `tunnel` (one that is awake), `form` (ESP or AH), `inbound`, `outbound`, `waiting`, `pace`,
+//! `record`, `saved`, `written` (what the backups are told), `desk`, `ike`, `counters`.
 
+mod book;
 mod counters;
+mod desk;
 mod form;
+mod ike;
 mod inbound;
+mod lifecycle;
 mod mix;
 mod outbound;
 mod pace;
 mod policies;
 mod record;
+mod saved;
+mod slots;
 mod spec;
 #[cfg(test)]
 mod tests;
 mod tunnel;
 mod waiting;
+mod written;
 
-pub use counters::{TunnelCounters, TunnelStats};
+pub(crate) use book::Book;
+pub use book::Word;
+pub use counters::{IkeCounters, TunnelCounters, TunnelStats};
+pub use desk::{
+    Answer, Asked, ChildChange, DRAWS, Datagram, Kept, QUESTIONS_MAX, Question, SessionDesk, Wish, WorkerDesk, desk,
+};
 pub use policies::{Network, Passing, Policies, Selectors};
 pub use spec::{GatewayConfig, Half, Protection, TunnelSpec};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use self::mix::Table;
-use self::record::{APP, session_key};
-use self::tunnel::{Beginning, Tunnel};
+use self::ike::Ike;
+use self::record::{IKE_APP, ike_spi_of, session_key, spi_of};
+use self::slots::{Slot, Slots};
 use self::waiting::Spares;
 use super::crypto::Engine;
 use super::nonce::Nonces;
 use crate::app::{App, Hindrance, Outlet, Passed, UnitSet, Wrappable};
 use crate::drop_reason::DropReason;
 use crate::parse::Summary;
-use crate::replica::{Cursor, DigestKey, LeaseStats, Position, Source, Step, Update};
-use crate::tallies::add;
-use crate::unit::{MemberId, UNITS, Unit};
+use crate::replica::{Cursor, DigestKey, LeaseStats, Position, SessionKey, Source, Step, Update};
+use crate::unit::{MemberId, Unit};
 use crate::wire::proto;
 
 /// The longest packet that is opened or sealed.
@@ -63,12 +78,7 @@ pub struct Gateway {
     engine: Arc<dyn Engine>,
     counters: TunnelStats,
     digest_key: DigestKey,
-    /// By inbound SPI: the tunnel's number.
-    by_spi: Table<u32, usize>,
-    /// By unit: the tunnels' numbers.
-    by_unit: Vec<Vec<usize>>,
-    /// By number: those that are awake.
-    awake: Vec<Option<Box<Tunnel>>>,
+    slots: Slots,
     /// Those that are to be looked at.
     listed: Vec<usize>,
     look_at_ns: Option<u64>,
@@ -81,6 +91,10 @@ pub struct Gateway {
     scratch: Box<[u8]>,
     /// What is checked of a packet with AH.
     text: Box<[u8]>,
+    /// If somebody speaks it.
+    ike: Option<Ike>,
+    /// Whether ESP in UDP is to be looked for.
+    takes_udp: bool,
 }
 
 /// This member's IVs, in its present life.
@@ -102,19 +116,18 @@ impl Ivs {
 }
 
 impl Gateway {
-    /// One worker's. `counters` are shared by all workers, for as many tunnels as there are.
+    /// One worker's. `counters` are shared by all workers, for as many tunnels as the configuration has; what belongs to none of
+    /// those is IKE's.
     pub fn new(config: GatewayConfig, engine: Arc<dyn Engine>, counters: TunnelStats) -> Self {
-        let mut by_unit = vec![Vec::new(); UNITS];
-        for (number, tunnel) in config.tunnels.iter().enumerate() {
-            by_unit[tunnel.unit().index()].push(number);
+        let mut slots = Slots::new();
+        for (counters, spec) in config.tunnels.iter().enumerate() {
+            slots.insert(Slot { spec: spec.clone(), child: None, counters, tunnel: None });
         }
         Self {
             engine,
             counters,
             digest_key: DigestKey::new(config.replica_key),
-            by_spi: config.tunnels.iter().enumerate().map(|(number, tunnel)| (tunnel.inbound.spi, number)).collect(),
-            by_unit,
-            awake: config.tunnels.iter().map(|_| None).collect(),
+            slots,
             listed: Vec::new(),
             look_at_ns: None,
             ivs: Ivs { me: config.me, incarnation: 0, nonces: None },
@@ -123,123 +136,59 @@ impl Gateway {
             spares: Spares::new(),
             scratch: vec![0; PACKET_MAX].into(),
             text: vec![0; PACKET_MAX + ICV_MAX].into(),
+            ike: None,
+            takes_udp: config.tunnels.iter().any(|tunnel| tunnel.outer.udp.is_some()),
             config,
         }
     }
 
-    /// Wakes a tunnel up, if it sleeps, and notes that it has traffic.
-    fn wake(&mut self, outlet: &mut dyn Outlet, number: usize) -> Result<(), DropReason> {
-        if self.awake[number].is_none() {
-            self.restore(outlet, number)?;
-        }
-        let Some(tunnel) = &mut self.awake[number] else { return Ok(()) };
-        tunnel.busy = true;
-        if !std::mem::replace(&mut tunnel.listed, true) {
-            self.listed.push(number);
-            self.look_at_ns.get_or_insert(outlet.now_ns().saturating_add(pace::LOOK_NS));
-        }
-        Ok(())
-    }
-
-    fn restore(&mut self, outlet: &mut dyn Outlet, number: usize) -> Result<(), DropReason> {
-        let spec = &self.config.tunnels[number];
-        let nonces = self.ivs.of(outlet.incarnation()).ok_or(DropReason::SaUnusable)?;
-        let fingerprint = spec.fingerprint(&self.config.replica_key);
-        let record = outlet.store().take(spec.unit(), session_key(spec.inbound.spi)).filter(|it| it.app == APP);
-        let held = record.as_ref().map(|record| Beginning::leases(record, &fingerprint));
-        let counters = self.counters.of(number);
-        match held {
-            Some(Some(_)) => add(&counters.restored, 1),
-            Some(None) => add(&counters.not_restored, 1),
-            None => {}
-        }
-        let leases = held.flatten().unwrap_or(Beginning::first());
-        let beginning = Beginning { fingerprint, draw: nonces.begin(spec.unit()), leases, now_ns: outlet.now_ns() };
-        let tunnel = Tunnel::new(spec, self.engine.as_ref(), beginning).map_err(|_| DropReason::SaUnusable)?;
-        self.awake[number] = Some(Box::new(tunnel));
-        self.renew(outlet, number, true);
-        Ok(())
-    }
-
-    /// Tells the backups how far the numbers may go, if that is due.
-    fn renew(&mut self, outlet: &mut dyn Outlet, number: usize, anew: bool) {
-        let Some(tunnel) = &mut self.awake[number] else { return };
-        let Some(essential) = tunnel.due() else { return };
-        let position = tunnel.write(essential, anew, self.digest_key, |update| outlet.outbox().append(update));
-        tunnel.outbound.written(essential.outbound, position, &mut self.leases);
-        tunnel.inbound.written(essential.inbound, position, &mut self.leases);
-        self.ledger.push_back((position, number));
-        add(&self.counters.of(number).renewed, 1);
+    /// Lets somebody speak IKE. `counters` are shared by all workers.
+    #[must_use]
+    pub fn with_desk(mut self, desk: WorkerDesk, counters: Arc<IkeCounters>) -> Self {
+        self.ike = Some(Ike::new(desk, counters, self.config.spi_key));
+        self.takes_udp = true;
+        self
     }
 
     /// What the backups hold by now goes on. To be called after whatever may have written a record: without backups, all is held
     /// at once.
     fn settle(&mut self, outlet: &mut dyn Outlet) {
+        // What comes out of a tunnel goes on only where policies know of the tunnel.
+        self.keep_promises(outlet);
         while let Some((position, number)) = self.ledger.front().copied()
             && position <= outlet.outbox().committed()
         {
             self.ledger.pop_front();
-            if let Some(tunnel) = &mut self.awake[number] {
+            if let Some(tunnel) = self.slots.tunnel(number) {
                 tunnel.outbound.commit(position, outlet.now_ns());
                 tunnel.inbound.commit(position, outlet.now_ns());
             }
             self.release(outlet, number);
-            self.renew(outlet, number, false);
-        }
-    }
-
-    /// Looks at the tunnels that had traffic: how far ahead the peer's numbers may go from now on.
-    fn look(&mut self, outlet: &mut dyn Outlet) {
-        let now_ns = outlet.now_ns();
-        let mut listed = std::mem::take(&mut self.listed);
-        listed.retain(|number| {
-            let Some(tunnel) = &mut self.awake[*number] else { return false };
-            let had_traffic = std::mem::replace(&mut tunnel.busy, false);
-            if let Some(essential) = tunnel.look(now_ns) {
-                // Nobody waits for this one: what it gives back is not used until a later one is committed.
-                tunnel.write(essential, false, self.digest_key, |update| outlet.outbox().append(update));
-                add(&self.counters.of(*number).renewed, 1);
-            }
-            // One that has fallen silent is looked at until nothing is ahead of it.
-            tunnel.listed = had_traffic || tunnel.inbound.left() > 0;
-            tunnel.listed
-        });
-        self.look_at_ns = (!listed.is_empty()).then(|| now_ns.saturating_add(pace::LOOK_NS));
-        self.listed = listed;
-    }
-
-    /// A unit leaves: its tunnels go to sleep.
-    fn put_to_sleep(&mut self, outlet: &mut dyn Outlet, unit: Unit) {
-        for number in &self.by_unit[unit.index()] {
-            let Some(mut tunnel) = self.awake[*number].take() else { continue };
-            self.listed.retain(|listed| listed != number);
-            let waited = self.spares.take_back_all(&mut tunnel);
-            add(&self.counters.of(*number).wait_lost, waited);
-            let store = outlet.store();
-            tunnel.put(&mut |update| {
-                // What it has no room for is lost here, and counted there.
-                let _ = store.keep(update);
-            });
-            if let Some(nonces) = &mut self.ivs.nonces {
-                nonces.end(tunnel.draw);
-            }
+            self.renew(outlet, number, None);
         }
     }
 }
 
 impl Source for Gateway {
     fn digest(&mut self, unit: Unit) -> u64 {
-        let awake = self.by_unit[unit.index()].iter().filter_map(|number| self.awake[*number].as_ref());
-        awake.map(|tunnel| tunnel.digest(self.digest_key)).fold(0, u64::wrapping_add)
+        let tunnels = self.slots.awake(unit, 0).map(|(_, tunnel)| tunnel.written.digest(self.digest_key));
+        let tunnels = tunnels.fold(0, u64::wrapping_add);
+        self.ike.as_ref().map_or(tunnels, |ike| ike.digest(unit, self.digest_key).wrapping_add(tunnels))
     }
 
+    /// The cursor is a session's key: tunnels come first, then IKE SAs.
     fn put_next(&mut self, unit: Unit, cursor: Cursor, put: &mut dyn FnMut(&Update<'_>)) -> Step {
-        let from = usize::try_from(cursor.at).unwrap_or(usize::MAX);
-        let tunnels = self.by_unit[unit.index()].iter().enumerate().skip(from);
-        let mut awake = tunnels.filter_map(|(at, number)| Some((at, self.awake[*number].as_ref()?)));
-        let Some((at, tunnel)) = awake.next() else { return Step::End };
-        tunnel.put(put);
-        Step::Next(Cursor { part: cursor.part, at: at as u128 + 1 })
+        let next = |session: SessionKey| Step::Next(Cursor { part: cursor.part, at: session.0 + 1 });
+        if let Some((spi, tunnel)) = spi_of(SessionKey(cursor.at)).and_then(|from| self.slots.awake(unit, from).next())
+        {
+            tunnel.written.put(put);
+            return next(session_key(spi));
+        }
+        let Some(ike) = &self.ike else { return Step::End };
+        match ike.put_next(unit, ike_spi_of(SessionKey(cursor.at)).unwrap_or(0), put) {
+            Some(session) => next(session),
+            None => Step::End,
+        }
     }
 }
 
@@ -249,21 +198,28 @@ impl App for Gateway {
     }
 
     fn claims(&self, summary: &Summary) -> bool {
-        matches!(summary.proto, proto::ESP | proto::AH)
+        match summary.proto {
+            proto::ESP | proto::AH => true,
+            proto::UDP => self.takes_udp && ike::is_port_of(summary, self.ike.is_some()),
+            _ => false,
+        }
     }
 
-    fn policies(&self) -> Option<Arc<Policies>> {
-        Some(Arc::clone(&self.config.policies))
+    fn policies(&self) -> Option<Policies> {
+        Some(self.config.policies())
     }
 
     fn handle_packet(
         &mut self,
         outlet: &mut dyn Outlet,
-        _: Unit,
+        unit: Unit,
         summary: &Summary,
         packet: &[u8],
     ) -> Result<(), DropReason> {
-        let done = self.open(outlet, summary, packet);
+        let done = match summary.proto {
+            proto::UDP => self.take_datagram(outlet, unit, summary, packet),
+            _ => self.open(outlet, summary, packet),
+        };
         self.settle(outlet);
         done
     }
@@ -271,17 +227,28 @@ impl App for Gateway {
     fn handle_passing(
         &mut self,
         outlet: &mut dyn Outlet,
-        tunnel: usize,
+        spi: u32,
         summary: &Summary,
         buffer: &mut dyn Wrappable,
     ) -> Result<Passed, Hindrance> {
-        let done = self.seal(outlet, tunnel, summary, buffer);
+        let done = self.seal(outlet, spi, summary, buffer);
         self.settle(outlet);
         done
     }
 
-    fn handle_units(&mut self, outlet: &mut dyn Outlet, _: &UnitSet, lost: &UnitSet) {
+    fn watches(&self, app: u8) -> bool {
+        app == record::APP && self.ike.is_some()
+    }
+
+    fn handle_backup(&mut self, outlet: &mut dyn Outlet, unit: Unit, session: SessionKey) {
+        self.note_backup(outlet, unit, session);
+    }
+
+    fn handle_units(&mut self, outlet: &mut dyn Outlet, gained: &UnitSet, lost: &UnitSet) {
         lost.iter().for_each(|unit| self.put_to_sleep(outlet, unit));
+        if let Some(ike) = &mut self.ike {
+            ike.hand_over(outlet, gained, lost);
+        }
     }
 
     fn handle_commit(&mut self, outlet: &mut dyn Outlet) {
@@ -289,12 +256,22 @@ impl App for Gateway {
     }
 
     fn poll_timeout(&self) -> Option<u64> {
-        self.look_at_ns
+        let ike = self.ike.as_ref().and_then(Ike::poll_timeout);
+        self.look_at_ns.into_iter().chain(ike).min()
     }
 
     fn handle_timeout(&mut self, outlet: &mut dyn Outlet) {
         if self.look_at_ns.is_some_and(|at_ns| at_ns <= outlet.now_ns()) {
             self.look(outlet);
         }
+        if self.ike.is_some() {
+            self.attend(outlet);
+            self.settle(outlet);
+        }
     }
+}
+
+/// Whether a session is an IKE SA's.
+fn is_ike(app: u8, session: SessionKey) -> bool {
+    app == IKE_APP && ike_spi_of(session).is_some()
 }

@@ -26,17 +26,19 @@ impl Gateway {
     pub(super) fn seal(
         &mut self,
         outlet: &mut dyn Outlet,
-        number: usize,
+        spi: u32,
         summary: &Summary,
         buffer: &mut dyn Wrappable,
     ) -> Result<Passed, Hindrance> {
         if summary.ttl <= 1 {
             return Err(Hindrance::Complaint(Complaint::TimeExceeded, DropReason::TtlExceeded));
         }
+        let number = self.way_of(outlet, spi).ok_or(DropReason::EspNoSa)?;
         self.wake(outlet, number)?;
-        let Some(tunnel) = &mut self.awake[number] else { return Err(DropReason::SaUnusable.into()) };
+        let Some(slot) = self.slots.get_mut(number) else { return Err(DropReason::SaUnusable.into()) };
+        let Some(tunnel) = &mut slot.tunnel else { return Err(DropReason::SaUnusable.into()) };
         if summary.has(flag::DONT_FRAGMENT) {
-            let link = outlet.mtu_towards(self.config.tunnels[number].outer.destination);
+            let link = outlet.mtu_towards(slot.spec.outer.destination);
             let mtu = link.map_or(usize::from(u16::MAX), |link| tunnel.form.mtu(usize::from(link)));
             if buffer.packet().len() > mtu {
                 let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
@@ -53,13 +55,27 @@ impl Gateway {
             Sent::NeverAgain => return Err(DropReason::SaUnusable.into()),
             Sent::NoNumber => self.wait(number, buffer.packet())?,
         };
-        self.renew(outlet, number, false);
+        self.renew(outlet, number, None);
         Ok(passed)
     }
 
+    /// The tunnel that such traffic goes through at present.
+    #[inline]
+    fn way_of(&mut self, outlet: &mut dyn Outlet, spi: u32) -> Option<usize> {
+        let number = self.find(outlet, spi)?;
+        match self.slots.through(number) {
+            Ok(number) => Some(number),
+            Err(older) => match self.find(outlet, older) {
+                Some(_) => self.slots.through(number).ok(),
+                None => Some(number),
+            },
+        }
+    }
+
     fn wait(&mut self, number: usize, packet: &[u8]) -> Result<Passed, DropReason> {
-        let counters = self.counters.of(number);
-        let (Some(kept), Some(tunnel)) = (self.spares.keep(packet), &mut self.awake[number]) else {
+        let Some(slot) = self.slots.get_mut(number) else { return Err(DropReason::SaUnusable) };
+        let counters = self.counters.of(slot.counters);
+        let (Some(kept), Some(tunnel)) = (self.spares.keep(packet), &mut slot.tunnel) else {
             add(&counters.wait_full, 1);
             return Err(DropReason::SaPending);
         };
@@ -71,10 +87,11 @@ impl Gateway {
     /// Seals a packet, if there is a number for it: where it lies, if it can grow there; otherwise in a buffer of its own, which is
     /// sent.
     pub(super) fn seal_now(&mut self, outlet: &mut dyn Outlet, number: usize, mut packet: Packet<'_>) -> Sent {
-        let (Some(nonces), Some(tunnel)) = (self.ivs.of(outlet.incarnation()), &mut self.awake[number]) else {
+        let (Some(nonces), Some(slot)) = (self.ivs.of(outlet.incarnation()), self.slots.get_mut(number)) else {
             return Sent::NeverAgain;
         };
-        let counters = self.counters.of(number);
+        let Some(tunnel) = &mut slot.tunnel else { return Sent::NeverAgain };
+        let counters = self.counters.of(slot.counters);
         let Some(sequence) = tunnel.outbound.take(&mut self.leases) else { return Sent::NoNumber };
         if tunnel.numbers == Numbers::Short && sequence > u64::from(u32::MAX) {
             return Sent::NeverAgain;

@@ -1,17 +1,32 @@
-//! What the backups are told of a tunnel.
+//! What the backups are told.
 //!
-//! | record | holds | written |
-//! | --- | --- | --- |
-//! | Initial | a fingerprint of its keys: they are in every member's configuration | when it wakes up |
-//! | Essential | the leases of both directions' numbers | when one of them goes on |
+//! | session | record | holds | written |
+//! | --- | --- | --- | --- |
+//! | a tunnel of the configuration's | Initial, version 1 | a fingerprint of its keys: they are in every member's configuration | when it wakes up |
+//! | a tunnel of IKE's | Initial, version 2 | all of it (`saved`) | when it comes, wakes up, or its peer moves |
+//! | both | Essential | the leases of both directions' numbers | when one of them goes on |
+//! | an IKE SA | Initial | nothing | when it comes |
+//! | | Essential | when it is due next, and bytes that only its session thread reads | when it changes |
+//!
+//! The last two hold keys: who reads a member's memory reads them, in its log and its store. They are on no disk.
+
+use zeroize::Zeroizing;
 
 use crate::replica::{LeaseRecord, SessionKey};
 
-/// The app's number in updates.
+/// The number of tunnels in updates.
 pub(super) const APP: u8 = 2;
-/// The version of the records written here.
+/// That of IKE SAs.
+pub(super) const IKE_APP: u8 = 3;
+/// The version of the records written here, but for one.
 pub(super) const VERSION: u8 = 1;
+/// The version of the Initial record of a tunnel of IKE's.
+pub(super) const SAVED_VERSION: u8 = 2;
 
+/// What makes the keys of IKE SAs others than those of tunnels and relays.
+const IKE_KEYS: u128 = 0x494b_4576_3200_0000 << 64;
+
+const TIMEOUT_LEN: usize = 8;
 const LEN: usize = LeaseRecord::ENCODED_LEN;
 
 /// How far both directions' numbers are spoken for.
@@ -46,6 +61,36 @@ pub(super) const fn session_key(spi: u32) -> SessionKey {
     SessionKey(spi as u128)
 }
 
+/// The SPI of the tunnel whose session this would be.
+pub(super) fn spi_of(session: SessionKey) -> Option<u32> {
+    u32::try_from(session.0).ok()
+}
+
+/// An IKE SA's session in the store.
+pub(super) const fn ike_key(spi: u64) -> SessionKey {
+    SessionKey(IKE_KEYS | spi as u128)
+}
+
+/// The SPI of the IKE SA whose session this would be.
+pub(super) fn ike_spi_of(session: SessionKey) -> Option<u64> {
+    u64::try_from(session.0.checked_sub(IKE_KEYS)?).ok()
+}
+
+/// The Essential record of an IKE SA.
+pub(super) fn encode_ike(timeout_s: Option<u64>, bytes: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut record = Zeroizing::new(Vec::with_capacity(TIMEOUT_LEN + bytes.len()));
+    record.extend_from_slice(&timeout_s.unwrap_or(0).to_be_bytes());
+    record.extend_from_slice(bytes);
+    record
+}
+
+/// None: it is none.
+pub(super) fn decode_ike(version: u8, record: &[u8]) -> Option<(Option<u64>, &[u8])> {
+    let (timeout, bytes) = record.split_first_chunk::<TIMEOUT_LEN>()?;
+    let timeout_s = Some(u64::from_be_bytes(*timeout)).filter(|at| *at > 0);
+    (version == VERSION).then_some((timeout_s, bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,5 +102,25 @@ mod tests {
         assert_eq!(bytes, [1, 0, 0, 0, 0, 0, 0, 1, 2, 1, 255, 255, 255, 255, 255, 255, 255, 255]);
         assert_eq!(Essential::decode(1, &[&bytes[..], &[7]].concat()), Some(record));
         assert_eq!((Essential::decode(2, &bytes), Essential::decode(1, &bytes[..17])), (None, None));
+    }
+
+    #[test]
+    fn golden_of_an_ike_sa() {
+        let bytes = encode_ike(Some(0x0102), b"abc");
+        assert_eq!(**bytes, [0, 0, 0, 0, 0, 0, 1, 2, b'a', b'b', b'c']);
+        assert_eq!(decode_ike(1, &bytes), Some((Some(0x0102), &b"abc"[..])));
+        assert_eq!(decode_ike(1, &encode_ike(None, &[])), Some((None, &[][..])));
+        assert_eq!((decode_ike(2, &bytes), decode_ike(1, &bytes[..7])), (None, None));
+    }
+
+    #[test]
+    fn keys_tell_sessions_apart() {
+        for spi in [0, 1, u64::from(u32::MAX), u64::MAX] {
+            assert_eq!((ike_spi_of(ike_key(spi)), spi_of(ike_key(spi))), (Some(spi), None));
+        }
+        assert_eq!((spi_of(session_key(7)), ike_spi_of(session_key(7))), (Some(7), None));
+        assert_eq!(ike_spi_of(SessionKey(ike_key(u64::MAX).0 + 1)), None);
+        // A relay's, of IPv4, is below.
+        assert!(ike_key(0).0 > u128::from(u32::MAX) << 64 | u128::from(u64::MAX));
     }
 }

@@ -13,6 +13,7 @@ use crate::ipsec::outer::Outer;
 use crate::ipsec::transform::{Cipher, Integrity, Transform};
 use crate::unit::{MemberId, Unit};
 use crate::wire::proto;
+use crate::worker::Wake;
 
 /// One direction of a tunnel.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -94,26 +95,38 @@ impl TunnelSpec {
     }
 }
 
-/// All tunnels, for all workers of a member.
+/// All tunnels of the configuration, for all workers of a member.
 #[derive(Clone)]
 pub struct GatewayConfig {
     /// This member, for its IVs.
     pub me: MemberId,
     /// The same on all members, in the same order.
     pub tunnels: Arc<[TunnelSpec]>,
-    /// Theirs.
-    pub policies: Arc<Policies>,
+    /// Traffic that goes through a tunnel or not at all: that of IKE's connections, while there are none.
+    pub guards: Vec<Selectors>,
     /// The key of the members' digests.
     pub replica_key: [u8; 16],
+    /// The key of the SPIs of IKE SAs that begin, the same on all members, and theirs alone: nobody else may foresee an SPI.
+    pub spi_key: [u8; 16],
     /// What does the cryptography.
     pub engine: Choice,
+    /// What wakes who speaks IKE; none: nobody does. [`crate::worker::Dataplane::open`] makes the desks for it.
+    pub ike: Option<Wake>,
 }
 
 impl GatewayConfig {
-    /// For these tunnels.
+    /// For these tunnels, without IKE.
     pub fn new(me: MemberId, tunnels: Vec<TunnelSpec>, replica_key: [u8; 16]) -> Self {
-        let policies = Policies::new(tunnels.iter().map(|tunnel| (&tunnel.selectors, tunnel.unit())));
-        Self { me, tunnels: tunnels.into(), policies: Arc::new(policies), replica_key, engine: Choice::Auto }
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &replica_key), b"phalanx ike spi");
+        let spi_key = tag.as_ref().first_chunk().copied().unwrap_or(replica_key);
+        Self { me, tunnels: tunnels.into(), guards: Vec::new(), replica_key, spi_key, engine: Choice::Auto, ike: None }
+    }
+
+    /// What all workers of all members have, whoever comes and goes.
+    pub fn policies(&self) -> Policies {
+        let mut policies = Policies::new(self.tunnels.iter().map(|tunnel| (&tunnel.selectors, tunnel.inbound.spi)));
+        self.guards.iter().for_each(|guard| policies.guard(guard));
+        policies
     }
 }
 

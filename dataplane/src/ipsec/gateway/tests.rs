@@ -11,7 +11,7 @@ use crate::ipsec::decap::{Decap, Found, locate};
 use crate::ipsec::encap::{Draws, Encap, Mode};
 use crate::ipsec::esp;
 use crate::ipsec::keys::Keys;
-use crate::ipsec::outer::{DontFragment, Outer};
+use crate::ipsec::outer::{DontFragment, Outer, Ports};
 use crate::parse::summarise_l3;
 use crate::replica::{
     Consequence, MemberSet, Outbox, OutboxLimits, Ship, Snapshots, Sources, Store, StoreLimits, TableVersion, updates,
@@ -21,6 +21,8 @@ use crate::wire::ipv4;
 mod chaos;
 mod exchange;
 mod failover;
+mod ike;
+mod tunnels;
 
 const MS: u64 = 1_000_000;
 const HERE: [u8; 4] = [198, 51, 100, 1];
@@ -90,6 +92,8 @@ struct Desk {
     mtu: u16,
     to_peer: Vec<Vec<u8>>,
     to_host: Vec<Vec<u8>>,
+    policies: Policies,
+    clock_s: u64,
 }
 
 impl Outlet for Desk {
@@ -112,7 +116,13 @@ impl Outlet for Desk {
         &mut self.store
     }
     fn cluster_clock_s(&self) -> u64 {
-        0
+        self.clock_s
+    }
+    fn protect(&mut self, selectors: &Selectors, spi: u32) {
+        self.policies.insert(selectors, spi);
+    }
+    fn unprotect(&mut self, spi: u32) {
+        self.policies.remove(spi);
     }
     fn send(&mut self, _: Outgoing, _: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         panic!("the gateway sends whole packets")
@@ -162,6 +172,8 @@ struct Member {
     gateway: Gateway,
     desk: Desk,
     snapshots: Snapshots,
+    /// Behind the desk, if IKE is spoken.
+    session: Option<SessionDesk>,
 }
 
 impl Member {
@@ -180,8 +192,11 @@ impl Member {
                 mtu: 1500,
                 to_peer: Vec::new(),
                 to_host: Vec::new(),
+                policies: Policies::default(),
+                clock_s: 1000,
             },
             snapshots: Snapshots::new(),
+            session: None,
         }
     }
 
@@ -192,10 +207,14 @@ impl Member {
 
     /// A packet comes from a host, in a buffer with room around it or without.
     fn send(&mut self, packet: &[u8]) -> Result<(), Hindrance> {
+        self.send_into(SPI_IN, packet)
+    }
+
+    fn send_into(&mut self, spi: u32, packet: &[u8]) -> Result<(), Hindrance> {
         let summary = summarise_l3(packet).expect("a packet");
         let room = if self.desk.now_ns.is_multiple_of(2) { 100 } else { 0 };
         let mut buffer = Buffer { bytes: packet.to_vec(), room };
-        if self.gateway.handle_passing(&mut self.desk, 0, &summary, &mut buffer)? == Passed::Wrapped {
+        if self.gateway.handle_passing(&mut self.desk, spi, &summary, &mut buffer)? == Passed::Wrapped {
             self.desk.to_peer.push(buffer.bytes);
         }
         self.desk.now_ns += 1;
@@ -303,6 +322,9 @@ impl World {
                     Err(refused) => panic!("{update:?}: {refused}"),
                 }
             }
+            while let Some((_, unit, session)) = backup.desk.store.next_change() {
+                backup.gateway.handle_backup(&mut backup.desk, unit, session);
+            }
         }
     }
 
@@ -359,6 +381,7 @@ impl Source for Both<'_, '_> {
 
 /// The other end, which sends in order and remembers all that it has seen.
 struct Peer {
+    spi: u32,
     encap: Encap,
     decap: Decap,
     sealer: Box<dyn Session>,
@@ -374,12 +397,15 @@ struct Peer {
 
 impl Peer {
     fn new(spec: &TunnelSpec) -> Self {
-        let mode = Mode::Tunnel(outer(PEER, HERE));
+        let Outer { source, destination, udp, .. } = spec.outer;
+        let udp = udp.map(|Ports { source, destination }| Ports { source: destination, destination: source });
+        let mode = Mode::Tunnel(Outer { source: destination, destination: source, udp, ..spec.outer });
         let transform = spec.protection.transform();
         let session = |half: &Half, direction| {
             BuiltIn.session(transform, &half.keys, spec.numbers, direction).expect("a session")
         };
         Self {
+            spi: spec.outbound.spi,
             encap: Encap::new(spec.inbound.spi, mode, transform),
             decap: Decap::new(&mode, transform),
             sealer: session(&spec.inbound, Direction::Seal),
@@ -406,6 +432,7 @@ impl Peer {
         let mut jobs = [Job::new(&mut buffer[at..], (sequence >> 32) as u32)];
         self.sealer.process(&mut jobs);
         assert!(jobs[0].done);
+        self.encap.finish(&mut buffer);
         buffer
     }
 
@@ -413,7 +440,7 @@ impl Peer {
         let mut frame = frame.to_vec();
         let at = locate(&frame).expect("ESP");
         let (spi, low) = esp::header(&frame[at..]).expect("a header");
-        assert_eq!(spi, SPI_OUT);
+        assert_eq!(spi, self.spi);
         // No test sends so much that the high half of a number would move.
         let sequence = u64::from(low);
         let iv = frame[at + 8..at + 16].try_into().expect("eight bytes");

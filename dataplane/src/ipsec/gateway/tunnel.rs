@@ -2,24 +2,27 @@
 
 use std::collections::VecDeque;
 
+use std::net::SocketAddr;
+
+use zeroize::Zeroizing;
+
 use super::form::Form;
 use super::pace::{Pace, STILL};
-use super::record::{APP, Essential, VERSION, session_key};
+use super::record::{APP, Essential, SAVED_VERSION, VERSION, session_key};
+use super::saved::Saved;
 use super::spec::{Half, Protection, TunnelSpec};
+use super::written::Written;
 use crate::ipsec::crypto::builtin::BuiltIn;
 use crate::ipsec::crypto::{Direction, Engine, EngineError, Numbers, Session};
 use crate::ipsec::nonce::Draw;
 use crate::ipsec::replay::Window;
-use crate::replica::{Change, DigestKey, Extent, Lease, LeaseRecord, Position, Record, SessionDigest, Update};
-use crate::unit::Unit;
+use crate::replica::{DigestKey, Extent, Lease, LeaseRecord, Outbox, Position, Record};
 
 /// The number of an SA's first packet (RFC 4303 section 2.2).
 const FIRST: u64 = 1;
 
 /// A tunnel that this worker serves.
 pub(super) struct Tunnel {
-    pub(super) unit: Unit,
-    pub(super) spi: u32,
     pub(super) numbers: Numbers,
     pub(super) form: Form,
     pub(super) sealer: Box<dyn Session>,
@@ -36,35 +39,60 @@ pub(super) struct Tunnel {
     /// Clear packets that wait for numbers of ours.
     pub(super) to_seal: VecDeque<Vec<u8>>,
     /// Opened packets that wait for their numbers to be let in.
-    pub(super) to_admit: VecDeque<(u64, Vec<u8>)>,
+    pub(super) to_admit: VecDeque<Opened>,
     /// Whether it had traffic since it was last looked at.
     pub(super) busy: bool,
     /// Whether it is to be looked at.
     pub(super) listed: bool,
-    written: Written,
+    pub(super) written: Written,
+    /// How far the records say that the numbers go.
+    told: Essential,
 }
 
-/// What the backups were told last.
-struct Written {
-    fingerprint: [u8; 16],
-    essential: Essential,
-    digest: SessionDigest,
+/// An opened packet that waits.
+pub(super) struct Opened {
+    pub(super) sequence: u64,
+    /// Whence it came, if it was in UDP.
+    pub(super) from: Option<SocketAddr>,
+    pub(super) packet: Vec<u8>,
 }
 
 /// What a tunnel begins with.
 pub(super) struct Beginning {
-    pub(super) fingerprint: [u8; 16],
     pub(super) draw: Draw,
     pub(super) leases: Essential,
     pub(super) now_ns: u64,
 }
 
+/// A tunnel's Initial record.
+pub(super) struct Initial {
+    pub(super) version: u8,
+    pub(super) bytes: Zeroizing<Vec<u8>>,
+}
+
+impl Initial {
+    /// That of a tunnel of the configuration's.
+    pub(super) fn fingerprint(spec: &TunnelSpec, key: &[u8; 16]) -> Self {
+        Self { version: VERSION, bytes: Zeroizing::new(spec.fingerprint(key).to_vec()) }
+    }
+
+    /// That of a tunnel of IKE's.
+    pub(super) fn saved(spec: &TunnelSpec, ike_spi: u64, replaces: Option<u32>) -> Self {
+        Self { version: SAVED_VERSION, bytes: Saved::encode(spec, ike_spi, replaces) }
+    }
+
+    /// Whether a record is of the same tunnel.
+    pub(super) fn is_in(&self, record: &Record) -> bool {
+        let is_it = |bytes: &[u8]| bytes.starts_with(&self.bytes);
+        record.initial.as_ref().is_some_and(|state| state.version == self.version && is_it(&state.bytes))
+    }
+}
+
 impl Beginning {
-    /// The leases of a record; none if there is no record, or it is of other keys.
-    pub(super) fn leases(record: &Record, fingerprint: &[u8; 16]) -> Option<Essential> {
-        let (initial, essential) = (record.initial.as_ref()?, record.essential.as_ref()?);
-        let same = initial.version == VERSION && initial.bytes.first_chunk() == Some(fingerprint);
-        same.then(|| Essential::decode(essential.version, &essential.bytes)).flatten()
+    /// The leases of a record; none if it has none.
+    pub(super) fn leases(record: &Record) -> Option<Essential> {
+        let essential = record.essential.as_ref()?;
+        Essential::decode(essential.version, &essential.bytes)
     }
 
     /// Those of SAs that nobody has used.
@@ -75,14 +103,12 @@ impl Beginning {
 
 impl Tunnel {
     pub(super) fn new(spec: &TunnelSpec, engine: &dyn Engine, beginning: Beginning) -> Result<Self, EngineError> {
-        let Beginning { fingerprint, draw, leases, now_ns } = beginning;
+        let Beginning { draw, leases, now_ns } = beginning;
         // What is checked with AH is of any length, which devices do not take.
         let engine = if matches!(spec.protection, Protection::Ah(_)) { &BuiltIn } else { engine };
         let session =
             |half: &Half, direction| engine.session(spec.protection.transform(), &half.keys, spec.numbers, direction);
         Ok(Self {
-            unit: spec.unit(),
-            spi: spec.inbound.spi,
             numbers: spec.numbers,
             form: Form::new(spec.protection, spec.outbound.spi, spec.outer),
             sealer: session(&spec.outbound, Direction::Seal)?,
@@ -97,12 +123,14 @@ impl Tunnel {
             to_admit: VecDeque::new(),
             busy: false,
             listed: false,
-            written: Written {
-                fingerprint,
-                essential: Essential::default(),
-                digest: SessionDigest::new(session_key(spec.inbound.spi), APP),
-            },
+            written: Written::new(spec.unit(), session_key(spec.inbound.spi), APP),
+            told: Essential::default(),
         })
+    }
+
+    /// What it sends goes elsewhere from now on.
+    pub(super) const fn redirect(&mut self, spec: &TunnelSpec) {
+        self.form = Form::new(spec.protection, spec.outbound.spi, spec.outer);
     }
 
     /// The whole number of a packet of the peer's. None: there is none.
@@ -115,7 +143,7 @@ impl Tunnel {
 
     /// The record that says all that is to be said now; none, if nothing is.
     pub(super) fn due(&mut self) -> Option<Essential> {
-        let highest = self.to_admit.iter().map(|(number, _)| *number).max();
+        let highest = self.to_admit.iter().map(|opened| opened.sequence).max();
         let inbound = highest.and_then(|number| self.inbound.due_above(number)).or_else(|| self.inbound_due());
         let outbound = self.outbound.due();
         if inbound.is_none() && outbound.is_none() {
@@ -138,37 +166,23 @@ impl Tunnel {
         Some(Essential { outbound: self.outbound.record(), inbound })
     }
 
-    /// Tells the backups. `anew`: all of it, for the tunnel has just woken up.
+    /// Tells the backups. `initial`: what it is, too, for it has just woken up, or has changed.
     pub(super) fn write(
         &mut self,
-        essential: Essential,
-        anew: bool,
+        outbox: &mut Outbox,
         key: DigestKey,
-        mut append: impl FnMut(&Update<'_>) -> Position,
+        essential: Essential,
+        initial: Option<&Initial>,
     ) -> Position {
-        let (unit, session) = (self.unit, session_key(self.spi));
-        let written = &mut self.written;
-        if anew {
-            let bytes = &written.fingerprint;
-            written.digest.set_initial(key, VERSION, bytes, &[]);
-            append(&Update::new(unit, session, APP, Change::Initial { version: VERSION, bytes }));
+        if let Some(Initial { version, bytes }) = initial {
+            self.written.write_initial(outbox, key, *version, bytes);
         }
-        let bytes = &essential.encode();
-        written.digest.set_essential(key, VERSION, bytes, &[]);
-        written.essential = essential;
-        append(&Update::new(unit, session, APP, Change::Essential { version: VERSION, bytes }))
+        self.told = essential;
+        self.written.write_essential(outbox, key, VERSION, &essential.encode())
     }
 
-    /// Its share of its unit's digest.
-    pub(super) fn digest(&self, key: DigestKey) -> u64 {
-        self.written.digest.value(key, std::iter::empty())
-    }
-
-    /// Tells the changes that make it, as it was written.
-    pub(super) fn put(&self, put: &mut dyn FnMut(&Update<'_>)) {
-        let mut put = |change| put(&Update::new(self.unit, session_key(self.spi), APP, change));
-        put(Change::Reset);
-        put(Change::Initial { version: VERSION, bytes: &self.written.fingerprint });
-        put(Change::Essential { version: VERSION, bytes: &self.written.essential.encode() });
+    /// How far the records say that the numbers go.
+    pub(super) const fn told(&self) -> Essential {
+        self.told
     }
 }

@@ -35,7 +35,7 @@ impl Spares {
     pub(super) fn take_back_all(&mut self, tunnel: &mut Tunnel) -> u64 {
         let before = self.0.len();
         self.0.extend(tunnel.to_seal.drain(..));
-        self.0.extend(tunnel.to_admit.drain(..).map(|(_, buffer)| buffer));
+        self.0.extend(tunnel.to_admit.drain(..).map(|opened| opened.packet));
         (self.0.len() - before) as u64
     }
 }
@@ -45,10 +45,10 @@ impl Gateway {
     pub(super) fn release(&mut self, outlet: &mut dyn Outlet, number: usize) {
         self.release_inwards(outlet, number);
         loop {
-            let Some(tunnel) = &mut self.awake[number] else { return };
+            let Some(tunnel) = self.slots.tunnel(number) else { return };
             let Some(packet) = tunnel.to_seal.pop_front() else { return };
             let sent = self.seal_now(outlet, number, Packet::Kept(&packet));
-            let (Sent::NoNumber, Some(tunnel)) = (sent, &mut self.awake[number]) else {
+            let (Sent::NoNumber, Some(tunnel)) = (sent, self.slots.tunnel(number)) else {
                 self.spares.take_back(packet);
                 continue;
             };
@@ -57,20 +57,24 @@ impl Gateway {
     }
 
     fn release_inwards(&mut self, outlet: &mut dyn Outlet, number: usize) {
-        let Some(tunnel) = &mut self.awake[number] else { return };
-        for _ in 0..tunnel.to_admit.len() {
-            let Some((sequence, packet)) = tunnel.to_admit.pop_front() else { return };
-            if !tunnel.inbound.admit(sequence, &mut self.leases) {
-                tunnel.to_admit.push_back((sequence, packet));
+        let waiting = self.slots.tunnel(number).map_or(0, |tunnel| tunnel.to_admit.len());
+        for _ in 0..waiting {
+            let Some(slot) = self.slots.get_mut(number) else { return };
+            let Some(tunnel) = &mut slot.tunnel else { return };
+            let Some(opened) = tunnel.to_admit.pop_front() else { return };
+            if !tunnel.inbound.admit(opened.sequence, &mut self.leases) {
+                tunnel.to_admit.push_back(opened);
                 continue;
             }
-            let counters = self.counters.of(number);
-            if tunnel.window.accept(sequence).is_err() {
+            let counters = self.counters.of(slot.counters);
+            let newest = opened.sequence >= tunnel.window.next();
+            if tunnel.window.accept(opened.sequence).is_err() {
                 add(&counters.late_refused, 1);
             } else {
-                super::inbound::deliver(outlet, counters, &packet);
+                super::inbound::deliver(outlet, counters, &opened.packet);
+                self.note(outlet, number, opened.from.filter(|_| newest));
             }
-            self.spares.take_back(packet);
+            self.spares.take_back(opened.packet);
         }
     }
 }

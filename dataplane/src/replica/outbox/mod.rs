@@ -155,6 +155,14 @@ impl Outbox {
         self.head
     }
 
+    /// Makes room for so many bytes of updates of one unit: a backup will have all of them or none, if they are appended in one
+    /// round and are no more than a segment holds.
+    pub fn keep_together(&mut self, bytes: usize) {
+        if self.open.bytes.len().saturating_add(bytes) >= SEGMENT_BYTES {
+            self.close();
+        }
+    }
+
     fn write(&mut self, to: MemberSet, update: &Update<'_>) {
         self.head.0 += 1;
         self.stats.updates += 1;

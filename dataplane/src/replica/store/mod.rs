@@ -9,6 +9,7 @@
 
 mod held;
 mod refusal;
+mod watch;
 
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::{BTreeSet, VecDeque};
@@ -21,6 +22,7 @@ use super::record::{Change, SessionKey, TableVersion, Update};
 use super::session::{Buffers, Record, Stream};
 use crate::unit::{MemberId, UNITS, Unit};
 use held::{Context, Held};
+use watch::Watch;
 
 pub use refusal::{Consequence, Refused};
 
@@ -102,6 +104,7 @@ pub struct Store {
     buffers: Buffers,
     tombs: VecDeque<(Unit, SessionKey)>,
     buried: BTreeSet<(Unit, SessionKey)>,
+    watch: Watch,
     stats: StoreStats,
 }
 
@@ -127,8 +130,20 @@ impl Store {
             buffers: Buffers::default(),
             tombs: VecDeque::new(),
             buried: BTreeSet::new(),
+            watch: Watch::default(),
             stats: StoreStats::default(),
         }
+    }
+
+    /// From now on sessions of this app are listed when they begin or end, by anybody's word but [`Self::take`]'s.
+    pub fn watch(&mut self, app: u8) {
+        self.watch.watch(app);
+    }
+
+    /// A session that has begun or ended since it was last asked, with its app; which of the two, what is held of it now says. To be
+    /// drained in every round that changes the store.
+    pub fn next_change(&mut self) -> Option<(u8, Unit, SessionKey)> {
+        self.watch.next()
     }
 
     /// The counters.
@@ -288,9 +303,11 @@ impl Store {
         }
         let epoch = it.epoch;
         let (mut sum, mut count, mut bytes) = (0_u64, 0, 0);
-        it.sessions.retain(|_, held| {
+        let watch = &mut self.watch;
+        it.sessions.retain(|session, held| {
             let stays = held.epoch == epoch;
             if !stays {
+                watch.note(held.record.app, unit, *session);
                 sum = sum.wrapping_add(held.value);
                 count += 1;
                 bytes += held.record.bytes() + SESSION_BYTES;
@@ -314,6 +331,7 @@ impl Store {
             Change::Remove => {
                 self.drop_session(update.unit, update.session);
                 self.bury(update.unit, update.session);
+                self.watch.note(update.app, update.unit, update.session);
                 return Ok(());
             }
             Change::Reset => self.drop_session(update.unit, update.session),
@@ -358,8 +376,10 @@ impl Store {
             held.listed = true;
             it.list(update.session);
         }
-        if let (Ok(()), Change::Append { bytes, .. }) = (&done, update.change) {
-            self.stats.appended_bytes += bytes.len() as u64;
+        match (&done, update.change) {
+            (Ok(()), Change::Append { bytes, .. }) => self.stats.appended_bytes += bytes.len() as u64,
+            (Ok(()), Change::Initial { .. }) => self.watch.note(update.app, update.unit, update.session),
+            _ => {}
         }
         done
     }
@@ -432,6 +452,7 @@ impl Store {
         let sessions = std::mem::take(&mut it.sessions);
         self.sessions -= sessions.len();
         self.bytes -= sessions.values().map(|held| held.record.bytes() + SESSION_BYTES).sum::<usize>();
+        sessions.iter().for_each(|(session, held)| self.watch.note(held.record.app, unit, *session));
         (it.digest, it.sync) = (0, Sync::Unchecked);
         it.busy.clear();
     }

@@ -46,6 +46,24 @@ fn without_backups_everything_is_committed_at_once() {
     assert_eq!((outbox.committed(), outbox.stats().log_bytes < 1000), (position, true));
 }
 
+/// What is to be had together is in one piece, however full the piece before it was.
+#[test]
+fn what_is_kept_together_is_in_one_piece() {
+    for fill in (30_000..33_000).step_by(100) {
+        let mut outbox = outbox(&[2]);
+        append_bytes(&mut outbox, fill);
+        let before = outbox.head();
+        outbox.keep_together(3000);
+        (0..10).for_each(|_| assert!(append_bytes(&mut outbox, 200) > before));
+        let mut ends = Vec::new();
+        while let Some((_, Ship::Segment(segment))) = outbox.poll_ship(id(2)) {
+            ends.push(segment.last());
+        }
+        assert_eq!(ends.last(), Some(&outbox.head()));
+        assert!(ends.iter().all(|end| *end <= before || *end == outbox.head()), "{fill}: {ends:?} after {before:?}");
+    }
+}
+
 #[test]
 fn the_slowest_backup_in_sync_decides_what_is_committed() {
     let mut outbox = outbox(&[2, 3]);

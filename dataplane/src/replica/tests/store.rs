@@ -36,6 +36,40 @@ fn a_session_is_what_was_said_of_it() {
     assert_eq!((store.session_count(), store.bytes(), store.digest(unit(5))), (0, 0, 0));
 }
 
+/// Who watches an app's sessions hears of those that begin and end by others' word, and of no others.
+#[test]
+fn what_begins_and_ends_is_noted() {
+    let mut store = synced_store();
+    let app = update(7, INITIAL).app;
+    apply(&mut store, 6, INITIAL).unwrap();
+    assert_eq!(store.next_change(), None, "nobody watches");
+    store.watch(app);
+    store.watch(app + 1);
+    apply(&mut store, 7, INITIAL).unwrap();
+    apply(&mut store, 7, Change::Essential { version: 1, bytes: b"more" }).unwrap();
+    assert_eq!((store.next_change(), store.next_change()), (Some((app, unit(5), SessionKey(7))), None));
+    // It is told anew: it has not ended meanwhile.
+    apply(&mut store, 7, Change::Reset).unwrap();
+    assert_eq!(store.next_change(), None);
+    apply(&mut store, 7, INITIAL).unwrap();
+    assert_eq!(store.next_change(), Some((app, unit(5), SessionKey(7))));
+    assert!(store.take(unit(5), SessionKey(7)).is_some() && store.next_change().is_none(), "it lives here now");
+    // Of one that is not held, too: whoever acted on it may not have been told by this store.
+    for session in [6, 99] {
+        apply(&mut store, session, Change::Remove).unwrap();
+        assert_eq!(store.next_change(), Some((app, unit(5), SessionKey(session))));
+    }
+    // Those that a snapshot does not name are gone.
+    apply(&mut store, 8, INITIAL).unwrap();
+    assert!(store.next_change().is_some());
+    apply(&mut store, 0, Change::UnitBegin).unwrap();
+    apply(&mut store, 0, Change::UnitComplete { digest: 0 }).unwrap();
+    assert_eq!((store.next_change(), store.session_count()), (Some((app, unit(5), SessionKey(8))), 0));
+    apply(&mut store, 9, INITIAL).unwrap();
+    store.clear(unit(5));
+    assert_eq!(std::iter::from_fn(|| store.next_change()).count(), 2);
+}
+
 #[test]
 fn only_the_owner_is_heard_and_only_under_a_table_that_made_it_so() {
     let mut store = synced_store();

@@ -28,17 +28,20 @@ impl World {
     /// A packet of this member's is seen outside.
     pub(super) fn shown(&mut self, sessions: &mut Sessions, at: usize, frame: &Frame) -> Result<(), String> {
         let unit = sessions.unit_of_answer(frame);
+        self.shown_of(sessions, at, unit);
+        if frame.proto == proto::UDP { ticket::check_number(sessions, frame) } else { Ok(()) }
+    }
+
+    /// What a member shows is of this unit.
+    pub(super) fn shown_of(&mut self, sessions: &mut Sessions, at: usize, unit: Unit) {
         self.check_heir(sessions, at, unit);
-        let Some(desk) = self.nodes[at].process.as_ref().and_then(|process| process.desk.as_ref()) else {
-            return Ok(());
-        };
+        let Some(desk) = self.nodes[at].process.as_ref().and_then(|process| process.desk.as_ref()) else { return };
         let holders: Holders = desk.holders(unit, self.nodes[at].life).collect();
         if sessions.holders[unit.index()] != holders {
             let id = self.nodes[at].id;
             self.note(|| format!("{id} shows what unit {unit} holds, {holders:?} hold it"));
             sessions.holders[unit.index()] = holders;
         }
-        if frame.proto == proto::UDP { ticket::check_number(sessions, frame) } else { Ok(()) }
     }
 
     /// Backups that have come into sync since with an owner who holds what was shown hold it, too.
@@ -117,6 +120,7 @@ impl World {
             count += 1;
             asker.last = None;
         }
+        count += sessions.ipsec.as_mut().map_or(0, |ipsec| ipsec.excuse(unit));
         sessions.report.excused += count;
         sessions.report.bad_heirs += if bad { count } else { 0 };
         for line in free {
@@ -141,6 +145,7 @@ impl World {
                 ));
             }
         }
+        self.check_peers(sessions, healed_at)?;
         ticket::check_askers(sessions, self.now, healed_at)
     }
 
@@ -174,5 +179,6 @@ impl Sessions {
     /// Whether something of a unit is under way.
     fn is_alive_in(&self, unit: Unit) -> bool {
         self.conversations.iter().any(|it| it.unit == unit && !it.is_over && !it.excused)
+            || self.ipsec.as_ref().is_some_and(|ipsec| ipsec.is_alive_in(unit))
     }
 }

@@ -142,6 +142,9 @@ impl World {
 
     /// A frame reaches a host.
     pub(super) fn host_hears(&mut self, sessions: &mut Sessions, frame: &Frame) -> Result<(), String> {
+        if frame.is_whole {
+            return self.whole_arrives(sessions, frame);
+        }
         if frame.proto != proto::TCP {
             return self.asker_hears(sessions, frame);
         }

@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use phalanx_control::replication::FrameBuffer;
-use phalanx_dataplane::app::{App, Outgoing, Outlet, UnitSet};
+use phalanx_dataplane::app::{App, Hindrance, Outgoing, Outlet, Passed, UnitSet};
 use phalanx_dataplane::drop_reason::DropReason;
+use phalanx_dataplane::ipsec::gateway::{Gateway, Passing, Selectors};
 use phalanx_dataplane::parse::Summary;
 use phalanx_dataplane::relay::{Relay, RelayConfig, RelayStats};
 use phalanx_dataplane::replica::{
@@ -17,6 +18,7 @@ use phalanx_dataplane::steer::{Order, View};
 use phalanx_dataplane::unit::{MEMBER_NUMBER_MAX, MemberId, Unit};
 use phalanx_dataplane::worker::{Holdings, InSyncShared};
 
+use super::ipsec::thread::{Half, Roomy};
 use super::link::Links;
 use super::ticket::Tickets;
 
@@ -49,6 +51,8 @@ pub struct Desk {
     /// When its next round is.
     pub(super) round_at: Option<u64>,
     mtu: u16,
+    /// If IPsec is spoken.
+    pub(in crate::sim) ipsec: Option<Box<Half>>,
 }
 
 /// What all desks have in common.
@@ -75,6 +79,7 @@ pub(super) struct Room<'a> {
     pub(super) holdings: &'a mut Holdings,
     pub(super) sent: &'a mut Vec<Sent>,
     pub(super) mtu: u16,
+    pub(super) ipsec: Option<&'a mut Half>,
 }
 
 impl Outlet for Room<'_> {
@@ -104,7 +109,7 @@ impl Outlet for Room<'_> {
 
     fn cluster_clock_s(&self) -> u64 {
         // The members' clocks differ by hours; cookies ask for one that they share.
-        1000
+        self.ipsec.as_ref().map_or(1000, |half| half.clock_s(self.now_ns))
     }
 
     fn send(&mut self, packet: Outgoing, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
@@ -116,19 +121,39 @@ impl Outlet for Room<'_> {
         len > 0
     }
 
-    /// None of the simulated apps does.
-    fn send_whole(&mut self, _: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-        false
+    fn send_whole(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.ipsec.as_mut().is_some_and(|half| written(write, &mut half.whole))
     }
 
-    /// Nor this.
-    fn forward(&mut self, _: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-        false
+    fn forward(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.ipsec.as_mut().is_some_and(|half| written(write, &mut half.forwarded))
+    }
+
+    fn protect(&mut self, selectors: &Selectors, spi: u32) {
+        if let Some(half) = &mut self.ipsec {
+            half.policies.insert(selectors, spi);
+        }
+    }
+
+    fn unprotect(&mut self, spi: u32) {
+        if let Some(half) = &mut self.ipsec {
+            half.policies.remove(spi);
+        }
     }
 
     fn incarnation(&self) -> u64 {
-        1
+        self.ipsec.as_ref().map_or(1, |half| half.incarnation)
     }
+}
+
+fn written(write: &mut dyn FnMut(&mut [u8]) -> usize, packets: &mut Vec<Vec<u8>>) -> bool {
+    let mut room = vec![0; 2000];
+    let len = write(&mut room);
+    room.truncate(len);
+    if len > 0 {
+        packets.push(room);
+    }
+    len > 0
 }
 
 impl Desk {
@@ -151,13 +176,28 @@ impl Desk {
             sent: Vec::new(),
             round_at: None,
             mtu: setup.mtu,
+            ipsec: None,
         }
     }
 
+    /// Speaks IPsec, and nothing else.
+    pub(super) fn speak(&mut self, gateway: Gateway, half: Half) {
+        (0..=u8::MAX).filter(|app| gateway.watches(*app)).for_each(|app| self.holdings.store.watch(app));
+        self.apps = vec![Box::new(gateway)];
+        self.ipsec = Some(Box::new(half));
+        self.mtu = 1500;
+    }
+
+    /// What the gateway sends, and what it has let in.
+    pub(super) fn take_whole(&mut self) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let half = self.ipsec.as_deref_mut();
+        half.map(|half| (std::mem::take(&mut half.whole), std::mem::take(&mut half.forwarded))).unwrap_or_default()
+    }
+
     fn each_app(&mut self, now_ns: u64, mut call: impl FnMut(&mut dyn App, &mut Room<'_>)) {
-        let Self { apps, holdings, sent, mtu, .. } = self;
+        let Self { apps, holdings, sent, mtu, ipsec, .. } = self;
         for app in apps {
-            call(app.as_mut(), &mut Room { now_ns, holdings, sent, mtu: *mtu });
+            call(app.as_mut(), &mut Room { now_ns, holdings, sent, mtu: *mtu, ipsec: ipsec.as_deref_mut() });
         }
     }
 
@@ -169,15 +209,37 @@ impl Desk {
         summary: &Summary,
         payload: &[u8],
     ) -> Result<(), DropReason> {
-        let Self { apps, holdings, sent, mtu, .. } = self;
-        let Some(at) = apps.iter().position(|app| app.claims(summary)) else { return Err(DropReason::NoApp) };
-        apps[at].handle_packet(&mut Room { now_ns, holdings, sent, mtu: *mtu }, unit, summary, payload)
+        let Self { apps, holdings, sent, mtu, ipsec, .. } = self;
+        let Some(at) = apps.iter().position(|app| app.claims(summary)) else {
+            return self.pass(now_ns, unit, summary, payload);
+        };
+        let mut room = Room { now_ns, holdings, sent, mtu: *mtu, ipsec: ipsec.as_deref_mut() };
+        apps[at].handle_packet(&mut room, unit, summary, payload)
+    }
+
+    /// A packet between hosts goes into the tunnel that the policies name.
+    fn pass(&mut self, now_ns: u64, unit: Unit, summary: &Summary, packet: &[u8]) -> Result<(), DropReason> {
+        let Self { apps, holdings, sent, mtu, ipsec, .. } = self;
+        let passing = ipsec.as_ref().map(|half| half.policies.judge(summary));
+        let Some(Passing::Into(spi)) = passing else { return Err(DropReason::NoApp) };
+        if Unit::from_low_bits(spi) != unit {
+            return Err(DropReason::NoApp);
+        }
+        let mut buffer = Roomy(packet.to_vec());
+        let mut room = Room { now_ns, holdings, sent, mtu: *mtu, ipsec: ipsec.as_deref_mut() };
+        match apps[0].handle_passing(&mut room, spi, summary, &mut buffer) {
+            Ok(Passed::Wrapped) => ipsec.iter_mut().for_each(|half| half.whole.push(buffer.0.clone())),
+            Ok(Passed::Taken) => {}
+            Err(Hindrance::Drop(reason) | Hindrance::Complaint(_, reason)) => return Err(reason),
+        }
+        Ok(())
     }
 
     /// Takes up a unit that a packet is of. True: it was not ours before.
     pub(super) fn take_up(&mut self, now_ns: u64, unit: Unit) -> bool {
         let new = self.holdings.take_up(unit);
         if new {
+            self.wind_back(&std::iter::once(unit).collect());
             let gained: UnitSet = std::iter::once(unit).collect();
             self.each_app(now_ns, |app, room| app.handle_units(room, &gained, &UnitSet::EMPTY));
         }
@@ -209,6 +271,7 @@ impl Desk {
     fn note_view(&mut self, now_ns: u64, view: &View) -> UnitSet {
         let (gained, lost) = self.holdings.note_units(view);
         if !gained.is_empty() || !lost.is_empty() {
+            self.wind_back(&gained);
             self.each_app(now_ns, |app, room| app.handle_units(room, &gained, &lost));
         }
         self.holdings.obey(now_ns, view, &lost);
@@ -216,9 +279,21 @@ impl Desk {
         gained
     }
 
+    fn wind_back(&mut self, gained: &UnitSet) {
+        if let Some(half) = &mut self.ipsec {
+            gained.iter().for_each(|unit| half.wind_back(&mut self.holdings.store, unit));
+        }
+    }
+
     /// What a round does besides packets and orders. Says whether there was anything to do.
     pub(super) fn round(&mut self, now_ns: u64, lease_ok: bool) -> bool {
         let mut busy = self.port.poll(&mut self.holdings.store, &mut self.holdings.outbox);
+        if let Some(half) = &mut self.ipsec {
+            half.look(&self.holdings.store);
+        }
+        while let Some((_, unit, session)) = self.holdings.store.next_change() {
+            self.each_app(now_ns, |app, room| app.handle_backup(room, unit, session));
+        }
         if self.holdings.has_new_commits() {
             busy = true;
             self.each_app(now_ns, |app, room| app.handle_commit(room));
@@ -282,6 +357,11 @@ impl Desk {
         let me = std::iter::once(self.me);
         me.chain(self.holdings.outbox.in_sync(unit).iter().collect::<Vec<_>>())
     }
+}
+
+/// A store for the time of a look.
+pub(super) fn scratch() -> Store {
+    Store::new(DigestKey::new(REPLICA_KEY), StoreLimits::default())
 }
 
 /// Both ends' buffers are alike.

@@ -178,7 +178,7 @@ impl Host {
         let flow = *self.flow();
         while let Some(len) = self.endpoint.poll_transmit(now, &self.rx, &self.tx, &self.pool, &mut room) {
             let (source, destination) = (flow.local_ip, flow.remote_ip);
-            frames.push(Frame { source, destination, proto: proto::TCP, bytes: room[..len].to_vec() });
+            frames.push(Frame { source, destination, proto: proto::TCP, bytes: room[..len].to_vec(), is_whole: false });
         }
         frames
     }

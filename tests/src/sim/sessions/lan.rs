@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use phalanx_dataplane::parse::{Summary, flag};
+use phalanx_dataplane::parse::{Summary, flag, summarise_l3};
 use phalanx_dataplane::tcp::Segment;
 use phalanx_dataplane::unit::Unit;
 use phalanx_dataplane::wire::proto;
@@ -21,15 +21,22 @@ use super::desk::Sent;
 /// Ids of packets from here on are frames of sessions.
 pub const FIRST_ID: u32 = 1 << 31;
 
-/// What a frame carries: an IP packet without its header.
+/// What a frame carries: an IP packet without its header, or a whole one.
 pub struct Frame {
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
     pub(super) proto: u8,
     pub(super) bytes: Vec<u8>,
+    pub(super) is_whole: bool,
 }
 
 impl Frame {
+    /// A whole packet, which somebody has made who can.
+    pub(super) fn whole(bytes: Vec<u8>) -> Self {
+        let summary = summarise_l3(&bytes).expect("a packet");
+        Self { source: summary.src_ip(), destination: summary.dst_ip(), proto: summary.proto, bytes, is_whole: true }
+    }
+
     /// Ports, of TCP or UDP.
     pub(super) fn ports(&self) -> (u16, u16) {
         let port = |at: usize| self.bytes.get(at..at + 2).map_or(0, |it| u16::from_be_bytes([it[0], it[1]]));
@@ -37,6 +44,11 @@ impl Frame {
     }
 
     pub(super) fn summary(&self) -> Summary {
+        if self.is_whole
+            && let Ok(summary) = summarise_l3(&self.bytes)
+        {
+            return summary;
+        }
         let mut summary = Summary::of_addresses(self.source, self.destination, self.proto);
         (summary.src_port, summary.dst_port) = self.ports();
         summary.flags |= flag::PORTS;
@@ -45,6 +57,11 @@ impl Frame {
 
     /// For a violation's story.
     pub(super) fn show(&self) -> String {
+        if self.is_whole {
+            let head = self.bytes.get(20..).unwrap_or_default();
+            let head: String = head.iter().take(56).map(|byte| format!("{byte:02x}")).collect();
+            return format!("{} > {} protocol {} {head}", self.source, self.destination, self.proto);
+        }
         let (from, to) = self.ports();
         match Segment::parse(&self.bytes, self.source, self.destination) {
             Ok(it) if self.proto == proto::TCP => {
@@ -93,7 +110,7 @@ impl Stretch {
     }
 
     /// How late each copy is.
-    fn copies(&self, rng: &mut Rng) -> [Option<u64>; 2] {
+    pub(super) fn copies(&self, rng: &mut Rng) -> [Option<u64>; 2] {
         let copy = |rng: &mut Rng| {
             let late = if rng.permille(self.reordered) { rng.below(self.late_ns) } else { 0 };
             (!rng.permille(self.loss)).then_some(late)
@@ -105,8 +122,12 @@ impl Stretch {
 impl World {
     /// A host sends a packet to the cluster.
     pub(super) fn host_sends(&mut self, sessions: &mut Sessions, frame: Frame) {
-        let summary = frame.summary();
-        let unit = sessions.filter.unit(&summary, true, &frame.bytes);
+        let unit = sessions.unit_of(&frame);
+        self.host_sends_of(sessions, frame, unit);
+    }
+
+    /// A host sends a packet that members take for this unit's.
+    pub(super) fn host_sends_of(&mut self, sessions: &mut Sessions, frame: Frame, unit: Unit) {
         let port = if is_inside(frame.source) { 2 } else { 1 };
         let digest = frame.digest();
         self.note(|| format!("a host sends for unit {unit}: {}", frame.show()));
@@ -123,7 +144,13 @@ impl World {
     /// A member sends a packet to a host.
     pub(super) fn member_sends(&mut self, sessions: &mut Sessions, at: usize, sent: Sent) -> Result<(), String> {
         let (header, bytes) = sent;
-        let frame = Frame { source: header.source, destination: header.destination, proto: header.proto, bytes };
+        let frame = Frame {
+            source: header.source,
+            destination: header.destination,
+            proto: header.proto,
+            bytes,
+            is_whole: false,
+        };
         let port = if is_inside(frame.destination) { 2 } else { 1 };
         let Some(then) = self.net.frame(&mut self.rng, self.now, at, HOST, port) else { return Ok(()) };
         let id = self.nodes[at].id;
@@ -139,9 +166,16 @@ impl World {
 
 impl Sessions {
     /// Keeps a frame for as long as the run lasts; its id.
-    fn keep(&mut self, frame: Frame) -> u32 {
+    pub(super) fn keep(&mut self, frame: Frame) -> u32 {
         self.frames.push(Rc::new(frame));
         FIRST_ID + self.frames.len() as u32 - 1
+    }
+
+    /// The unit of what a host sends to the cluster.
+    pub(super) fn unit_of(&self, frame: &Frame) -> Unit {
+        let summary = frame.summary();
+        let carried = if frame.is_whole { summary.carried(&frame.bytes) } else { &frame.bytes };
+        self.filter.unit(&summary, true, carried)
     }
 
     pub(super) fn frame(&self, id: u32) -> Rc<Frame> {

@@ -235,7 +235,7 @@ impl Desk {
 impl World {
     /// Lets a member's link do what can be done now.
     pub(super) fn link_round(&mut self, at: usize, sessions: &mut Sessions) -> Result<(), String> {
-        let planted = sessions.fault == Some(SessionFault::AckBeforeCommit);
+        let planted = matches!(sessions.fault, Some(SessionFault::AckBeforeCommit | SessionFault::AnswerBeforeCommit));
         for other in 0..self.nodes.len() {
             let Some(desk) = self.desk(at) else { return Ok(()) };
             let bytes = desk.gather(other, planted);

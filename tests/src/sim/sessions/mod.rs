@@ -16,6 +16,7 @@ pub mod check;
 pub mod conversation;
 pub mod desk;
 pub mod host;
+pub(in crate::sim) mod ipsec;
 pub mod lan;
 pub mod link;
 pub mod ticket;
@@ -33,6 +34,7 @@ use self::check::Holders;
 use self::conversation::Conversation;
 pub use self::conversation::LINES;
 use self::desk::{Desk, REPLICA_KEY, Setup};
+use self::ipsec::Ipsec;
 use self::lan::{Frame, Stretch};
 use self::link::{Bytes, Wire};
 use self::ticket::Asker;
@@ -48,6 +50,14 @@ pub enum SessionFault {
     AckBeforeCommit,
     /// Leases are used without being replicated.
     LeaseNotReplicated,
+    /// With IPsec: as [`Self::AckBeforeCommit`], so that peers see what no backup holds.
+    AnswerBeforeCommit,
+    /// With IPsec: an heir goes by the first lease of a tunnel's numbers.
+    NumbersNotReplicated,
+    /// With IPsec: a member that comes back lives under the number of its former life.
+    IncarnationReused,
+    /// With IPsec: an heir goes on with the first record of an IKE SA.
+    OldRecordRestored,
 }
 
 /// How sessions are simulated.
@@ -55,6 +65,8 @@ pub enum SessionFault {
 pub struct SessionOptions {
     /// A planted fault.
     pub fault: Option<SessionFault>,
+    /// Peers with IPsec, instead of connections through the relay.
+    pub ipsec: bool,
 }
 
 /// What became of the sessions of a run.
@@ -78,6 +90,14 @@ pub struct SessionReport {
     pub excused: u64,
     /// Those among them of which somebody alive held the state.
     pub bad_heirs: u64,
+    /// Handshakes that peers have begun, those of peers that have lost all by right among them.
+    pub handshakes: u64,
+    /// Tunnels that they have had.
+    pub tunnels: u64,
+    /// Words of theirs that were let in, and answers that they heard.
+    pub words: u64,
+    /// See there.
+    pub answers: u64,
 }
 
 impl SessionReport {
@@ -92,6 +112,10 @@ impl SessionReport {
         self.compared += other.compared;
         self.excused += other.excused;
         self.bad_heirs += other.bad_heirs;
+        self.handshakes += other.handshakes;
+        self.tunnels += other.tunnels;
+        self.words += other.words;
+        self.answers += other.answers;
     }
 }
 
@@ -120,6 +144,7 @@ pub struct Sessions {
     /// The conversation that each line has.
     lines: [usize; LINES],
     askers: Vec<Asker>,
+    ipsec: Option<Ipsec>,
     /// Who holds what was last shown, by unit.
     holders: Vec<Holders>,
     /// By sender and receiver.
@@ -158,7 +183,10 @@ impl Sessions {
             frames: Vec::new(),
             conversations: Vec::new(),
             lines: [usize::MAX; LINES],
-            askers: (0..2).map(|number| Asker::draw(rng, &filter, units, number)).collect(),
+            askers: (0..if options.ipsec { 0 } else { 2 })
+                .map(|number| Asker::draw(rng, &filter, units, number))
+                .collect(),
+            ipsec: options.ipsec.then(|| Ipsec::new(rng, options.fault)),
             holders: vec![Holders::new(); UNITS],
             wires: (0..members * members).map(|_| Wire::default()).collect(),
             twin: Twin::new(me, &setup),
@@ -187,9 +215,16 @@ impl Sessions {
 
 impl World {
     pub(super) fn begin_sessions(&mut self, sessions: &Sessions) {
-        for line in 0..LINES {
-            let then = self.rng.between(100 * MS, 600 * MS);
-            self.at(then, Event::Begin(line));
+        if sessions.ipsec.is_some() {
+            for peer in 0..Ipsec::peers() {
+                let then = self.rng.between(100 * MS, 600 * MS);
+                self.at(then, Event::Peer(peer));
+            }
+        } else {
+            for line in 0..LINES {
+                let then = self.rng.between(100 * MS, 600 * MS);
+                self.at(then, Event::Begin(line));
+            }
         }
         for asker in 0..sessions.askers.len() {
             let then = self.rng.between(100 * MS, 600 * MS);
@@ -202,9 +237,21 @@ impl World {
     pub(super) fn furnish(&mut self, at: usize) {
         let Some(sessions) = &self.sessions else { return };
         let node = &mut self.nodes[at];
-        let desk = Desk::new(node.id, node.life, sessions.members, &sessions.setup);
+        let mut desk = Desk::new(node.id, node.life, sessions.members, &sessions.setup);
+        if let Some(ipsec) = &sessions.ipsec {
+            let (gateway, half) = ipsec.furnish(node.id, node.clock, self.rng.number());
+            desk.speak(gateway, half);
+        }
         if let Some(process) = &mut node.process {
             process.desk = Some(Box::new(desk));
+        }
+    }
+
+    /// A member's life has this number now, and it is on its disk.
+    pub(super) fn live_as(&mut self, at: usize, incarnation: u64) {
+        let reused = self.sessions.as_ref().is_some_and(|it| it.fault == Some(SessionFault::IncarnationReused));
+        if let Some(half) = self.desk(at).and_then(|desk| desk.ipsec.as_mut()) {
+            half.incarnation = if reused { 1 } else { incarnation };
         }
     }
 
@@ -219,6 +266,7 @@ impl World {
                 }
             }
             Event::Ask4Ticket(number) => self.ask_ticket(sessions, number),
+            Event::Peer(number) => self.peer_acts(sessions, number)?,
             Event::Lan(packet) => self.flood(packet),
             Event::ToHost(id) => {
                 let frame = sessions.frame(id);
@@ -286,7 +334,7 @@ impl World {
                 world.check_heirs(sessions, at, &std::iter::once(unit).collect());
             }
             world.check_heir(sessions, at, unit);
-            let mirrored = world.rng.permille(twin::SHARE);
+            let mirrored = !frame.is_whole && world.rng.permille(twin::SHARE);
             let Some(desk) = world.desk(at) else { return Ok(()) };
             if mirrored {
                 sessions.twin.mirror(desk, local, unit, &frame.summary(), &frame.bytes)?;
@@ -320,6 +368,7 @@ impl World {
     /// The end of a worker's round: what came in is dealt with, what is to go out goes.
     pub(super) fn desk_round(&mut self, at: usize) -> Result<(), String> {
         self.with_sessions(|world, sessions| {
+            world.think(sessions, at);
             let node = &mut world.nodes[at];
             let local = node.clock.local(world.now);
             let Some(process) = &mut node.process else { return Ok(()) };
@@ -327,12 +376,19 @@ impl World {
             let Some(desk) = &mut process.desk else { return Ok(()) };
             let busy = desk.round(local, lease_ok);
             let sent = std::mem::take(&mut desk.sent);
+            let (whole, forwarded) = desk.take_whole();
             if busy {
                 world.note_in_sync(sessions, at);
             }
             world.link_round(at, sessions)?;
             for sent in sent.into_iter().filter(|_| lease_ok) {
                 world.member_sends(sessions, at, sent)?;
+            }
+            for packet in whole.into_iter().filter(|_| lease_ok) {
+                world.gateway_sends(sessions, at, packet)?;
+            }
+            for packet in forwarded.into_iter().filter(|_| lease_ok) {
+                world.member_forwards(sessions, at, packet)?;
             }
             world.set_round(at, busy, lease_ok);
             Ok(())
@@ -349,7 +405,8 @@ impl World {
         // Without a lease the apps' timers wait; it comes with a round of its own.
         let timer = desk.timeout().filter(|_| lease_ok).map(|at_ns| clock.moment(at_ns).max(now + US));
         let look = desk.holdings.looks_again().then_some(now + MS);
-        let Some(next) = timer.into_iter().chain(busy.then_some(soon)).chain(look).min() else { return };
+        let thought = desk.ipsec.as_ref().and_then(|half| half.due()).map(|at| at.max(now + US));
+        let Some(next) = timer.into_iter().chain(thought).chain(busy.then_some(soon)).chain(look).min() else { return };
         if desk.round_at.is_none_or(|set| next < set) {
             desk.round_at = Some(next);
             self.at(next, Event::Desk(at, life, DeskEvent::Round));

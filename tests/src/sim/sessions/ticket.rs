@@ -220,7 +220,8 @@ impl Asker {
         let (address, to) = (IpAddr::from([192, 0, 2, 250 + number]), OUTSIDE.parse().unwrap_or(IpAddr::from([0; 4])));
         let (port, unit) = loop {
             let port = rng.between(1024, 65_536) as u16;
-            let frame = Frame { source: address, destination: to, proto: proto::UDP, bytes: request(port, 0) };
+            let frame =
+                Frame { source: address, destination: to, proto: proto::UDP, bytes: request(port, 0), is_whole: false };
             let unit = filter.unit(&frame.summary(), true, &frame.bytes);
             if unit.index() < units {
                 break (port, unit);
@@ -251,7 +252,7 @@ impl World {
         let bytes = request(asker.port, asker.asked);
         let (source, gap) = (asker.address, asker.gap_ns);
         let destination = OUTSIDE.parse().unwrap_or(source);
-        self.host_sends(sessions, Frame { source, destination, proto: proto::UDP, bytes });
+        self.host_sends(sessions, Frame { source, destination, proto: proto::UDP, bytes, is_whole: false });
         let gap = self.rng.between(gap / 2, 2 * gap);
         self.at(self.now + gap, Event::Ask4Ticket(number));
     }

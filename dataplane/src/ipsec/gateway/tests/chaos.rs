@@ -199,7 +199,7 @@ impl Run {
 
 impl World {
     /// A member becomes the owner by the table, and the other its backup; that one hears of it only by the table's version.
-    fn take(&mut self, new: usize) {
+    pub(super) fn take(&mut self, new: usize) {
         self.generation += 1;
         let version = TableVersion { term: 1, generation: self.generation };
         let (heir, backup) = (self.members[new].id, self.members[1 - new].id);

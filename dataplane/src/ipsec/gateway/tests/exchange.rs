@@ -56,7 +56,7 @@ fn the_lease_follows_the_pace() {
     }
     let renewed = world.owner().count("renewed") - before;
     assert!((10..60).contains(&renewed), "{renewed} records for 2000 packets");
-    let left = |world: &mut World| world.owner().gateway.awake[0].as_ref().expect("awake").inbound.left();
+    let left = |world: &mut World| world.owner().gateway.slots.tunnel(0).expect("awake").inbound.left();
     assert!(left(&mut world) > 50);
     world.owner().wait(300 * MS);
     assert_eq!(left(&mut world), 0);
@@ -131,7 +131,7 @@ fn senders_are_told_what_does_not_go_through() {
     let summary = Summary { ttl: 1, ..summarise_l3(&packet(INSIDE, BRANCH, 0, 100, 0)).expect("a packet") };
     let owner = world.owner();
     assert_eq!(
-        owner.gateway.handle_passing(&mut owner.desk, 0, &summary, &mut Buffer { bytes: expired, room: 100 }),
+        owner.gateway.handle_passing(&mut owner.desk, SPI_IN, &summary, &mut Buffer { bytes: expired, room: 100 }),
         Err(Hindrance::Complaint(Complaint::TimeExceeded, DropReason::TtlExceeded))
     );
     // 1500 less the outer header, ESP's, the IV, the ICV, and what the padding leaves.
@@ -182,7 +182,7 @@ fn short_numbers_end() {
     world.inside_sends(0..1);
     world.replicate();
     let owner = world.owner();
-    let tunnel = owner.gateway.awake[0].as_mut().expect("awake");
+    let tunnel = owner.gateway.slots.tunnel(0).expect("awake");
     let limit = crate::replica::LeaseRecord { limit: u64::from(u32::MAX) };
     tunnel.outbound = crate::replica::Lease::restore(crate::replica::Extent::default(), limit, 0);
     let _ = owner.send(&packet(INSIDE, BRANCH, 1, 100, 0));

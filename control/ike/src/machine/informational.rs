@@ -1,0 +1,59 @@
+//! INFORMATIONAL, at the responder (RFC 7296 section 1.4, RFC 4555): deletes, moves, signs of life.
+
+use super::child::ESP;
+use super::hear::notified;
+use super::init::{nat_between, nat_notifies};
+use super::limits::COOKIE2_MAX;
+use super::report::Closure;
+use super::{ChildEvent, Report, Turn};
+use crate::state::{IkeSa, Path, Purpose};
+use crate::wire::{Exchange, Notify, Payload, notify};
+
+impl Turn<'_, '_> {
+    /// Handles what a peer has to say.
+    pub(super) fn inform(&mut self, mut sa: IkeSa, path: Path, payloads: &[Payload]) {
+        const IKE: u8 = 1;
+        if payloads.iter().any(|payload| matches!(payload, Payload::Delete { protocol: IKE, .. })) {
+            if !sa.succeeded {
+                self.report(Report::Closed { peer: self.name_of(&sa), why: Closure::ByPeer });
+            }
+            return self.answer_and_close(sa, path, Exchange::INFORMATIONAL, &[]);
+        }
+        let mut answers = Vec::new();
+        let deleted = payloads.iter().flat_map(|payload| match payload {
+            Payload::Delete { protocol: ESP, spis } => spis.as_slice(),
+            _ => &[],
+        });
+        let gone: Vec<u32> = deleted.filter_map(|spi| self.delete_child(&mut sa, *spi)).collect();
+        if !gone.is_empty() {
+            answers.push(Payload::Delete { protocol: ESP, spis: gone });
+        }
+        if notified(payloads, notify::UPDATE_SA_ADDRESSES).is_some() && sa.abilities.mobike {
+            self.relocate(&mut sa, path, payloads);
+            answers.extend(nat_notifies(path, sa.initiator_spi, sa.responder_spi));
+        }
+        if let Some(cookie) = notified(payloads, notify::COOKIE2).filter(|cookie| cookie.len() <= COOKIE2_MAX) {
+            answers.push(Payload::Notify(Notify::new(notify::COOKIE2, cookie.to_vec())));
+        }
+        self.answer(sa, path, Exchange::INFORMATIONAL, &answers);
+    }
+
+    /// A child that the peer calls so is over. Our SPI of it, to be told; none if we are telling that already.
+    fn delete_child(&mut self, sa: &mut IkeSa, peers_spi: u32) -> Option<u32> {
+        let at = sa.children.iter().position(|child| child.outbound_spi == peers_spi)?;
+        let child = sa.children.remove(at);
+        self.out.children.push(ChildEvent::Remove(child.inbound_spi));
+        let told = matches!(sa.pending.as_ref().map(|it| &it.purpose), Some(Purpose::CloseChild(spi)) if *spi == child.inbound_spi);
+        (!told).then_some(child.inbound_spi)
+    }
+
+    /// The peer speaks from elsewhere now, and says so.
+    fn relocate(&mut self, sa: &mut IkeSa, path: Path, payloads: &[Payload]) {
+        sa.nat = nat_between(path, (sa.initiator_spi, sa.responder_spi), payloads);
+        if sa.path != path {
+            sa.path = path;
+            self.report(Report::Moved { peer: self.name_of(sa), to: path.theirs });
+        }
+        self.move_children(sa);
+    }
+}

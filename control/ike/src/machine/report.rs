@@ -1,0 +1,136 @@
+//! What a person reads of IKE.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::wire::Identity;
+
+/// Something that happened. [`fmt::Display`] is the line in the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Report {
+    /// A peer has proved its name.
+    Established {
+        /// By which connection.
+        connection: String,
+        /// Who.
+        peer: Identity,
+        /// From where.
+        from: SocketAddr,
+        /// What it was given.
+        addresses: Vec<IpAddr>,
+    },
+    /// There is a child SA.
+    Child {
+        /// What it is called.
+        name: String,
+        /// Whose.
+        peer: Identity,
+        /// Our SPI.
+        inbound_spi: u32,
+        /// The peer's.
+        outbound_spi: u32,
+        /// The algorithms.
+        transform: String,
+        /// It has new keys for another.
+        rekeyed: bool,
+    },
+    /// An IKE SA has new keys.
+    Rekeyed {
+        /// Whose.
+        peer: Identity,
+    },
+    /// A peer speaks from elsewhere.
+    Moved {
+        /// Who.
+        peer: Identity,
+        /// From where now.
+        to: SocketAddr,
+    },
+    /// Something did not come about.
+    Failed {
+        /// With whom.
+        from: SocketAddr,
+        /// Why.
+        why: Failure,
+    },
+    /// An IKE SA is over.
+    Closed {
+        /// Whose.
+        peer: Identity,
+        /// Why.
+        why: Closure,
+    },
+}
+
+/// Why something did not come about.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Failure {
+    /// No connection for these addresses.
+    #[error("no connection is for this address")]
+    NoConnection,
+    /// No algorithms in common.
+    #[error("none of the proposed algorithms is configured: {0}")]
+    NoProposal(String),
+    /// A name that nobody knows.
+    #[error("{name:?} is not let in: {why}")]
+    NotAuthentic {
+        /// Who it says that it is.
+        name: String,
+        /// What is wrong with its proof.
+        why: String,
+    },
+    /// No traffic in common.
+    #[error("no child is for the traffic that {0:?} asks for")]
+    NoTraffic(String),
+    /// No address left.
+    #[error("no address is left for {0:?}")]
+    NoAddress(String),
+    /// It does not follow the protocol.
+    #[error("it does not follow the protocol: {0}")]
+    Protocol(&'static str),
+}
+
+impl Failure {
+    pub(super) fn not_authentic(name: &str, why: &str) -> Self {
+        Self::NotAuthentic { name: name.to_owned(), why: why.to_owned() }
+    }
+}
+
+/// Why an IKE SA is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Closure {
+    /// The peer said so.
+    #[error("the peer ended it")]
+    ByPeer,
+    /// We did.
+    #[error("ended here")]
+    ByUs,
+    /// The peer says nothing any more.
+    #[error("the peer answers no more")]
+    Silent,
+    /// The configuration does not know its connection any more.
+    #[error("its connection is configured no more")]
+    NotConfigured,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Established { connection, peer, from, addresses } => {
+                write!(f, "IKE SA {connection} established with {peer} at {from}")?;
+                addresses.iter().try_for_each(|address| write!(f, ", who has {address}"))
+            }
+            Self::Child { name, peer, inbound_spi, outbound_spi, transform, rekeyed } => {
+                let how = if *rekeyed { "rekeyed" } else { "established" };
+                write!(
+                    f,
+                    "child SA {name} {how} with {peer}: {transform}, in {inbound_spi:08x}, out {outbound_spi:08x}"
+                )
+            }
+            Self::Rekeyed { peer } => write!(f, "IKE SA with {peer} rekeyed"),
+            Self::Moved { peer, to } => write!(f, "{peer} speaks from {to} now"),
+            Self::Failed { from, why } => write!(f, "with {from}: {why}"),
+            Self::Closed { peer, why } => write!(f, "IKE SA with {peer} is over: {why}"),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Who answers the workers' questions: restores an IKE SA, lets the machine make another of it, and gives it back. It knows no
+//! clock and no thread, so that the simulator can have it as it is.
+
+use phalanx_dataplane::ipsec::gateway::{Answer, Asked, Datagram, Kept, Network, Question, Wish, Word};
+use phalanx_ike::config::Config;
+use phalanx_ike::crypto::Random;
+use phalanx_ike::machine::{Event, Given, Machine, Next, Outcome, Report, Unit10};
+use phalanx_ike::pool::Book;
+use phalanx_ike::state::{IkeSa, Path, Phase};
+
+use super::half_open::HalfOpen;
+use super::translate;
+
+/// See the module.
+pub struct Speaker<R> {
+    config: Config,
+    book: Book,
+    half_open: HalfOpen,
+    random: R,
+    /// The cluster's clock, as it was last asked.
+    now_s: u64,
+}
+
+impl<R: Random> Speaker<R> {
+    /// One that goes by this configuration and gives addresses from this book.
+    pub fn new(config: Config, book: Book, random: R) -> Self {
+        Self { config, book, half_open: HalfOpen::default(), random, now_s: 0 }
+    }
+
+    /// Hears of a tunnel that comes or goes somewhere in the cluster.
+    pub fn hear(&mut self, word: Word) {
+        match word {
+            Word::Insert(selectors, spi) => {
+                let hosts = selectors.remote.iter().filter(|network| network.is_host()).map(Network::address);
+                self.book.hear_tunnel(spi, hosts);
+            }
+            Word::Remove(spi) => self.book.lose_tunnel(spi, self.now_s),
+        }
+    }
+
+    /// Answers a question; and what there is to be logged.
+    pub fn answer(&mut self, question: Question) -> (Answer, Vec<Report>) {
+        let Question { ticket, unit, spi, record, now_s, asked, draw } = question;
+        self.now_s = now_s;
+        let sa = match record.as_deref().map(IkeSa::restore) {
+            Some(None) => {
+                tracing::error!("the record of IKE SA {spi:016x} cannot be read: it is dropped");
+                return (Answer { record: Kept::Ended, ..Answer::nothing(ticket, None) }, Vec::new());
+            }
+            Some(Some(sa)) => Some(sa),
+            None if self.half_open.is_full(now_s) => return (Answer::nothing(ticket, None), Vec::new()),
+            None => None,
+        };
+        let before = sa.clone();
+        if let Some(sa) = &sa {
+            self.book.hear(sa, now_s);
+        }
+        let event = match &asked {
+            Asked::Message { from, to, bytes } => Event::Message { path: Path { ours: *to, theirs: *from }, bytes },
+            Asked::Wish(Wish::Close) => Event::Close,
+            Asked::Wish(Wish::Rekey) => Event::Rekey,
+            Asked::Timeout | Asked::Shown | Asked::ShownAll => Event::Timeout,
+        };
+        let given = Given {
+            now_s,
+            unit: Unit10(unit.number()),
+            draw: u64::from_be_bytes(draw),
+            random: &mut self.random,
+            pools: &mut self.book,
+            under_load: self.half_open.is_many(now_s),
+        };
+        let mut outcome = Machine::new(&self.config).handle(given, spi, sa, event);
+        self.half_open.note(spi, &outcome, now_s);
+        self.note(before.as_ref(), &outcome);
+        let reports = std::mem::take(&mut outcome.reports);
+        (into_answer(ticket, spi, outcome), reports)
+    }
+
+    /// What it means for addresses that an SA has become another.
+    fn note(&mut self, before: Option<&IkeSa>, outcome: &Outcome) {
+        match (before, &outcome.next) {
+            (Some(before), Next::Changed(after)) if matches!(after.phase, Phase::Closed) => self.book.hear_end(before),
+            (_, Next::Changed(after)) => self.book.hear(after, self.now_s),
+            _ => {}
+        }
+    }
+}
+
+fn into_answer(ticket: u64, spi: u64, outcome: Outcome) -> Answer {
+    let Outcome { next, timeout_s, successor, children, send, .. } = outcome;
+    // A child goes with the SA that goes on.
+    let ike_spi = successor.as_ref().map_or(spi, |(successor, _)| successor.own_spi());
+    Answer {
+        ticket,
+        record: match next {
+            Next::Same => Kept::Unchanged,
+            Next::Changed(sa) => Kept::Changed(sa.save()),
+            Next::Ended => Kept::Ended,
+        },
+        timeout_s,
+        children: children.into_iter().filter_map(|event| translate::change(event, ike_spi)).collect(),
+        successor: successor.map(|(successor, timeout_s)| (successor.own_spi(), successor.save(), timeout_s)),
+        send: send.into_iter().map(|it| Datagram { from: it.from, to: it.to, bytes: it.bytes }).collect(),
+    }
+}

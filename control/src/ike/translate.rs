@@ -1,0 +1,61 @@
+//! From the machine's child SAs to the workers' tunnels.
+
+use std::net::IpAddr;
+
+use phalanx_dataplane::ipsec::crypto::Numbers;
+use phalanx_dataplane::ipsec::gateway::{ChildChange, Half, Network, Protection, Selectors, TunnelSpec};
+use phalanx_dataplane::ipsec::outer::{DontFragment, Outer, Ports};
+use phalanx_dataplane::ipsec::{Keys, Transform};
+use phalanx_ike::machine::{self, ChildEvent, ChildSa};
+use phalanx_ike::state::Path;
+
+/// The hop limit of tunnelled packets.
+const HOP_LIMIT: u8 = 64;
+/// Packets may overtake each other by so many: members' rings and a peer's cores.
+const REPLAY_WINDOW: u16 = 512;
+
+/// What the worker is to do. None: the child is of algorithms that the data plane does not have.
+pub(super) fn change(event: ChildEvent, ike_spi: u64) -> Option<ChildChange> {
+    Some(match event {
+        ChildEvent::Add(child) => {
+            let replaces = child.replaces;
+            ChildChange::Add { tunnel: Box::new(tunnel(*child)?), ike_spi, replaces }
+        }
+        ChildEvent::Remove(spi) => ChildChange::Remove { spi },
+        ChildEvent::Move { inbound_spi, path, udp } => ChildChange::Move { spi: inbound_spi, outer: outer(path, udp) },
+    })
+}
+
+fn tunnel(child: ChildSa) -> Option<TunnelSpec> {
+    let transform: Transform = child.transform.parse().ok()?;
+    let half = |half: &machine::Half| {
+        let keys = Keys::new(transform, half.cipher_key.as_bytes(), half.integrity_key.as_bytes()).ok()?;
+        Some(Half { spi: half.spi, keys })
+    };
+    Some(TunnelSpec {
+        protection: Protection::Esp(transform),
+        numbers: if child.extended { Numbers::Extended } else { Numbers::Short },
+        replay_window: REPLAY_WINDOW,
+        outer: outer(child.path, child.udp),
+        selectors: Selectors { local: networks(&child.local), remote: networks(&child.remote) },
+        inbound: half(&child.inbound)?,
+        outbound: half(&child.outbound)?,
+        name: child.name,
+    })
+}
+
+fn networks(list: &[(IpAddr, u8)]) -> Vec<Network> {
+    list.iter().map(|(address, len)| Network::new(*address, *len)).collect()
+}
+
+fn outer(path: Path, udp: bool) -> Outer {
+    let ports = Ports { source: path.ours.port(), destination: path.theirs.port() };
+    Outer {
+        source: path.ours.ip(),
+        destination: path.theirs.ip(),
+        udp: udp.then_some(ports),
+        dscp: None,
+        dont_fragment: DontFragment::Copy,
+        hop_limit: HOP_LIMIT,
+    }
+}

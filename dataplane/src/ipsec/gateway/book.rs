@@ -1,0 +1,177 @@
+//! One worker's policies, and what it tells the member's other workers of them.
+//!
+//! IKE's tunnels come and go while packets pass, and any worker may be given a packet that belongs into any of them. Who learns of
+//! one first is the worker that serves its unit, as owner or as backup: it tells the others. What the ring to another does not take
+//! at once waits, for as long as it may be, and goes later in the same order: a worker that had missed one would send its traffic
+//! in clear, or to the wrong member, until the tunnel ends.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
+
+use super::policies::{Policies, Selectors};
+use crate::worker::Wake;
+
+/// What one worker may have told another that has not listened yet; more waits with the teller.
+const RING_MAX: usize = 256;
+/// What a worker listens to in one round: packets must not wait for long.
+const HEARD_A_ROUND: usize = 64;
+
+/// A tunnel of IKE's comes or goes, somewhere in the cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Word {
+    /// This traffic goes into it; its inbound SPI.
+    Insert(Arc<Selectors>, u32),
+    /// It is no more.
+    Remove(u32),
+}
+
+struct Other {
+    ring: Producer<Word>,
+    waiting: VecDeque<Word>,
+    wake: Wake,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Book {
+    policies: Policies,
+    inboxes: Vec<Consumer<Word>>,
+    others: Vec<Other>,
+}
+
+impl Book {
+    /// The books of the workers that these wake up.
+    pub(crate) fn mesh(wakes: &[Wake]) -> Vec<Self> {
+        let mut mesh: Vec<Self> = wakes.iter().map(|_| Self::default()).collect();
+        for (hearer, wake) in wakes.iter().enumerate() {
+            let mut inboxes = Vec::with_capacity(wakes.len());
+            for (_, speaker) in mesh.iter_mut().enumerate().filter(|(speaker, _)| *speaker != hearer) {
+                let (ring, inbox) = RingBuffer::new(RING_MAX);
+                speaker.others.push(Other { ring, waiting: VecDeque::new(), wake: wake.clone() });
+                inboxes.push(inbox);
+            }
+            if let Some(it) = mesh.get_mut(hearer) {
+                it.inboxes = inboxes;
+            }
+        }
+        mesh
+    }
+
+    /// Tells somebody else as well.
+    pub(crate) fn tell_too(&mut self, wake: Wake) -> Consumer<Word> {
+        let (ring, inbox) = RingBuffer::new(RING_MAX);
+        self.others.push(Other { ring, waiting: VecDeque::new(), wake });
+        inbox
+    }
+
+    /// Begins with these, which all workers have.
+    pub(crate) fn begin(&mut self, policies: Policies) {
+        self.policies = policies;
+    }
+
+    #[inline]
+    pub(crate) const fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// A tunnel of this worker's units comes.
+    pub(crate) fn insert(&mut self, selectors: &Selectors, spi: u32) {
+        if self.policies.insert(selectors, spi) {
+            self.tell(&Word::Insert(Arc::new(selectors.clone()), spi));
+        }
+    }
+
+    /// One goes.
+    pub(crate) fn remove(&mut self, spi: u32) {
+        if self.policies.remove(spi) {
+            self.tell(&Word::Remove(spi));
+        }
+    }
+
+    fn tell(&mut self, word: &Word) {
+        for other in &mut self.others {
+            other.waiting.push_back(word.clone());
+            other.flush();
+        }
+    }
+
+    /// Listens to the others, and tells them what they had no room for. To be called every round.
+    pub(crate) fn turn(&mut self) {
+        for inbox in &mut self.inboxes {
+            for word in std::iter::from_fn(|| inbox.pop().ok()).take(HEARD_A_ROUND) {
+                match word {
+                    Word::Insert(selectors, spi) => self.policies.insert(&selectors, spi),
+                    Word::Remove(spi) => self.policies.remove(spi),
+                };
+            }
+        }
+        self.others.iter_mut().for_each(Other::flush);
+    }
+
+    /// Whether another worker has told something that was not listened to.
+    pub(crate) fn is_told(&self) -> bool {
+        self.inboxes.iter().any(|inbox| !inbox.is_empty())
+    }
+}
+
+impl Other {
+    fn flush(&mut self) {
+        let mut told = false;
+        while let Some(word) = self.waiting.pop_front() {
+            if let Err(PushError::Full(word)) = self.ring.push(word) {
+                self.waiting.push_front(word);
+                break;
+            }
+            told = true;
+        }
+        if told {
+            (self.wake)();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use super::*;
+    use crate::ipsec::gateway::{Network, Passing};
+    use crate::parse::Summary;
+
+    fn selectors(branch: u32) -> Selectors {
+        let network = |bits: u32| vec![Network::new(bits.to_be_bytes().into(), 32)];
+        Selectors { local: network(0x0a03_0001), remote: network(0x0a09_0000 | branch) }
+    }
+
+    fn judge(book: &Book, branch: u32) -> Passing {
+        let (inside, remote) = (0x0a03_0001_u32.to_be_bytes(), (0x0a09_0000 | branch).to_be_bytes());
+        book.policies().judge(&Summary::of_addresses(inside.into(), remote.into(), 6))
+    }
+
+    #[test]
+    fn a_worker_that_listens_late_misses_nothing() {
+        const COUNT: u32 = 3 * RING_MAX as u32;
+        let woken = Arc::new(AtomicUsize::new(0));
+        let count = woken.clone();
+        let wake: Wake = Arc::new(move || {
+            count.fetch_add(1, Relaxed);
+        });
+        let mut books = Book::mesh(&[wake.clone(), wake.clone(), wake]);
+        (0..COUNT).for_each(|branch| books[0].insert(&selectors(branch), 1000 + branch));
+        books[0].insert(&selectors(0), 1000);
+        (0..COUNT).step_by(2).for_each(|branch| books[0].remove(1000 + branch));
+        assert!(woken.load(Relaxed) > 0 && books[1].is_told() && !books[0].is_told());
+        for _ in 0..COUNT {
+            books.iter_mut().for_each(Book::turn);
+        }
+        for book in &books {
+            assert!(!book.is_told());
+            for branch in 0..COUNT {
+                let expected = if branch % 2 == 0 { Passing::Clear } else { Passing::Into(1000 + branch) };
+                assert_eq!(judge(book, branch), expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What is asked: messages that come, and times.
+
+use std::net::SocketAddr;
+
+use super::association::{Association, WAITING_MAX};
+use super::header::{For, name};
+use super::{Flight, Ike, Name, SECOND_NS};
+use crate::app::Outlet;
+use crate::drop_reason::DropReason;
+use crate::ipsec::gateway::Gateway;
+use crate::ipsec::gateway::desk::{Asked, DRAWS, QUESTIONS_MAX, Question};
+use crate::ipsec::nonce::Nonces;
+use crate::tallies::add;
+use crate::unit::Unit;
+
+/// How long an answer may take.
+const FLIGHT_MAX_NS: u64 = 10 * SECOND_NS;
+/// When it is looked again, if there was no room for all questions.
+const AGAIN_NS: u64 = SECOND_NS / 20;
+
+impl Gateway {
+    /// A message has come for a unit of ours.
+    pub(super) fn hear(
+        &mut self,
+        outlet: &mut dyn Outlet,
+        unit: Unit,
+        (from, to): (SocketAddr, SocketAddr),
+        message: &[u8],
+    ) -> Result<(), DropReason> {
+        let Some(ike) = &mut self.ike else { return Err(DropReason::NoApp) };
+        let (spi, begins) = match For::read(message).ok_or(DropReason::IkeMalformed)? {
+            For::Spi(spi) => (spi, false),
+            For::New(initiator) => (name(ike.names, unit, from.ip(), initiator), true),
+        };
+        if Unit::from_low_bits(spi as u32) != unit {
+            return Err(DropReason::IkeNoSa);
+        }
+        let known = ike.wake(outlet, (unit, spi), self.digest_key);
+        if !known && !begins {
+            return Err(DropReason::IkeNoSa);
+        }
+        let nonces = self.ivs.of(outlet.incarnation()).ok_or(DropReason::SaUnusable)?;
+        let busy = ike.all.get_mut(&(unit, spi)).filter(|association| association.ticket.is_some());
+        let asked = || Asked::Message { from, to, bytes: message.to_vec() };
+        if let Some(association) = busy {
+            if association.waiting.len() >= WAITING_MAX {
+                return Err(DropReason::IkeBusy);
+            }
+            association.waiting.push_back(asked());
+            return Ok(());
+        }
+        if !ike.has_room() {
+            return Err(DropReason::IkeBusy);
+        }
+        if !known {
+            ike.put_in((unit, spi), Association::default());
+        }
+        if ike.ask(outlet, nonces, (unit, spi), asked()) {
+            return Ok(());
+        }
+        ike.forget_if_none((unit, spi));
+        Err(DropReason::SaUnusable)
+    }
+
+    /// Asks about those whose time has come.
+    pub(super) fn ask_what_is_due(&mut self, outlet: &mut dyn Outlet) {
+        let Some(ike) = &mut self.ike else { return };
+        let now_ns = outlet.now_ns();
+        if ike.look_at_ns.is_none_or(|at_ns| at_ns > now_ns) {
+            return;
+        }
+        ike.give_up(now_ns);
+        let room = QUESTIONS_MAX.saturating_sub(ike.flights.len());
+        let due = ike.timers.range(..=(outlet.cluster_clock_s(), (LAST_UNIT, u64::MAX))).map(|(_, name)| *name);
+        let idle = |name: &Name| ike.all.get(name).is_some_and(|association| association.ticket.is_none());
+        let mut due: Vec<Name> = due.filter(idle).take(room + 1).collect();
+        let all = due.len() <= room;
+        due.truncate(room);
+        if let Some(nonces) = self.ivs.of(outlet.incarnation()) {
+            for name in due {
+                if ike.has_room() && ike.ask(outlet, nonces, name, Asked::Timeout) {
+                    add(&ike.counters.timeouts, 1);
+                }
+            }
+        }
+        let any = !ike.timers.is_empty() || !ike.flights.is_empty();
+        ike.look_at_ns = any.then(|| now_ns.saturating_add(if all { SECOND_NS } else { AGAIN_NS }));
+    }
+}
+
+/// The last there is.
+const LAST_UNIT: Unit = Unit::from_low_bits(u32::MAX);
+
+impl Ike {
+    pub(super) fn has_room(&self) -> bool {
+        self.flights.len() < QUESTIONS_MAX && self.desk.has_room()
+    }
+
+    /// Asks about one that no question is out about. False: there is no room, or there are no IVs left.
+    pub(super) fn ask(&mut self, outlet: &mut dyn Outlet, nonces: &mut Nonces, name: Name, asked: Asked) -> bool {
+        let (unit, spi) = name;
+        let (now_ns, now_s) = (outlet.now_ns(), outlet.cluster_clock_s());
+        let Some(association) = self.all.get_mut(&name) else { return false };
+        let Some(draw) = nonces.reserve(unit, DRAWS) else { return false };
+        self.tickets += 1;
+        let ticket = self.tickets;
+        let record = association.record().map(<[u8]>::to_vec);
+        let question = Question { ticket, unit, spi, record, now_s, asked, draw: draw.to_be_bytes() };
+        if !self.desk.ask(question) {
+            return false;
+        }
+        association.ticket = Some(ticket);
+        self.flights.insert(ticket, Flight { name, since_ns: now_ns });
+        add(&self.counters.questions, 1);
+        self.be_attentive(now_ns);
+        true
+    }
+
+    /// Waits no longer for answers that take too long: whoever is waited for may have lost the question.
+    fn give_up(&mut self, now_ns: u64) {
+        let late = |flight: &Flight| now_ns.saturating_sub(flight.since_ns) > FLIGHT_MAX_NS;
+        let late: Vec<u64> = self.flights.iter().filter(|(_, it)| late(it)).map(|(ticket, _)| *ticket).collect();
+        for ticket in late {
+            let Some(Flight { name, .. }) = self.flights.remove(&ticket) else { continue };
+            add(&self.counters.unanswered, 1);
+            if let Some(association) = self.all.get_mut(&name) {
+                // What waited is asked again by the peer.
+                association.ticket = None;
+                association.waiting.clear();
+            }
+            self.forget_if_none(name);
+        }
+    }
+
+    /// One that never began leaves nothing behind.
+    pub(super) fn forget_if_none(&mut self, name: Name) {
+        if self.all.get(&name).is_some_and(|it| it.written.is_none() && it.ticket.is_none()) {
+            self.take_out(name);
+        }
+    }
+}
