@@ -24,6 +24,9 @@ fn header(sa: &IkeSa, exchange: Exchange, response: bool, message_id: u32) -> He
     Header { from_initiator: !ours.from_initiator, ..ours }
 }
 
+/// What a datagram carries; the wire emits nothing longer.
+const LONGEST: usize = 60_000;
+
 /// Seals as the peer does.
 fn sealed(sa: &IkeSa, mut head: Vec<u8>, inside: &[u8]) -> Vec<u8> {
     let (encryption, integrity) = sa.peer_keys();
@@ -76,6 +79,9 @@ impl World {
         if how & 8 != 0 {
             // As from behind a translator.
             chain.push(fact(notify::NAT_DETECTION_SOURCE_IP, vec![0; 20]));
+        }
+        if emit_payloads(&chain).1.len() > LONGEST {
+            return;
         }
         let mut bytes = emit(&header, &chain);
         if how & 32 != 0 {
@@ -243,6 +249,9 @@ impl World {
         in_pieces: bool,
     ) {
         let (first, inside) = emit_payloads(chain);
+        if inside.len() > LONGEST {
+            return;
+        }
         if !in_pieces {
             let bytes = whole(sa, header, (first, &inside));
             return self.hear(spi, &bytes);

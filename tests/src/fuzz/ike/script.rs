@@ -15,7 +15,8 @@ const PAYLOADS_MAX: u8 = 12;
 /// So many bytes as the script says, the script's own or many of one.
 pub(super) fn raw(script: &mut Cursor<'_>) -> Vec<u8> {
     match script.u8() {
-        long @ 240.. => vec![long; 256 << (long - 240).min(7)],
+        // Three of these are no more than a payload holds.
+        long @ 240.. => vec![long; 256 << (long - 240).min(6)],
         len => script.take(len.into()).to_vec(),
     }
 }
