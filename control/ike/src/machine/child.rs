@@ -9,10 +9,8 @@ use crate::config::{ChildConfig, Connection};
 use crate::crypto::{Group, KeyPair, Secret, child_keymat};
 use crate::proposal::{EspChoice, EspSuite, choose_esp};
 use crate::state::{Child, IkeSa, Path, Peer};
+use crate::wire::protocol::ESP;
 use crate::wire::{Notify, Payload, Proposal, Selector, notify};
-
-/// IANA's number of ESP among IPsec's protocols.
-pub(super) const ESP: u8 = 3;
 
 /// A pair of SAs, with all that the data plane needs.
 #[derive(Clone, Debug)]

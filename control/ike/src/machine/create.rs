@@ -2,17 +2,15 @@
 //!
 //! A child with new keys stands beside the old one until the peer deletes that. An IKE SA with new keys takes all children with it.
 
-use super::child::{ESP, Wanted};
+use super::child::Wanted;
 use super::init::{key_exchange, nonce};
 use super::limits::{ALL_SELECTORS_MAX, CHILDREN_MAX};
 use super::{Failure, Report, Turn};
 use crate::crypto::{IkeKeys, KeyPair, Suite};
 use crate::proposal::choose_ike;
 use crate::state::{Collision, IkeSa, Path, Purpose, Role};
+use crate::wire::protocol::{ESP, IKE};
 use crate::wire::{Exchange, IkeSpi, Notify, Payload, Proposal, notify};
-
-/// IANA's number of IKE among IPsec's protocols.
-const IKE: u8 = 1;
 
 impl Turn<'_, '_> {
     /// Handles a peer's wish for an SA.

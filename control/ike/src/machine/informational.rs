@@ -1,18 +1,17 @@
 //! INFORMATIONAL, at the responder (RFC 7296 section 1.4, RFC 4555): deletes, moves, signs of life.
 
-use super::child::ESP;
 use super::hear::notified;
 use super::init::{nat_between, nat_notifies};
 use super::limits::COOKIE2_MAX;
 use super::report::Closure;
 use super::{ChildEvent, Report, Turn};
 use crate::state::{IkeSa, Path, Purpose};
+use crate::wire::protocol::{ESP, IKE};
 use crate::wire::{Exchange, Notify, Payload, notify};
 
 impl Turn<'_, '_> {
     /// Handles what a peer has to say.
     pub(super) fn inform(&mut self, mut sa: IkeSa, path: Path, payloads: &[Payload]) {
-        const IKE: u8 = 1;
         if payloads.iter().any(|payload| matches!(payload, Payload::Delete { protocol: IKE, .. })) {
             if !sa.succeeded {
                 self.report(Report::Closed { peer: self.name_of(&sa), why: Closure::ByPeer });

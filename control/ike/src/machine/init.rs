@@ -7,11 +7,10 @@ use std::net::IpAddr;
 
 use super::hear::notified;
 use super::limits::FIRST_MAX;
-use super::proof::X509;
 use super::{Failure, Report, Turn};
 use crate::config::{OwnProof, PeersProof};
 use crate::crypto::{IkeKeys, KeyPair, Prf, Suite, nat_hash};
-use crate::pki::hash_algorithms;
+use crate::pki::{ENCODING_X509, hash_algorithms};
 use crate::proposal::{IkeProposal, choose_ike};
 use crate::state::{Abilities, IkeSa, Nat, Opening, Path, Phase, Pieces, Role};
 use crate::wire::{self, Body, Exchange, Header, IkeSpi, Notify, Payload, Proposal, notify};
@@ -159,7 +158,7 @@ impl Turn<'_, '_> {
             }
         }
         if !authorities.is_empty() {
-            payloads.push(Payload::CertificateRequest { encoding: X509, authorities });
+            payloads.push(Payload::CertificateRequest { encoding: ENCODING_X509, authorities });
             signs = true;
         }
         if signs {

@@ -3,10 +3,10 @@
 //! A request is part of the SA's value before it is sent, so whoever owns the SA when the answer comes understands it, and whoever owns
 //! it when none comes asks again.
 
-use super::child::ESP;
 use super::report::Closure;
 use super::{CLOSED_S, ChildEvent, OPENING_S, Report, Turn};
 use crate::state::{IkeSa, Peer, Pending, Phase, Purpose};
+use crate::wire::protocol::{ESP, IKE};
 use crate::wire::{Exchange, Identity, Payload};
 
 /// So long an SA that has new keys is left to the peer to be ended.
@@ -98,7 +98,6 @@ impl Turn<'_, '_> {
 
     /// Ends an SA: the peer is told.
     pub(super) fn close(&mut self, mut sa: IkeSa) {
-        const IKE: u8 = 1;
         if sa.peer().is_none() {
             return self.end(&sa);
         }

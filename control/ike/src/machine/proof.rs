@@ -4,13 +4,12 @@ use super::hear::notified;
 use super::limits::NAME_MAX;
 use crate::config::{Connection, OwnProof, PeersProof};
 use crate::crypto::{Secret, psk_auth, signed_octets};
+use crate::pki::ENCODING_X509;
 use crate::state::{IkeSa, Opening};
 use crate::wire::{self, Body, Identity, Payload, notify};
 
 /// The proof by a shared key (RFC 7296 section 3.8).
 const SHARED_KEY: u8 = 2;
-/// An X.509 certificate (section 3.6).
-pub(super) const X509: u8 = 4;
 
 /// What an initiator says of itself.
 pub(super) struct Claim<'m> {
@@ -44,7 +43,7 @@ impl<'m> Claim<'m> {
             _ => None,
         });
         let certificates = payloads.iter().filter_map(|payload| match payload {
-            Payload::Certificate { encoding: X509, data } => Some(data.clone()),
+            Payload::Certificate { encoding: ENCODING_X509, data } => Some(data.clone()),
             _ => None,
         });
         Some(Self { identity, wants, proof: proof(payloads), certificates: certificates.collect() })
@@ -83,7 +82,9 @@ impl Proofs<'_> {
             OwnProof::SharedKey(key) => payloads.push(self.with_key(key.as_bytes(), &connection.local_id)),
             OwnProof::Certificate(credential) => {
                 let certificates = credential.certificates().iter();
-                payloads.extend(certificates.map(|der| Payload::Certificate { encoding: X509, data: der.clone() }));
+                payloads.extend(
+                    certificates.map(|der| Payload::Certificate { encoding: ENCODING_X509, data: der.clone() }),
+                );
                 let octets = signed_octets(
                     self.sa.suite.prf,
                     &self.opening.answer,

@@ -4,12 +4,13 @@
 //! nonces ends that; the other ends the old one. Both wanting a new IKE SA at once refuse each other, and try again after a while, which
 //! is not the same for both.
 
-use super::child::{ESP, Made, Traffic, common};
+use super::child::{Made, Traffic, common};
 use super::init::{key_exchange, nonce};
 use super::{Report, Turn};
 use crate::crypto::{Group, IkeKeys, KeyPair, Secret, child_keymat};
 use crate::proposal::{accepted_esp, accepted_ike, offer_esp, offer_ike};
 use crate::state::{Child, Collision, IkeSa, Pieces, Purpose, Rekey, Role};
+use crate::wire::protocol::ESP;
 use crate::wire::{Exchange, Notify, Payload, Proposal, Selector, notify};
 
 /// Notifications below this are errors (RFC 7296 section 3.10.1).
