@@ -53,15 +53,15 @@ impl Worker {
         let mut tunnels = false;
         for (i, mbuf) in burst.iter().enumerate().take(BURST) {
             bound.ways[i] = None;
-            let Some((source, destination)) = look.hosts(i) else { return None };
-            let ours = look.is_near(i, &path.addresses) && path.addresses.have_either(source, destination);
+            let (source, destination) = look.hosts(i)?;
+            let near = look.is_near(i, &path.addresses);
             let way = match () {
                 () if look.is_odd(i) => None,
-                () if ours && by_spi && look.is_whole_esp(i) && path.is_for_cluster(source, destination) => {
+                () if near && by_spi && look.is_whole_esp(i) && path.is_for_cluster(source, destination) => {
                     let spi = bytes::u32_at(mbuf.data(), SPI_AT);
                     (spi > 255).then_some((spi, Way::OutOf))
                 }
-                () if ours => None,
+                () if near && path.addresses.have_either(source, destination) => None,
                 () => match path.book.judge_v4(source, destination) {
                     Passing::Into(spi) if look.has_hops(i) => Some((spi, Way::Into)),
                     Passing::Clear => {

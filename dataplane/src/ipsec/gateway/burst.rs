@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use super::Gateway;
+use super::counters::TunnelCounters;
 use super::form::Form;
 use super::slots::Slot;
 use super::tunnel::Opened;
@@ -22,6 +23,8 @@ use crate::wire::{bytes, ipv4};
 
 /// Packets of one tunnel that are looked at together; more are left for later.
 const BURST: usize = 32;
+/// Many fewer.
+const FEW: usize = 4;
 /// What the longest header of a link takes.
 const LINK_ROOM: usize = 18;
 const TOS_AT: usize = 1;
@@ -35,20 +38,44 @@ struct Planned {
     layout: Layout,
 }
 
+/// What was let in: workers share the counters, and each touch of one is worth as much as a header.
+#[derive(Default)]
+struct Tally {
+    packets: u64,
+    bytes: u64,
+    dummies: u64,
+    not_sent: u64,
+}
+
+impl Tally {
+    fn add_to(&self, counters: &TunnelCounters) {
+        add(&counters.packets_in, self.packets);
+        add(&counters.bytes_in, self.bytes);
+        add(&counters.dummies_in, self.dummies);
+        add(&counters.not_sent, self.not_sent);
+    }
+}
+
 impl Gateway {
     /// Takes in packets of tunnels of ours, those of one tunnel and way side by side.
     pub(super) fn take_parcels(&mut self, outlet: &mut dyn Outlet, parcels: &mut [Parcel<'_>]) {
         for run in parcels.chunk_by_mut(|one, other| (one.spi, one.way) == (other.spi, other.way)) {
-            match run.first().map(|parcel| (parcel.way, parcel.spi)) {
-                Some((Way::Into, spi)) => self.seal_run(outlet, spi, run),
-                Some((Way::OutOf, spi)) => self.open_run(outlet, spi, run),
-                None => {}
+            let Some((way, spi)) = run.first().map(|parcel| (parcel.way, parcel.spi)) else { continue };
+            // Room for a whole burst costs as much to make as all else that is done for one packet.
+            match (way, run.len()) {
+                (Way::Into, 1) => self.seal_run::<1>(outlet, spi, run),
+                (Way::Into, 2..=FEW) => self.seal_run::<FEW>(outlet, spi, run),
+                (Way::Into, _) => self.seal_run::<BURST>(outlet, spi, run),
+                (Way::OutOf, 1) => self.open_run::<1>(outlet, spi, run),
+                (Way::OutOf, 2..=FEW) => self.open_run::<FEW>(outlet, spi, run),
+                (Way::OutOf, _) => self.open_run::<BURST>(outlet, spi, run),
             }
         }
         self.settle(outlet);
     }
 
-    fn seal_run(&mut self, outlet: &mut dyn Outlet, spi: u32, run: &mut [Parcel<'_>]) {
+    /// Seals up to `N` packets of a tunnel.
+    fn seal_run<const N: usize>(&mut self, outlet: &mut dyn Outlet, spi: u32, run: &mut [Parcel<'_>]) {
         let Some(number) = self.way_of(outlet, spi) else { return };
         if self.wake(outlet, number).is_err() {
             return;
@@ -60,7 +87,7 @@ impl Gateway {
         let Form::Esp { encap, .. } = &tunnel.form else { return };
         let mtu = || outlet.mtu_towards(slot.spec.outer.destination).map_or(usize::MAX, |mtu| encap.mtu(mtu.into(), 0));
         let mtu = if run.iter().any(must_be_whole) { mtu() } else { usize::MAX };
-        let mut jobs: [Job<'_>; BURST] = std::array::from_fn(|_| Job::new(&mut [], 0));
+        let mut jobs: [Job<'_>; N] = std::array::from_fn(|_| Job::new(&mut [], 0));
         let (mut count, mut bytes) = (0, 0);
         for (parcel, job) in run.iter_mut().zip(&mut jobs) {
             let Some(planned) = plan(encap, parcel, mtu) else { break };
@@ -105,7 +132,8 @@ impl Gateway {
         self.renew(outlet, number, None);
     }
 
-    fn open_run(&mut self, outlet: &mut dyn Outlet, spi: u32, run: &mut [Parcel<'_>]) {
+    /// Opens up to `N` packets of a tunnel.
+    fn open_run<const N: usize>(&mut self, outlet: &mut dyn Outlet, spi: u32, run: &mut [Parcel<'_>]) {
         let Some(number) = self.find(outlet, spi) else { return };
         if self.wake(outlet, number).is_err() {
             return;
@@ -114,11 +142,11 @@ impl Gateway {
         let Some(tunnel) = slot.tunnel.as_deref_mut() else { return };
         let Form::Esp { decap, .. } = &tunnel.form else { return };
         let ours = address_number(slot.spec.outer.source);
-        let mut jobs: [Job<'_>; BURST] = std::array::from_fn(|_| Job::new(&mut [], 0));
-        let mut sequences = [0; BURST];
-        let mut places = [0_u8; BURST];
+        let mut jobs: [Job<'_>; N] = std::array::from_fn(|_| Job::new(&mut [], 0));
+        let mut sequences = [0; N];
+        let mut places = [0_u8; N];
         let mut count = 0;
-        for (place, parcel) in run.iter_mut().enumerate().take(BURST) {
+        for (place, parcel) in run.iter_mut().enumerate().take(N) {
             let packet = parcel.packet();
             if (Family::V4, bytes::u32_at(packet, DESTINATION_AT).into()) != ours {
                 break;
@@ -144,13 +172,17 @@ impl Gateway {
         }
         tunnel.opener.process(&mut jobs[..count]);
         let done = done_of(&jobs);
+        let mut tally = Tally::default();
         for (job, (place, sequence)) in places.into_iter().zip(sequences).enumerate().take(count) {
             let Some(parcel) = run.get_mut(usize::from(place)) else { break };
             parcel.fate = if done >> job & 1 == 1 {
-                self.let_in(outlet, number, sequence, parcel).unwrap_or_else(Fate::Dropped)
+                self.let_in(outlet, number, sequence, parcel, &mut tally).unwrap_or_else(Fate::Dropped)
             } else {
                 Fate::Dropped(DropReason::EspBadIcv)
             };
+        }
+        if let Some(slot) = self.slots.get(number) {
+            tally.add_to(self.counters.of(slot.counters));
         }
         self.renew(outlet, number, None);
     }
@@ -163,6 +195,7 @@ impl Gateway {
         number: usize,
         sequence: u64,
         parcel: &mut Parcel<'_>,
+        tally: &mut Tally,
     ) -> Result<Fate, DropReason> {
         let Some(slot) = self.slots.get_mut(number) else { return Err(DropReason::SaUnusable) };
         let found = look(slot, parcel)?;
@@ -173,6 +206,10 @@ impl Gateway {
         let inner = parcel.room.get_mut(place).unwrap_or_default();
         // None that nobody holds a lease for: whoever takes over would let it in again.
         if !tunnel.inbound.admit(sequence, &mut self.leases) {
+            // All of a burst wait for one commit: what came twice in it need not wait twice.
+            if tunnel.to_admit.iter().any(|waiting| waiting.sequence == sequence) {
+                return Err(DropReason::EspReplayed);
+            }
             let Some(packet) = self.spares.keep(inner) else {
                 add(&counters.wait_full, 1);
                 return Err(DropReason::SaPending);
@@ -185,23 +222,23 @@ impl Gateway {
         if let Some(child) = &mut slot.child {
             child.heard = true;
         }
-        add(&counters.packets_in, 1);
+        tally.packets += 1;
         let Some((_, summary)) = found else {
-            add(&counters.dummies_in, 1);
+            tally.dummies += 1;
             return Ok(Fate::Taken);
         };
-        add(&counters.bytes_in, len.into());
+        tally.bytes += u64::from(len);
         if outlet.lets_on(&summary, inner) {
             return Ok(Fate::Sent { start, len });
         }
-        add(&counters.not_sent, 1);
+        tally.not_sent += 1;
         Ok(Fate::Taken)
     }
 }
 
 /// Which jobs were done, a bit each.
 #[inline]
-fn done_of(jobs: &[Job<'_>; BURST]) -> u32 {
+fn done_of(jobs: &[Job<'_>]) -> u32 {
     jobs.iter().zip(0..).fold(0, |done, (job, place)| done | u32::from(job.done) << place)
 }
 
