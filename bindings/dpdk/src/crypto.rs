@@ -203,20 +203,26 @@ impl Session {
     /// Works on packets. One whose parts are shorter than the session's lengths is not done.
     pub fn process(&mut self, ops: &mut [Op<'_>], clear: Clear) {
         for ops in ops.chunks_mut(BURST) {
-            self.process_burst(ops, clear);
+            // Room for a whole burst costs more to make than one packet to seal.
+            match ops.len() {
+                0..=1 => self.process_few::<1>(ops, clear),
+                2..=4 => self.process_few::<4>(ops, clear),
+                _ => self.process_few::<BURST>(ops, clear),
+            }
         }
     }
 
-    fn process_burst(&mut self, ops: &mut [Op<'_>], clear: Clear) {
-        let mut vecs = [dpdk_sys::rte_crypto_vec::default(); BURST];
-        let mut lists = [dpdk_sys::rte_crypto_sgl::default(); BURST];
-        let mut ivs = [dpdk_sys::rte_crypto_va_iova_ptr::default(); BURST];
-        let mut aads = [dpdk_sys::rte_crypto_va_iova_ptr::default(); BURST];
-        let mut digests = [dpdk_sys::rte_crypto_va_iova_ptr::default(); BURST];
-        let mut status = [-1_i32; BURST];
-        let mut places = [0_usize; BURST];
+    /// Works on up to `N` packets.
+    fn process_few<const N: usize>(&mut self, ops: &mut [Op<'_>], clear: Clear) {
+        let mut vecs = [dpdk_sys::rte_crypto_vec::default(); N];
+        let mut lists = [dpdk_sys::rte_crypto_sgl::default(); N];
+        let mut ivs = [dpdk_sys::rte_crypto_va_iova_ptr::default(); N];
+        let mut aads = [dpdk_sys::rte_crypto_va_iova_ptr::default(); N];
+        let mut digests = [dpdk_sys::rte_crypto_va_iova_ptr::default(); N];
+        let mut status = [-1_i32; N];
+        let mut places = [0_usize; N];
         let mut count = 0;
-        for (place, op) in ops.iter_mut().enumerate() {
+        for (place, op) in ops.iter_mut().enumerate().take(N) {
             op.done = false;
             let fits = op.aad.len() >= self.aad_len && op.digest.len() >= self.digest_len;
             // The driver is told offsets and lengths that it does not doubt.

@@ -238,6 +238,25 @@ impl Mbuf {
         Some(())
     }
 
+    /// The whole first buffer, to be changed: headroom, data, tailroom. What lies around the data holds anything.
+    #[inline(always)]
+    pub fn whole_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the buffer is so long, isn't shared, and this is its only owner.
+        unsafe { slice::from_raw_parts_mut(self.buf_addr(), self.buf_len().into()) }
+    }
+
+    /// Makes other bytes of the buffer the data: `len` from `start` on. `None`, and nothing changes, if the buffer ends before,
+    /// or the packet is a chain.
+    #[inline(always)]
+    pub fn set_data(&mut self, start: u16, len: u16) -> Option<()> {
+        if start.checked_add(len)? > self.buf_len() || !self.is_contiguous() {
+            return None;
+        }
+        // SAFETY: both lie within the buffer.
+        unsafe { self.set_bounds(start, len, len.into()) };
+        Some(())
+    }
+
     /// The data of each buffer of the chain, in order.
     pub fn segments(&self) -> Segments<'_> {
         Segments { next: Some(self.0), _owner: std::marker::PhantomData }

@@ -21,6 +21,7 @@
 //! A session belongs to exactly one unit for life. When its unit goes elsewhere, the app keeps of it what a backup would
 //! have; when the unit comes (back), it goes on from that.
 
+mod parcel;
 mod returned;
 
 use std::net::IpAddr;
@@ -32,6 +33,7 @@ use crate::parse::Summary;
 use crate::replica::{Outbox, SessionKey, Source, Store};
 use crate::unit::{UNITS, Unit};
 
+pub use parcel::{Fate, Parcel, Way};
 pub use returned::{Returned, Trouble};
 
 /// A protocol handler's half in a worker.
@@ -81,6 +83,10 @@ pub trait App: Source + Send {
     ) -> Result<Passed, Hindrance> {
         Err(DropReason::NoApp.into())
     }
+
+    /// Takes in such packets, and others that come out of its tunnels, of units of ours, as many at once as it likes: those of one
+    /// tunnel and way side by side, in order.
+    fn handle_parcels(&mut self, _outlet: &mut dyn Outlet, _parcels: &mut [Parcel<'_>]) {}
 
     /// Whether it wants to know what begins and ends of the sessions with this number ([`crate::replica::Update::app`]), though they
     /// are others'. Asked when it is added.
@@ -146,6 +152,11 @@ pub trait Outlet {
     /// Routes on a whole IP packet of somebody else's that has come out of a tunnel, as if it had come in by a port; otherwise as
     /// [`Self::send_whole`].
     fn forward(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool;
+
+    /// Whether a whole IP packet of somebody else's that has come out of a tunnel may be routed on; then it is one hop older.
+    fn lets_on(&mut self, _summary: &Summary, _packet: &mut [u8]) -> bool {
+        false
+    }
 
     /// Traffic that these select goes into the tunnel with this inbound SPI from now on, whichever worker it comes to. Nothing, if that
     /// was so before.

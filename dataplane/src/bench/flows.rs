@@ -22,6 +22,35 @@ pub fn frames(size: u16) -> Vec<Vec<u8>> {
     (0..FLOWS).map(|n| frame(n, size.clamp(SIZE_MIN, SIZE_MAX))).collect()
 }
 
+/// What a simple mix of the Internet's sizes has, of twelve frames (a "simple IMIX"); the longest are such as still fit an ordinary
+/// link when they are sealed.
+const MIX: [u16; 12] = [64, 570, 64, 64, 570, 64, 1418, 64, 570, 64, 64, 570];
+
+/// How many flows the benchmarks of tunnels have: as many buffers as `dpdk-test-crypto-perf` is given there, for what these take of the
+/// processor's cache is a good part of what long packets cost.
+pub const TUNNEL_FLOWS: usize = 1024;
+
+/// Frames for tunnels: all of one size, or a mix of sizes.
+pub fn tunnel_frames(size: Option<u16>) -> Vec<Vec<u8>> {
+    let size = |n: u32| size.map_or(MIX[n as usize % MIX.len()], |size| size.clamp(SIZE_MIN, SIZE_MAX));
+    // Every fourth: they are spread over the tunnels as all of them are.
+    (0..FLOWS).step_by(FLOWS as usize / TUNNEL_FLOWS).zip(0..).map(|(n, place)| frame(n, size(place))).collect()
+}
+
+/// The average size of a mix.
+pub fn mix_size() -> u16 {
+    MIX.iter().sum::<u16>() / MIX.len() as u16
+}
+
+/// A frame's answer: from whom it was to, to whom it was from. None: it is none of these.
+pub fn turned(frame: &[u8]) -> Option<Vec<u8>> {
+    let mut turned = frame.to_vec();
+    let (source, destination) = turned.get_mut(26..34)?.split_at_mut_checked(4)?;
+    // What is summed up stays the same.
+    source.swap_with_slice(destination);
+    Some(turned)
+}
+
 fn frame(number: u32, size: u16) -> Vec<u8> {
     // An odd multiplier makes a permutation of the low twelve bits, another one an unrelated permutation.
     let client = number.wrapping_mul(0x9e5) % FLOWS;
@@ -107,6 +136,20 @@ mod tests {
                 })
                 .collect();
             assert_eq!(pairs.len(), FLOWS as usize);
+        }
+    }
+
+    #[test]
+    fn tunnels_have_their_share_of_all_sizes() {
+        for size in [Some(64), Some(1434), None] {
+            let frames = tunnel_frames(size);
+            let sum: usize = frames.iter().map(Vec::len).sum();
+            assert_eq!(frames.len(), TUNNEL_FLOWS);
+            // The last dozen is not whole.
+            assert!((sum / TUNNEL_FLOWS).abs_diff(size.unwrap_or(mix_size()).into()) <= 1);
+            let there = summarise(&frames[5], None).expect("a sound packet");
+            let back = summarise(&turned(&frames[5]).expect("a frame"), None).expect("a sound packet");
+            assert_eq!((there.src, there.dst), (back.dst, back.src));
         }
     }
 

@@ -10,18 +10,20 @@
 //! | classify | – | its unit is found and counted |
 //! | forward | all units are ours | routed to the other port, through a gateway |
 //! | esp-encrypt | all units are ours | sealed, and routed to the other port |
+//! | esp-decrypt | all units are ours | opened, its number new in the replay window, and routed to the other port |
 //! | master-forward | we are the master, all units are another member's | passed on to that member |
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `flows` | the packets, and a capture file of them |
-//! | `tunnels` | the tunnels that they go into |
+//! | `tunnels`, `peer` | the tunnels that they go into, and their other ends |
 //! | `classify` | the loop of its own |
 //! | `figures` | from counts to rates |
 
 mod classify;
 mod figures;
 pub mod flows;
+mod peer;
 mod tunnels;
 
 use std::sync::Arc;
@@ -36,6 +38,7 @@ pub use tunnels::{SAS_MAX, TunnelsPlan};
 
 use crate::drop_reason::DropReason;
 use crate::filter::Scheme;
+use crate::ipsec::gateway::TunnelCounters;
 use crate::port::{Delivery, Interface, PortIndex, PortSpec, Role, RouteSpec};
 use crate::steer::{Mode, Order, View};
 use crate::unit::{MemberId, UNITS};
@@ -43,6 +46,7 @@ use crate::wire::MacAddr;
 use crate::worker::{Clock, Dataplane, DataplaneConfig, Idle, ProbationTimes, SetupError, Stuck, Worker, WorkerOrder};
 use crate::{neighbour, steer};
 use classify::Classifier;
+use peer::Peers;
 
 /// The port that packets come in by.
 const FROM: PortIndex = 0;
@@ -57,6 +61,8 @@ const BUFFERS: u32 = 16_383;
 /// The gateway of all routed packets.
 const GATEWAY: [u8; 4] = [10, 3, 0, 254];
 const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 3, 0xfe];
+/// The cluster's address on the way to the tunnels' other ends.
+const CLUSTER: [u8; 4] = [10, 3, 0, 10];
 /// The other member's ports.
 const PEER_MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 1, 2], [2, 0, 0, 0, 2, 2]];
 
@@ -73,6 +79,8 @@ pub enum Work {
     MasterForward,
     /// Seal packets, and route them.
     EspEncrypt,
+    /// Open packets, no two with one number, and route them.
+    EspDecrypt,
 }
 
 impl Work {
@@ -84,13 +92,14 @@ impl Work {
             Self::Forward => "forward",
             Self::MasterForward => "master-forward",
             Self::EspEncrypt => "esp-encrypt",
+            Self::EspDecrypt => "esp-decrypt",
         }
     }
 
     const fn mode(self) -> Mode {
         match self {
             Self::Discard | Self::Classify => Mode::Drop,
-            Self::Forward | Self::EspEncrypt => Mode::Mine,
+            Self::Forward | Self::EspEncrypt | Self::EspDecrypt => Mode::Mine,
             Self::MasterForward => Mode::Relay(PEER),
         }
     }
@@ -123,6 +132,8 @@ pub struct Plan {
     pub tunnels: Option<TunnelsPlan>,
     /// Frames to fill the buffers with, for a source that leaves their content as it finds it (`net_null`).
     pub priming: Vec<Vec<u8>>,
+    /// Plain frames whose answers the tunnels' other ends seal into the buffers of such a source.
+    pub answers: Vec<Vec<u8>>,
 }
 
 /// Why a benchmark could not be run.
@@ -171,6 +182,7 @@ pub struct Bench {
     /// The gateway's hardware address.
     gateway: [u8; 6],
     priming: Vec<Vec<u8>>,
+    peers: Option<Peers>,
     next: usize,
 }
 
@@ -198,7 +210,9 @@ impl Bench {
             (Kernel::Worker { worker: Box::new(data.workers.remove(0)), data }, pool)
         };
         let (work, priming) = (plan.work, plan.priming.clone());
-        let mut bench = Self { work, kernel, rate: Rate::of(eal), pool, gateway, priming, next: 0 };
+        let answering = plan.tunnels.filter(|_| !plan.answers.is_empty());
+        let peers = answering.and_then(|tunnels| Peers::new(tunnels, CLUSTER, &plan.answers));
+        let mut bench = Self { work, kernel, rate: Rate::of(eal), pool, gateway, priming, peers, next: 0 };
         bench.prime(BUFFERS as usize / 2);
         Ok(bench)
     }
@@ -227,7 +241,12 @@ impl Bench {
             worker.introduce(TO, GATEWAY.into(), MacAddr(self.gateway));
         }
         let mut figures = Figures::new(self.rate);
-        let rounds = if self.priming.is_empty() { ROUNDS } else { PRIMED_ROUNDS };
+        let rounds = match (&self.peers, self.priming.is_empty()) {
+            // What was sealed for one burst has been opened.
+            (Some(_), _) => 1,
+            (None, true) => ROUNDS,
+            (None, false) => PRIMED_ROUNDS,
+        };
         while figures.cycles < for_cycles {
             let (allocations, begin) = (thread_allocations(), cycles());
             let mut packets = 0;
@@ -245,6 +264,9 @@ impl Bench {
 
     /// Fills the buffers that the source will use next.
     fn prime(&mut self, count: usize) {
+        if let Some(peers) = &mut self.peers {
+            return peers.fill(self.pool);
+        }
         if self.priming.is_empty() {
             return;
         }
@@ -272,6 +294,7 @@ impl Bench {
             Work::Forward => after.forwarded - before.forwarded,
             Work::MasterForward => after.passed_on - before.passed_on,
             Work::EspEncrypt => after.sealed - before.sealed,
+            Work::EspDecrypt => after.opened - before.opened,
         };
         let others = packets.saturating_sub(fit);
         if others > packets / 100 {
@@ -289,6 +312,7 @@ struct Fates {
     forwarded: u64,
     passed_on: u64,
     sealed: u64,
+    opened: u64,
     /// The most frequent reason of drops that are not what is measured.
     most: DropReason,
 }
@@ -310,6 +334,7 @@ impl Kernel {
                 forwarded: 0,
                 passed_on: 0,
                 sealed: 0,
+                opened: 0,
                 most: DropReason::Malformed,
             },
             Self::Worker { data, .. } => {
@@ -322,11 +347,17 @@ impl Kernel {
                     forwarded: worker.forwarded.get(),
                     passed_on: worker.passed_on.get(),
                     sealed: data.shared.tunnels.iter().map(|tunnel| tunnel.packets_out.load(Relaxed)).sum(),
+                    opened: data.shared.tunnels.iter().map(opened).sum(),
                     most,
                 }
             }
         }
     }
+}
+
+/// Packets that came out of a tunnel and went on.
+fn opened(tunnel: &TunnelCounters) -> u64 {
+    tunnel.packets_in.load(Relaxed).saturating_sub(tunnel.not_sent.load(Relaxed))
 }
 
 fn port(name: &str, device: &str, role: Role, net: u8) -> PortSpec {
@@ -367,7 +398,7 @@ fn config(plan: &Plan) -> DataplaneConfig {
         replica_key: [0; 16],
         verify_ns: 0,
         relay: None,
-        gateway: plan.tunnels.map(|tunnels| tunnels.gateway(ME, [10, 3, 0, 10])),
+        gateway: plan.tunnels.map(|tunnels| tunnels.gateway(ME, CLUSTER)),
         epoch_s: 0,
         seed: 1,
     }

@@ -2,10 +2,13 @@
 
 use crate::ipsec::crypto::Numbers;
 use crate::ipsec::crypto::choice::Choice;
+use crate::ipsec::esp::Shape;
 use crate::ipsec::gateway::{GatewayConfig, Half, Network, Protection, Selectors, TunnelSpec};
 use crate::ipsec::outer::{DontFragment, Outer};
 use crate::ipsec::{Keys, Transform};
+use crate::parse::summarise;
 use crate::unit::MemberId;
+use crate::wire::ipv4;
 
 /// The most tunnels.
 pub const SAS_MAX: u32 = 256;
@@ -24,9 +27,30 @@ pub struct TunnelsPlan {
 impl TunnelsPlan {
     /// The gateway of a member whose cluster address towards the peers is this.
     pub(super) fn gateway(self, me: MemberId, source: [u8; 4]) -> GatewayConfig {
-        let sas = self.sas.clamp(1, SAS_MAX).next_power_of_two();
-        let tunnels = (0..sas).filter_map(|number| self.tunnel(number, sas, source)).collect();
+        let tunnels = self.tunnels(source).collect();
         GatewayConfig { engine: self.engine, ..GatewayConfig::new(me, tunnels, [0; 16]) }
+    }
+
+    fn count(self) -> u32 {
+        self.sas.clamp(1, SAS_MAX).next_power_of_two()
+    }
+
+    /// All tunnels.
+    pub(super) fn tunnels(self, source: [u8; 4]) -> impl Iterator<Item = TunnelSpec> {
+        (0..self.count()).filter_map(move |number| self.tunnel(number, self.count(), source))
+    }
+
+    /// The number of the tunnel that a flow's frame goes into.
+    pub(super) fn tunnel_of(self, frame: &[u8]) -> Option<usize> {
+        let server = summarise(frame, None).ok()?.dst as usize & 0xffff;
+        Some(server >> (16 - self.count().trailing_zeros()))
+    }
+
+    /// How long a frame is when it is sealed, in an ordinary tunnel.
+    pub fn sealed_len(self, frame_len: u16) -> u16 {
+        const LINK_LEN: u16 = 14;
+        let layout = Shape::of(self.transform).around(usize::from(frame_len.saturating_sub(LINK_LEN)));
+        frame_len + (ipv4::HEADER_LEN + layout.before + layout.after) as u16
     }
 
     /// One of so many. (None: a transform whose keys do not have its lengths, of which there is none.)
@@ -68,7 +92,6 @@ mod tests {
     use super::*;
     use crate::bench::flows;
     use crate::ipsec::gateway::Passing;
-    use crate::parse::summarise;
 
     #[test]
     fn every_flow_has_its_tunnel_and_every_tunnel_its_share() {
@@ -79,7 +102,10 @@ mod tests {
             let mut shares = vec![0; gateway.tunnels.len()];
             for frame in flows::frames(64) {
                 match gateway.policies().judge(&summarise(&frame, None).expect("a packet")) {
-                    Passing::Into(spi) => shares[spi as usize - 0x1_0000] += 1,
+                    Passing::Into(spi) => {
+                        shares[spi as usize - 0x1_0000] += 1;
+                        assert_eq!(plan.tunnel_of(&frame), Some(spi as usize - 0x1_0000));
+                    }
                     other => panic!("{other:?}"),
                 }
             }

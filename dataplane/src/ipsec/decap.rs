@@ -3,20 +3,22 @@
 //! [`locate`] finds where ESP begins; the caller finds the SA by its SPI, asks its replay window, has an engine open what
 //! begins there, for a burst at once; [`Decap::unwrap`] then says what the packet is.
 
+use std::ops::Range;
+
 use super::encap::Mode;
 use super::esp::{self, Carried, Shape};
 use super::outer::Inner;
 use super::transform::Transform;
 use super::transport::Outside;
 use super::{Refused, ecn};
-use crate::parse::summarise_l3;
+use crate::parse::{Summary, summarise_l3};
 use crate::wire::{proto, udp};
 
 /// What a packet that was opened is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Found {
     /// An IP packet, here in the buffer.
-    Packet(std::ops::Range<usize>),
+    Packet(Range<usize>),
     /// Nothing: it was sent so that nobody sees when nothing is sent (RFC 4303 section 2.6).
     Dummy,
 }
@@ -70,6 +72,27 @@ impl Decap {
             restore(buffer, start, len, next_header)
         }
     }
+
+    /// As [`Self::unwrap`], for a tunnel's packet that came in one of this TOS; and what a look at it found, counted from its own first
+    /// byte. None: a dummy.
+    ///
+    /// # Errors
+    /// As [`Self::unwrap`].
+    #[inline]
+    pub fn unwrap_from(
+        &self,
+        buffer: &mut [u8],
+        esp_at: usize,
+        outer_tos: u8,
+    ) -> Result<Option<(Range<usize>, Summary)>, Refused> {
+        let Carried { start, len, next_header } = self.shape.carried(buffer.get(esp_at..).unwrap_or_default())?;
+        if next_header == esp::DUMMY {
+            return Ok(None);
+        }
+        let start = esp_at + start;
+        let summary = look(buffer.get_mut(start..start + len).ok_or(Refused::Malformed)?, next_header, outer_tos)?;
+        Ok(Some((start..start + usize::from(summary.l3_len()), summary)))
+    }
 }
 
 /// A whole packet comes out of the tunnel. Padding behind it stays behind.
@@ -80,14 +103,20 @@ pub(super) fn inner(
     next_header: u8,
     outer_tos: u8,
 ) -> Result<Found, Refused> {
-    let packet = buffer.get_mut(start..start + len).ok_or(Refused::Malformed)?;
+    let summary = look(buffer.get_mut(start..start + len).ok_or(Refused::Malformed)?, next_header, outer_tos)?;
+    Ok(Found::Packet(start..start + usize::from(summary.l3_len())))
+}
+
+/// Looks at a packet that has come out of a tunnel, and gives it the mark that it has from now on.
+#[inline]
+fn look(packet: &mut [u8], next_header: u8, outer_tos: u8) -> Result<Summary, Refused> {
     let inner = Inner::of(packet).filter(|inner| inner.next_header == next_header).ok_or(Refused::NotIp)?;
-    let packet_len = usize::from(summarise_l3(packet).map_err(|_| Refused::NotIp)?.l3_len());
+    let summary = summarise_l3(packet).map_err(|_| Refused::NotIp)?;
     let combined = ecn::combine(inner.tos, outer_tos).ok_or(Refused::Congested)?;
     if combined != inner.tos & ecn::MASK {
         ecn::set(packet, combined);
     }
-    Ok(Found::Packet(start..start + packet_len))
+    Ok(summary)
 }
 
 /// The IP header goes back to what it carried.

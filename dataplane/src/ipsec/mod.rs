@@ -31,6 +31,7 @@ pub mod keys;
 pub mod nonce;
 pub mod outer;
 pub mod replay;
+mod template;
 pub mod transform;
 pub mod transport;
 

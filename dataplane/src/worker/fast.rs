@@ -14,7 +14,7 @@ use super::addresses::{Addresses, filter_place};
 use crate::filter::Filter;
 use crate::steer::code;
 use crate::unit::{UNITS, Unit};
-use crate::wire::proto;
+use crate::wire::{ipv4, proto};
 
 /// How many packets are looked at together.
 pub const BURST: usize = 32;
@@ -199,6 +199,38 @@ impl Look {
     #[inline(always)]
     pub(super) fn frame_len(&self, i: usize) -> u32 {
         self.gathered.len.0[i]
+    }
+
+    /// Whether a packet is not ordinary, for what its frame says.
+    #[inline(always)]
+    pub(super) fn is_odd(&self, i: usize) -> bool {
+        self.odd.0[i] != 0
+    }
+
+    /// Source and destination.
+    #[inline(always)]
+    pub(super) fn hosts(&self, i: usize) -> Option<(u32, u32)> {
+        Some((*self.src.0.get(i)?, *self.dst.0.get(i)?))
+    }
+
+    /// Whether an address of a packet might be one of ours.
+    #[inline(always)]
+    pub(super) fn is_near(&self, i: usize, addresses: &Addresses) -> bool {
+        addresses.filter_at(self.src_place.0[i]) | addresses.filter_at(self.dst_place.0[i]) != 0
+    }
+
+    /// Whether an ordinary packet is ESP, and no fragment of some.
+    #[inline(always)]
+    pub(super) fn is_whole_esp(&self, i: usize) -> bool {
+        let fragment = ((self.gathered.bytes_18_22.0[i] >> 16) as u16).swap_bytes();
+        let proto = self.gathered.bytes_22_26.0[i] >> 8 & 0xff;
+        proto == u32::from(proto::ESP) && fragment & (ipv4::MORE_FRAGMENTS | ipv4::OFFSET_MASK) == 0
+    }
+
+    /// Whether an ordinary packet may go one hop further.
+    #[inline(always)]
+    pub(super) fn has_hops(&self, i: usize) -> bool {
+        self.gathered.bytes_22_26.0[i] & 0xff > 1
     }
 
     /// Looks at a burst; answers the code that all its packets have, if they have one.

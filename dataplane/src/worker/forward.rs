@@ -422,7 +422,7 @@ impl Path {
 }
 
 /// Takes one off the TTL or hop limit. False: there was none left to take.
-pub(super) fn decrement(mbuf: &mut Mbuf, summary: &Summary) -> bool {
+fn decrement(mbuf: &mut Mbuf, summary: &Summary) -> bool {
     mbuf.data_mut().get_mut(usize::from(summary.l3_offset)..).is_some_and(wire::age)
 }
 

@@ -3,7 +3,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `run` | the loop: poll, obey, timers, send, sleep |
-//! | `fast`, `receive` | a burst's first look; one packet's careful look |
+//! | `fast`, `tunnelled`, `receive` | a burst's first look, and a second one for tunnels; one packet's careful look |
 //! | `path`, `forward`, `ask`, `cluster` | acting on packets: deliver, route, answer, the members' own frames |
 //! | `outlet`, `holdings` | what the apps may do, and when they are called; whose sessions are held |
 //! | `recent` | other members' packets, kept until it is clear that their owner has not died on them |
@@ -41,6 +41,7 @@ mod run;
 mod setup;
 mod shared;
 mod transmit;
+mod tunnelled;
 mod verify;
 
 pub use addresses::{Address, Addresses, Owner};
@@ -81,6 +82,7 @@ pub struct Worker {
     filter: Filter,
     steering: Steering<Packet>,
     look: Look,
+    bound: tunnelled::Bound,
     path: path::Path,
     rx: Vec<Receive>,
     link: WorkerLink,

@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use dpdk::Mbuf;
 
-use super::forward::decrement;
 use super::path::Path;
 use super::transmit::Kind;
 use crate::app::{App, Hindrance, Outgoing, Outlet, Passed, Returned, UnitSet, Wrappable};
@@ -19,7 +18,7 @@ use crate::replica::{Outbox, Snapshots, Sources, Store};
 use crate::steer::View;
 use crate::unit::Unit;
 use crate::wire::ethernet::{EtherType, HEADER_LEN};
-use crate::wire::{bytes, ipv4, ipv6};
+use crate::wire::{self, bytes, ipv4, ipv6};
 
 /// The longest IP packet that an app sends, whatever the link takes: it must fit a buffer.
 const LEN_MAX: u16 = 9000;
@@ -66,7 +65,7 @@ impl Path {
     }
 
     /// What was kept for a unit that comes to us is released just before the view that says so.
-    fn has_come(&mut self, unit: Unit) {
+    pub(super) fn has_come(&mut self, unit: Unit) {
         if self.holdings.take_up(unit) {
             let gained: UnitSet = std::iter::once(unit).collect();
             self.each_app(|app, path| app.handle_units(path, &gained, &UnitSet::EMPTY));
@@ -217,14 +216,18 @@ impl Outlet for Path {
     fn forward(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         let Some(mut mbuf) = self.write_mbuf(write) else { return false };
         let Ok(summary) = summarise_l3(mbuf.data()) else { return false };
-        let is_ours = |address| self.addresses.find(summary.family, address).is_some();
-        // Out of one tunnel into another needs the other's owner; to the cluster itself, an app that answers into tunnels.
-        let strange = summary.is_link_local() || summary.is_to_group() || is_ours(summary.src) || is_ours(summary.dst);
-        if strange || self.judge(&summary) != Passing::Bare || !decrement(&mut mbuf, &summary) {
+        if !self.lets_on(&summary, mbuf.data_mut()) {
             return false;
         }
         self.originate(mbuf, 0, summary.family, summary.dst);
         true
+    }
+
+    fn lets_on(&mut self, summary: &Summary, packet: &mut [u8]) -> bool {
+        let is_ours = |address| self.addresses.find(summary.family, address).is_some();
+        // Out of one tunnel into another needs the other's owner; to the cluster itself, an app that answers into tunnels.
+        let strange = summary.is_link_local() || summary.is_to_group() || is_ours(summary.src) || is_ours(summary.dst);
+        !strange && self.judge(summary) == Passing::Bare && wire::age(packet)
     }
 
     fn protect(&mut self, selectors: &Selectors, spi: u32) {

@@ -218,9 +218,8 @@ impl Path {
 
     /// What becomes of a packet between hosts.
     #[inline]
-    pub(super) fn judge(&self, summary: &Summary) -> Passing {
-        let policies = self.book.policies();
-        if policies.is_empty() { Passing::Clear } else { policies.judge(summary) }
+    pub(super) fn judge(&mut self, summary: &Summary) -> Passing {
+        if self.book.policies().is_empty() { Passing::Clear } else { self.book.judge(summary) }
     }
 
     /// A packet to a cluster address, of a unit of ours: an app claims it, or is told that one of its own came back, or the

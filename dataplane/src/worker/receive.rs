@@ -27,11 +27,12 @@ impl Worker {
         let Some(gate) = self.path.ports.get(usize::from(port)).map(|p| p.gate) else {
             return self.path.drop_burst(burst, DropReason::Malformed);
         };
-        if !self.path.book.policies().is_empty() {
+        let mut seen = self.look.at(burst, &gate, &self.path.addresses, &self.filter, self.steering.codes());
+        let tunnels = !self.path.book.policies().is_empty();
+        if tunnels {
             // Which unit a packet is of, its addresses alone do not say.
-            return burst.drain().for_each(|mbuf| self.receive_one(mbuf, port, careful));
+            seen = self.look_for_tunnels(burst);
         }
-        let seen = self.look.at(burst, &gate, &self.path.addresses, &self.filter, self.steering.codes());
         let fast = self.path.lease_ok && !careful;
         if seen == Some(code::DROP) && !careful {
             return self.path.drop_burst(burst, DropReason::NotOwner);
@@ -39,19 +40,25 @@ impl Worker {
         if seen == Some(code::MINE) && fast && self.workers == 1 {
             return self.path.forward_whole(burst, &self.look, port);
         }
-        self.sort(burst, port, careful);
+        if tunnels { self.sort::<true>(burst, port, careful) } else { self.sort::<false>(burst, port, careful) }
     }
 
     /// Handles a burst of several kinds. Packets of ours wait for one another, but not past one that takes the careful
     /// way: it might be of the same flow.
-    fn sort(&mut self, burst: &mut Burst<BURST>, port: PortIndex, careful: bool) {
+    fn sort<const TUNNELS: bool>(&mut self, burst: &mut Burst<BURST>, port: PortIndex, careful: bool) {
         let fast = self.path.lease_ok && !careful;
         let mut not_ours = Burst::<BURST>::new();
         let mut ours = Burst::<BURST>::new();
         let mut places = [0; BURST];
+        let mut bound = Burst::<BURST>::new();
+        let mut bound_places = [0; BURST];
         for (i, mbuf) in burst.drain().enumerate() {
             match self.look.codes[i] {
                 code::DROP if !careful => drop(not_ours.push(mbuf)),
+                code::MINE if TUNNELS && fast && self.bound.has(i) && self.serves(self.look.units[i]) => {
+                    bound_places[bound.len()] = i as u8;
+                    drop(bound.push(mbuf));
+                }
                 code::MINE if fast && self.serves(self.look.units[i]) => {
                     places[ours.len()] = i as u8;
                     drop(ours.push(mbuf));
@@ -67,11 +74,13 @@ impl Worker {
                 }
                 _ => {
                     self.path.forward_some(&mut ours, &places, &self.look, port);
+                    self.path.pass_tunnels(&mut bound, &mut bound_places, &self.look, &self.bound, port);
                     self.receive_one(mbuf, port, careful);
                 }
             }
         }
         self.path.forward_some(&mut ours, &places, &self.look, port);
+        self.path.pass_tunnels(&mut bound, &mut bound_places, &self.look, &self.bound, port);
         self.path.drop_burst(&mut not_ours, DropReason::NotOwner);
     }
 

@@ -266,6 +266,7 @@ impl Parts<'_> {
             filter: Filter::new(config.scheme, config.key),
             steering: Steering::new(config.me, config.steering),
             look: Look::default(),
+            bound: super::tunnelled::Bound::default(),
             path: self.path(ports, ways)?,
             rx,
             link,

@@ -116,6 +116,7 @@ pub(crate) fn scene(eal: &Eal) {
     stage.set(modes, false);
     passes_outwards(&mut stage);
     passes_inwards(&mut stage);
+    bursts_keep_their_order(&mut stage);
     senders_are_told(&mut stage);
     nothing_goes_in_clear(&mut stage);
     stage.assert_balance();
@@ -150,6 +151,21 @@ fn passes_inwards(stage: &mut Stage) {
         assert_eq!(got.l4(&inside[0]), had.l4(&inner));
     }
     assert!(stage.drops().contains(&("esp_replayed", 2)));
+}
+
+/// Packets that are sealed together, and some among them that take the careful way.
+fn bursts_keep_their_order(stage: &mut Stage) {
+    let frames: Vec<Vec<u8>> = (0..20)
+        .map(|n| {
+            let (host, branch) = if n % 7 == 3 { ("fd00:3::100", "fd00:9::7") } else { (HOST, BRANCH) };
+            Ip::udp(stage.mac(INSIDE), SERVER, 100 + n).frame(host, branch)
+        })
+        .collect();
+    let [outside, inside] = stage.exchange(INSIDE, &frames);
+    assert!(inside.is_empty() && outside.iter().all(|frame| is_esp(frame)));
+    let got: Vec<usize> = outside.iter().map(|frame| opened(frame).len()).collect();
+    assert_eq!(got, frames.iter().map(|frame| ip(frame).len()).collect::<Vec<_>>());
+    stage.assert_balance();
 }
 
 fn senders_are_told(stage: &mut Stage) {

@@ -34,6 +34,8 @@ enum WorkCommand {
     MasterForward(packets::PacketsCommand),
     /// Seal packets that go into tunnels, and route them.
     EspEncrypt(packets::EspCommand),
+    /// Open packets that come out of tunnels, each with a number of its own, and route them.
+    EspDecrypt(packets::EspCommand),
     /// Relay TCP connections, with and without backups that hold them; take sessions over.
     Relay(relay::RelayCommand),
 }
@@ -44,7 +46,8 @@ pub(super) fn run(command: &BenchCommand) -> ExitCode {
         WorkCommand::Classify(command) => packets::run(Work::Classify, command),
         WorkCommand::Forward(command) => packets::run(Work::Forward, command),
         WorkCommand::MasterForward(command) => packets::run(Work::MasterForward, command),
-        WorkCommand::EspEncrypt(command) => packets::encrypt(command),
+        WorkCommand::EspEncrypt(command) => packets::esp(Work::EspEncrypt, command),
+        WorkCommand::EspDecrypt(command) => packets::esp(Work::EspDecrypt, command),
         WorkCommand::Relay(command) => relay::run(command),
     }
 }

@@ -1,7 +1,8 @@
-//! `phalanx bench discard|classify|forward|master-forward|esp-encrypt`: how fast one worker is, in the manner of testpmd.
+//! `phalanx bench discard|classify|forward|master-forward|esp-encrypt|esp-decrypt`: how fast one worker is, in the manner of testpmd.
 //!
 //! The packet path runs on the calling thread, pinned to one core, between a source that never runs dry and a sink that
-//! takes everything. `scripts/bench` runs this in turns with `dpdk-testpmd` on the same source, packets and core.
+//! takes everything. The packets of esp-decrypt are sealed burst by burst while the clock stands still, into the buffers that `net_null` hands
+//! out next: neither that nor bringing them in is in its figures. `scripts/bench` runs this in turns with `dpdk-testpmd` on the same source, packets and core.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -125,6 +126,9 @@ pub(super) struct EspCommand {
     /// How many there are: a power of two, up to 256.
     #[arg(long, default_value_t = 1, value_name = "NUMBER", value_parser = sas)]
     sas: u32,
+    /// A mix of sizes: of twelve packets seven of 64 bytes, four of 570, one of 1418.
+    #[arg(long, conflicts_with_all = ["size", "pcap"])]
+    imix: bool,
 }
 
 fn sas(text: &str) -> Result<u32, String> {
@@ -133,36 +137,39 @@ fn sas(text: &str) -> Result<u32, String> {
     if fits { Ok(number) } else { Err(format!("not a power of two up to {SAS_MAX}")) }
 }
 
-/// Seals packets.
-pub(super) fn encrypt(command: &EspCommand) -> ExitCode {
+/// Seals or opens packets.
+pub(super) fn esp(work: Work, command: &EspCommand) -> ExitCode {
     let engine = match command.engine {
         EngineArgument::Auto => Choice::Auto,
         EngineArgument::BuiltIn => Choice::BuiltIn,
         EngineArgument::IpsecMb => Choice::Devices,
     };
     let tunnels = TunnelsPlan { transform: command.algorithm, engine, sas: command.sas };
-    bench(Work::EspEncrypt, &command.packets, Some(tunnels))
+    bench(work, &command.packets, Some((tunnels, command.imix)))
 }
 
 pub(super) fn run(work: Work, command: &PacketsCommand) -> ExitCode {
     bench(work, command, None)
 }
 
-fn bench(work: Work, command: &PacketsCommand, tunnels: Option<TunnelsPlan>) -> ExitCode {
-    let packets = match packets(command) {
+fn bench(work: Work, command: &PacketsCommand, tunnels: Option<(TunnelsPlan, bool)>) -> ExitCode {
+    let packets = match packets(command, tunnels.map(|(_, imix)| imix)) {
         Ok(packets) => packets,
         Err(what) => return failed(WRONG_USAGE, what),
     };
     if command.seconds == 0 {
         return ExitCode::SUCCESS;
     }
-    match measure(command, &packets, &plan(work, command, &packets, tunnels)) {
+    let imix = tunnels.is_some_and(|(_, imix)| imix);
+    let tunnels = tunnels.map(|(tunnels, _)| tunnels);
+    match measure(command, &packets, &plan(work, command, &packets, tunnels, imix)) {
         Ok(figures) => show(work, command, packets.size, tunnels, &figures),
         Err(error) => failed(FAILED, error),
     }
 }
 
-fn packets(command: &PacketsCommand) -> Result<Packets, String> {
+/// `tunnels`: they go through some, all of one size or (true) of several.
+fn packets(command: &PacketsCommand, tunnels: Option<bool>) -> Result<Packets, String> {
     if let Some(file) = &command.pcap {
         let bytes = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
         let (address, size) = flows::first_of_pcap(&bytes)
@@ -170,8 +177,11 @@ fn packets(command: &PacketsCommand) -> Result<Packets, String> {
         let size = command.size.unwrap_or(size);
         return Ok(Packets { file: file.clone(), temporary: false, address, size });
     }
-    let size = command.size.unwrap_or(64);
-    let bytes = flows::pcap(&flows::frames(size));
+    let size = command.size.unwrap_or(if tunnels == Some(true) { flows::mix_size() } else { 64 });
+    let bytes = flows::pcap(&match tunnels {
+        None => flows::frames(size),
+        Some(imix) => flows::tunnel_frames((!imix).then_some(size)),
+    });
     let (file, temporary) = match &command.save {
         Some(file) => (file.clone(), false),
         None => (std::env::temp_dir().join(format!("phalanx-bench-{}.pcap", std::process::id())), true),
@@ -205,10 +215,17 @@ fn measure(command: &PacketsCommand, packets: &Packets, plan: &Plan) -> Result<F
     })
 }
 
-fn plan(work: Work, command: &PacketsCommand, packets: &Packets, tunnels: Option<TunnelsPlan>) -> Plan {
-    let (source, sink) = match command.pmd.as_str() {
+fn plan(work: Work, command: &PacketsCommand, packets: &Packets, tunnels: Option<TunnelsPlan>, imix: bool) -> Plan {
+    let answers = match tunnels.filter(|_| work == Work::EspDecrypt) {
+        Some(_) => flows::tunnel_frames((!imix).then_some(packets.size)),
+        None => Vec::new(),
+    };
+    let longest = answers.iter().map(|frame| frame.len() as u16).max();
+    let sealed = longest.zip(tunnels).map(|(longest, tunnels)| tunnels.sealed_len(longest));
+    let (pmd, size) = sealed.map_or((command.pmd.as_str(), packets.size), |len| ("net_null", len));
+    let (source, sink) = match pmd {
         "net_pcap" => (format!("net_pcap0,rx_pcap={},infinite_rx=1", packets.file.display()), "net_null0,no-rx=1"),
-        "net_null" => (format!("net_null0,size={}", packets.size), "net_null1,no-rx=1"),
+        "net_null" => (format!("net_null0,size={size}"), "net_null1,no-rx=1"),
         other => (other.to_owned(), "net_null0,no-rx=1"),
     };
     let is_null = source.starts_with("net_null");
@@ -222,7 +239,8 @@ fn plan(work: Work, command: &PacketsCommand, packets: &Packets, tunnels: Option
             SchemeArgument::Steered => Scheme::Steered,
         },
         tunnels,
-        priming: if is_null { flows::frames(packets.size) } else { Vec::new() },
+        priming: if is_null && answers.is_empty() { flows::frames(packets.size) } else { Vec::new() },
+        answers,
     }
 }
 
@@ -234,7 +252,7 @@ fn free_hugepages() -> u64 {
 fn show(work: Work, command: &PacketsCommand, size: u16, tunnels: Option<TunnelsPlan>, figures: &Figures) -> ExitCode {
     let report = Report {
         bench: work.name(),
-        pmd: &command.pmd,
+        pmd: if work == Work::EspDecrypt { "net_null" } else { &command.pmd },
         size,
         algorithm: tunnels.map(|tunnels| tunnels.transform.to_string()),
         sas: tunnels.map(|tunnels| tunnels.sas),

@@ -21,6 +21,8 @@ const BURST: usize = device::BURST;
 /// The longest check value, and the longest thing that is checked and not hidden by an AEAD.
 const ICV_MAX: usize = 32;
 const AAD_MAX: usize = 12;
+/// The check value of an AEAD.
+const TAG_LEN: usize = 16;
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
@@ -136,28 +138,56 @@ struct OnDevice {
 impl Session for OnDevice {
     fn process(&mut self, jobs: &mut [Job<'_>]) {
         for jobs in jobs.chunks_mut(BURST) {
-            self.process_burst(jobs);
+            match (&self.style, jobs.len()) {
+                (Style::Aead(_), 0..=1) => self.process_aead::<1>(jobs),
+                (Style::Aead(_), 2..=4) => self.process_aead::<4>(jobs),
+                (Style::Aead(_), _) => self.process_aead::<BURST>(jobs),
+                (_, 0..=1) => self.process_chain::<1>(jobs),
+                (_, 2..=4) => self.process_chain::<4>(jobs),
+                _ => self.process_chain::<BURST>(jobs),
+            }
         }
     }
 }
 
 impl OnDevice {
-    fn process_burst(&mut self, jobs: &mut [Job<'_>]) {
-        let mut icvs = [[0; ICV_MAX]; BURST];
-        let mut aads = [[0; AAD_MAX]; BURST];
+    /// Up to `N` packets of an AEAD, whose check values stay where they are.
+    fn process_aead<const N: usize>(&mut self, jobs: &mut [Job<'_>]) {
+        let Style::Aead(salt) = &self.style else { return };
+        let mut aads = [[0; AAD_MAX]; N];
         // What is no packet is left as it is here, and not done.
-        let mut ops: [Op<'_>; BURST] = std::array::from_fn(|_| Op::default());
-        let (count, icv_len, clear) = (jobs.len(), self.shape.icv_len(), self.clear());
-        for (op, (job, (icv, aad))) in ops.iter_mut().zip(jobs.iter_mut().zip(icvs.iter_mut().zip(&mut aads))) {
+        let mut ops: [Op<'_>; N] = std::array::from_fn(|_| Op::default());
+        let count = jobs.len().min(N);
+        for (op, (job, aad)) in ops.iter_mut().zip(jobs.iter_mut().zip(&mut aads)) {
             if self.shape.check(job.packet.len()).is_err() {
                 continue;
             }
-            self.prepare(job, icv, aad);
-            let hidden_at = if matches!(self.style, Style::Aead(_)) { self.shape.body_at() } else { 0 };
+            let Some((header, rest)) = job.packet.split_first_chunk_mut::<HEADER_LEN>() else { continue };
+            let Some((iv, rest)) = rest.split_first_chunk_mut::<8>() else { continue };
+            let Some((data, digest)) = rest.split_last_chunk_mut::<TAG_LEN>() else { continue };
+            (*aad, _) = checked_number(header, self.numbers, job.sequence_high);
+            *op = Op { data, digest, iv: first_block(salt, iv), aad, done: false };
+        }
+        self.session.process(&mut ops[..count], Clear::default());
+        let done = ops.iter().zip(0..).fold(0_u32, |done, (op, place)| done | u32::from(op.done) << place);
+        jobs.iter_mut().zip(0..).for_each(|(job, place)| job.done = done >> place & 1 == 1);
+    }
+
+    /// Up to `N` packets of a cipher and a check.
+    fn process_chain<const N: usize>(&mut self, jobs: &mut [Job<'_>]) {
+        let mut icvs = [[0; ICV_MAX]; N];
+        // What is no packet is left as it is here, and not done.
+        let mut ops: [Op<'_>; N] = std::array::from_fn(|_| Op::default());
+        let (count, icv_len, clear) = (jobs.len().min(N), self.shape.icv_len(), self.clear());
+        for (op, (job, icv)) in ops.iter_mut().zip(jobs.iter_mut().zip(icvs.iter_mut())) {
+            if self.shape.check(job.packet.len()).is_err() {
+                continue;
+            }
+            self.prepare(job, icv);
             let end = job.packet.len() - icv_len + usize::from(clear.last);
             let iv = self.iv(job.packet);
-            let data = job.packet.get_mut(hidden_at..end).unwrap_or_default();
-            *op = Op { data, digest: icv, iv, aad, done: false };
+            let data = job.packet.get_mut(..end).unwrap_or_default();
+            *op = Op { data, digest: icv, iv, aad: &[], done: false };
         }
         self.session.process(&mut ops[..count], clear);
         let done = ops.map(|op| op.done);
@@ -175,21 +205,18 @@ impl OnDevice {
     fn clear(&self) -> Clear {
         let last = if self.numbers == Numbers::Extended { 4 } else { 0 };
         match self.style {
-            Style::Aead(_) => Clear::default(),
             Style::Chain if self.direction == Direction::Seal => Clear { first: HEADER_LEN as u16, last },
             _ => Clear { first: self.shape.body_at() as u16, last },
         }
     }
 
     /// Takes the check value out, and puts the number's high half where it is checked.
-    fn prepare(&self, job: &mut Job<'_>, icv: &mut [u8; ICV_MAX], aad: &mut [u8; AAD_MAX]) {
+    fn prepare(&self, job: &mut Job<'_>, icv: &mut [u8; ICV_MAX]) {
         let at = job.packet.len() - self.shape.icv_len();
         if self.direction == Direction::Open {
             icv[..self.shape.icv_len()].copy_from_slice(&job.packet[at..]);
         }
-        if let (Style::Aead(_), Some(header)) = (&self.style, job.packet.first_chunk()) {
-            (*aad, _) = checked_number(header, self.numbers, job.sequence_high);
-        } else if self.numbers == Numbers::Extended {
+        if self.numbers == Numbers::Extended {
             job.packet[at..at + 4].copy_from_slice(&job.sequence_high.to_be_bytes());
         }
     }
@@ -198,7 +225,7 @@ impl OnDevice {
         let mut iv = [0; IV_LEN];
         let field = &packet[HEADER_LEN..self.shape.body_at()];
         match (&self.style, field.first_chunk()) {
-            (Style::Aead(salt) | Style::Stream(salt), Some(field)) => iv = first_block(salt, field),
+            (Style::Stream(salt), Some(field)) => iv = first_block(salt, field),
             // Zeros, under which the number becomes the IV.
             (Style::Chain, _) if self.direction == Direction::Seal => {}
             _ => iv[..field.len()].copy_from_slice(field),

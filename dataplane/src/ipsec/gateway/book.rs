@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
-use super::policies::{Policies, Selectors};
+use super::judged::Judged;
+use super::policies::{Passing, Policies, Selectors};
+use crate::parse::{Family, Summary};
 use crate::worker::Wake;
 
 /// What one worker may have told another that has not listened yet; more waits with the teller.
@@ -37,6 +39,7 @@ struct Other {
 #[derive(Default)]
 pub(crate) struct Book {
     policies: Policies,
+    judged: Judged,
     inboxes: Vec<Consumer<Word>>,
     others: Vec<Other>,
 }
@@ -69,6 +72,7 @@ impl Book {
     /// Begins with these, which all workers have.
     pub(crate) fn begin(&mut self, policies: Policies) {
         self.policies = policies;
+        self.judged = Judged::new();
     }
 
     #[inline]
@@ -76,9 +80,27 @@ impl Book {
         &self.policies
     }
 
+    /// What becomes of a packet between hosts.
+    #[inline]
+    pub(crate) fn judge(&mut self, summary: &Summary) -> Passing {
+        match summary.family {
+            Family::V4 => self.judge_v4(summary.src as u32, summary.dst as u32),
+            Family::V6 => self.policies.judge(summary),
+        }
+    }
+
+    /// The same, of IPv4 hosts.
+    #[inline]
+    pub(crate) fn judge_v4(&mut self, source: u32, destination: u32) -> Passing {
+        let policies = &self.policies;
+        let judge = || policies.judge_pair(Family::V4, source.into(), destination.into());
+        self.judged.of(source, destination, judge)
+    }
+
     /// A tunnel of this worker's units comes.
     pub(crate) fn insert(&mut self, selectors: &Selectors, spi: u32) {
         if self.policies.insert(selectors, spi) {
+            self.judged.forget();
             self.tell(&Word::Insert(Arc::new(selectors.clone()), spi));
         }
     }
@@ -86,6 +108,7 @@ impl Book {
     /// One goes.
     pub(crate) fn remove(&mut self, spi: u32) {
         if self.policies.remove(spi) {
+            self.judged.forget();
             self.tell(&Word::Remove(spi));
         }
     }
@@ -101,10 +124,13 @@ impl Book {
     pub(crate) fn turn(&mut self) {
         for inbox in &mut self.inboxes {
             for word in std::iter::from_fn(|| inbox.pop().ok()).take(HEARD_A_ROUND) {
-                match word {
+                let changed = match word {
                     Word::Insert(selectors, spi) => self.policies.insert(&selectors, spi),
                     Word::Remove(spi) => self.policies.remove(spi),
                 };
+                if changed {
+                    self.judged.forget();
+                }
             }
         }
         self.others.iter_mut().for_each(Other::flush);
@@ -137,17 +163,19 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     use super::*;
-    use crate::ipsec::gateway::{Network, Passing};
-    use crate::parse::Summary;
+    use crate::ipsec::gateway::Network;
 
     fn selectors(branch: u32) -> Selectors {
         let network = |bits: u32| vec![Network::new(bits.to_be_bytes().into(), 32)];
         Selectors { local: network(0x0a03_0001), remote: network(0x0a09_0000 | branch) }
     }
 
-    fn judge(book: &Book, branch: u32) -> Passing {
+    fn judge(book: &mut Book, branch: u32) -> Passing {
         let (inside, remote) = (0x0a03_0001_u32.to_be_bytes(), (0x0a09_0000 | branch).to_be_bytes());
-        book.policies().judge(&Summary::of_addresses(inside.into(), remote.into(), 6))
+        let summary = Summary::of_addresses(inside.into(), remote.into(), 6);
+        let judged = book.judge(&summary);
+        assert_eq!(judged, book.policies().judge(&summary), "from memory or not");
+        judged
     }
 
     #[test]
@@ -159,6 +187,10 @@ mod tests {
             count.fetch_add(1, Relaxed);
         });
         let mut books = Book::mesh(&[wake.clone(), wake.clone(), wake]);
+        for book in &mut books {
+            book.begin(Policies::default());
+            assert_eq!(judge(book, 1), Passing::Clear);
+        }
         (0..COUNT).for_each(|branch| books[0].insert(&selectors(branch), 1000 + branch));
         books[0].insert(&selectors(0), 1000);
         (0..COUNT).step_by(2).for_each(|branch| books[0].remove(1000 + branch));
@@ -166,7 +198,7 @@ mod tests {
         for _ in 0..COUNT {
             books.iter_mut().for_each(Book::turn);
         }
-        for book in &books {
+        for book in &mut books {
             assert!(!book.is_told());
             for branch in 0..COUNT {
                 let expected = if branch % 2 == 0 { Passing::Clear } else { Passing::Into(1000 + branch) };

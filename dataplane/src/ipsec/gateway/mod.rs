@@ -17,16 +17,18 @@
 //! *IKE* makes tunnels while packets pass. Who speaks it sits behind a desk (`desk`); the worker owns what it knows, and replicates
 //! it as it does the tunnels (`ike`).
 //!
-//! Files: `spec` (what there is to be), `policies` (which packets), `book` (which workers know), `slots` (the tunnels), `lifecycle`
-//! (they come, wake up, fall asleep, go), `tunnel` (one that is awake), `form` (ESP or AH), `inbound`, `outbound`, `waiting`, `pace`,
+//! Files: `spec` (what there is to be), `policies` (which packets), `judged` (what they said), `book` (which workers know), `slots` (the tunnels), `lifecycle`
+//! (they come, wake up, fall asleep, go), `tunnel` (one that is awake), `form` (ESP or AH), `inbound`, `outbound`, `burst` (the same for many at once), `waiting`, `pace`,
 //! `record`, `saved`, `written` (what the backups are told), `desk`, `ike`, `counters`.
 
 mod book;
+mod burst;
 mod counters;
 mod desk;
 mod form;
 mod ike;
 mod inbound;
+mod judged;
 mod lifecycle;
 mod mix;
 mod outbound;
@@ -60,7 +62,7 @@ use self::slots::{Slot, Slots};
 use self::waiting::Spares;
 use super::crypto::Engine;
 use super::nonce::Nonces;
-use crate::app::{App, Hindrance, Outlet, Passed, UnitSet, Wrappable};
+use crate::app::{App, Hindrance, Outlet, Parcel, Passed, UnitSet, Wrappable};
 use crate::drop_reason::DropReason;
 use crate::parse::Summary;
 use crate::replica::{Cursor, DigestKey, LeaseStats, Position, SessionKey, Source, Step, Update};
@@ -234,6 +236,10 @@ impl App for Gateway {
         let done = self.seal(outlet, spi, summary, buffer);
         self.settle(outlet);
         done
+    }
+
+    fn handle_parcels(&mut self, outlet: &mut dyn Outlet, parcels: &mut [Parcel<'_>]) {
+        self.take_parcels(outlet, parcels);
     }
 
     fn watches(&self, app: u8) -> bool {

@@ -61,7 +61,7 @@ impl Gateway {
 
     /// The tunnel that such traffic goes through at present.
     #[inline]
-    fn way_of(&mut self, outlet: &mut dyn Outlet, spi: u32) -> Option<usize> {
+    pub(super) fn way_of(&mut self, outlet: &mut dyn Outlet, spi: u32) -> Option<usize> {
         let number = self.find(outlet, spi)?;
         match self.slots.through(number) {
             Ok(number) => Some(number),

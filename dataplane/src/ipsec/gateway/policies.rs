@@ -180,7 +180,12 @@ impl Policies {
     /// What becomes of a packet between hosts.
     #[inline]
     pub fn judge(&self, summary: &Summary) -> Passing {
-        let (family, source, destination) = (summary.family, summary.src, summary.dst);
+        self.judge_pair(summary.family, summary.src, summary.dst)
+    }
+
+    /// What becomes of a packet from one host to another.
+    #[inline]
+    pub fn judge_pair(&self, family: Family, source: u128, destination: u128) -> Passing {
         match self.tunnels.find(family, destination, source) {
             Some(policy) => Passing::Into(policy.spi),
             None if self.tunnels.find(family, source, destination).is_some() => Passing::Bare,

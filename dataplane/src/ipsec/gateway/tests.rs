@@ -18,6 +18,7 @@ use crate::replica::{
 };
 use crate::wire::ipv4;
 
+mod bursts;
 mod chaos;
 mod exchange;
 mod failover;
@@ -117,6 +118,9 @@ impl Outlet for Desk {
     }
     fn cluster_clock_s(&self) -> u64 {
         self.clock_s
+    }
+    fn lets_on(&mut self, _: &Summary, packet: &mut [u8]) -> bool {
+        crate::wire::age(packet)
     }
     fn protect(&mut self, selectors: &Selectors, spi: u32) {
         self.policies.insert(selectors, spi);

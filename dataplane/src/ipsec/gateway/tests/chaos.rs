@@ -2,6 +2,7 @@
 //! they are no longer owners; a peer's packets that come late, twice, and all over again.
 
 use super::*;
+use crate::app::Way;
 
 /// A fault planted in what is around the gateway.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,27 +85,48 @@ impl Run {
     fn step(&mut self, seen: &mut Seen) {
         match self.dice.roll(100) {
             0..25 => {
-                for _ in 0..=self.dice.roll(20) {
-                    let (mark, at) = (self.mark(), self.someone());
-                    let _ = self.world.members[at].send(&packet(INSIDE, BRANCH, mark, 60, 0));
+                let count = self.dice.roll(20) + 1;
+                let packets: Vec<_> = (0..count).map(|_| packet(INSIDE, BRANCH, self.mark(), 60, 0)).collect();
+                if self.dice.roll(2) == 0 {
+                    let at = self.someone();
+                    self.world.members[at].take_burst(Way::Into, &packets);
+                } else {
+                    for packet in &packets {
+                        let at = self.someone();
+                        let _ = self.world.members[at].send(packet);
+                    }
                 }
             }
             25..50 => {
+                let mut arrived = Vec::new();
                 for _ in 0..=self.dice.roll(20) {
                     let mark = self.mark();
                     let frame = self.world.peer.seal(&packet(BRANCH, INSIDE, mark, 60, 0));
                     if self.dice.roll(10) > 0 {
-                        let at = self.someone();
-                        let _ = self.world.members[at].hear(&frame);
+                        arrived.push(frame.clone());
                     }
                     self.heard.push(frame);
                 }
+                if self.dice.roll(2) == 0 {
+                    let at = self.someone();
+                    self.world.members[at].take_burst(Way::OutOf, &arrived);
+                } else {
+                    for frame in &arrived {
+                        let at = self.someone();
+                        let _ = self.world.members[at].hear(frame);
+                    }
+                }
             }
             50..60 => {
-                for _ in 0..=self.dice.roll(20).min(self.heard.len() as u64) {
-                    let old = self.dice.roll(self.heard.len().max(1) as u64) as usize;
+                let count = self.dice.roll(20).min(self.heard.len() as u64) + 1;
+                let some = (0..count).map(|_| self.dice.roll(self.heard.len().max(1) as u64) as usize);
+                let frames: Vec<_> = some.filter_map(|old| self.heard.get(old).cloned()).collect();
+                if self.dice.roll(2) == 0 {
                     let at = self.someone();
-                    if let Some(frame) = self.heard.get(old) {
+                    self.world.members[at].take_burst(Way::OutOf, &frames);
+                } else {
+                    for frame in &frames {
+                        let at = self.someone();
                         let _ = self.world.members[at].hear(frame);
                     }
                 }

@@ -1,0 +1,124 @@
+//! Many packets at once: nothing comes of it that would not come of one after the other.
+
+use super::*;
+use crate::app::{Fate, Parcel, Way};
+
+/// Room around a packet in its buffer.
+const AROUND: usize = 128;
+
+impl Member {
+    /// Packets come in one burst; what is left untouched comes again by itself, as a worker has it. Answers what was refused.
+    pub(super) fn take_burst(&mut self, way: Way, packets: &[Vec<u8>]) -> Vec<DropReason> {
+        let around = |packet: &Vec<u8>| [&[0xee; AROUND], &packet[..], &[0xee; AROUND]].concat();
+        let mut buffers: Vec<Vec<u8>> = packets.iter().map(around).collect();
+        let parcel = |(room, packet): (_, &Vec<u8>)| {
+            let (start, len) = (AROUND as u16, packet.len() as u16);
+            Parcel { room, start, len, spi: SPI_IN, way, fate: Fate::Untouched }
+        };
+        let rooms = buffers.iter_mut().map(Vec::as_mut_slice);
+        let mut parcels: Vec<Parcel<'_>> = rooms.zip(packets).map(parcel).collect();
+        self.gateway.handle_parcels(&mut self.desk, &mut parcels);
+        let fates: Vec<Fate> = parcels.iter().map(|parcel| parcel.fate).collect();
+        let mut refused = Vec::new();
+        for ((buffer, packet), fate) in buffers.iter().zip(packets).zip(fates) {
+            match (fate, way) {
+                (Fate::Sent { start, len }, _) => {
+                    let sent = buffer[usize::from(start)..][..usize::from(len)].to_vec();
+                    let to = if way == Way::Into { &mut self.desk.to_peer } else { &mut self.desk.to_host };
+                    to.push(sent);
+                }
+                (Fate::Dropped(reason), _) => refused.push(reason),
+                (Fate::Taken, _) => {}
+                (Fate::Untouched, Way::Into) => drop(self.send(packet)),
+                (Fate::Untouched, Way::OutOf) => refused.extend(self.hear(packet).err()),
+            }
+        }
+        self.desk.now_ns += 1;
+        refused
+    }
+}
+
+fn from_inside(marks: std::ops::Range<u32>) -> Vec<Vec<u8>> {
+    marks.map(|mark| packet(INSIDE, BRANCH, mark, 100, 0)).collect()
+}
+
+fn sealed(world: &mut World, marks: std::ops::Range<u32>) -> Vec<Vec<u8>> {
+    marks.map(|mark| world.peer.seal(&packet(BRANCH, INSIDE, mark, 100, 0))).collect()
+}
+
+#[test]
+fn a_burst_waits_for_its_numbers_and_keeps_its_order() {
+    for numbers in [Numbers::Short, Numbers::Extended] {
+        let mut world = World::new(numbers);
+        world.owner().take_burst(Way::Into, &from_inside(0..32));
+        world.peer_opens();
+        assert!(world.peer.got.is_empty(), "nobody holds a lease of our numbers yet");
+        world.owner().take_burst(Way::Into, &from_inside(32..40));
+        world.replicate();
+        world.peer_opens();
+        world.owner().take_burst(Way::Into, &from_inside(40..72));
+        assert_eq!(world.owner().desk.to_peer.len(), 32, "where they lie");
+        world.peer_opens();
+        assert_eq!(world.peer.got, (0..72).collect::<Vec<_>>());
+        assert_eq!((world.owner().count("packets_out"), world.owner().count("bytes_out")), (72, 72 * 120));
+    }
+}
+
+#[test]
+fn the_peers_burst_waits_for_a_lease_and_is_let_in_once() {
+    for numbers in [Numbers::Short, Numbers::Extended] {
+        let mut world = World::new(numbers);
+        let frames = sealed(&mut world, 0..32);
+        assert_eq!(world.owner().take_burst(Way::OutOf, &frames), []);
+        assert!(world.delivered().is_empty(), "nobody holds a lease of their numbers yet");
+        world.replicate();
+        assert_eq!(world.delivered(), (0..32).collect::<Vec<_>>());
+        assert_eq!(world.owner().take_burst(Way::OutOf, &frames), [DropReason::EspReplayed; 32]);
+        world.owner().desk.outbox.set_backups(unit(), MemberSet::EMPTY);
+        let [mut frame] = sealed(&mut world, 32..33).try_into().expect("one");
+        let twice = [frame.clone(), frame.clone(), frame.clone()];
+        assert_eq!(world.owner().take_burst(Way::OutOf, &twice), [DropReason::EspReplayed; 2]);
+        assert_eq!(world.delivered(), [32]);
+        *frame.last_mut().expect("bytes") ^= 1;
+        frame[27] ^= 0x40;
+        assert_eq!(world.owner().take_burst(Way::OutOf, &[frame]), [DropReason::EspBadIcv]);
+    }
+}
+
+/// A busy peer's burst is let in without a copy; what is wrong in it is refused by itself.
+#[test]
+fn what_is_wrong_in_a_burst_spoils_nothing_else() {
+    let mut world = World::new(Numbers::Extended);
+    world.owner().desk.outbox.set_backups(unit(), MemberSet::EMPTY);
+    for round in 0..20 {
+        let frames = sealed(&mut world, round * 100..(round + 1) * 100);
+        frames.chunks(20).for_each(|frames| drop(world.owner().take_burst(Way::OutOf, frames)));
+        world.owner().wait(10 * MS);
+    }
+    assert_eq!(world.delivered(), (0..2000).collect::<Vec<_>>());
+    let waited = world.owner().count("waited");
+    let mut frames = sealed(&mut world, 2000..2008);
+    frames[1][40] ^= 1;
+    frames[2] = frames[0].clone();
+    frames[3] = world.peer.seal(&packet(HERE, INSIDE, 0, 100, 0));
+    frames[4].truncate(45);
+    let refused = world.owner().take_burst(Way::OutOf, &frames);
+    let (icv, again, strange) = (DropReason::EspBadIcv, DropReason::EspReplayed, DropReason::PolicyMismatch);
+    assert_eq!(refused, [icv, again, strange, DropReason::EspMalformed]);
+    assert_eq!(world.delivered(), [2000, 2005, 2006, 2007]);
+    assert_eq!(world.owner().count("waited"), waited, "nothing waited");
+}
+
+#[test]
+fn what_needs_care_is_left_untouched_with_what_follows() {
+    let mut world = World::new(Numbers::Short);
+    world.owner().desk.outbox.set_backups(unit(), MemberSet::EMPTY);
+    world.inside_sends(0..1);
+    let mut burst = from_inside(1..6);
+    burst[2] = packet(INSIDE, BRANCH, 3, 1480, ipv4::DONT_FRAGMENT);
+    world.owner().take_burst(Way::Into, &burst);
+    world.peer_opens();
+    assert_eq!(world.peer.got, [0, 1, 2, 4, 5], "the sender of the one is told, and the others keep their order");
+    let elsewhere = Member::new(3, 0, &spec(Numbers::Short)).take_burst(Way::OutOf, &sealed(&mut world, 0..1));
+    assert_eq!(elsewhere, [DropReason::SaUnusable], "one that has not joined");
+}
