@@ -9,6 +9,7 @@ pub mod envelope;
 pub mod ike;
 mod limited;
 pub mod link;
+mod pcapng;
 pub mod pki;
 pub mod replication;
 pub mod runtime;

@@ -18,6 +18,8 @@ mod ike;
 mod interop;
 #[path = "lab/operation.rs"]
 mod operation;
+#[path = "lab/operator.rs"]
+mod operator;
 #[path = "lab/packets.rs"]
 mod packets;
 #[path = "lab/partitions.rs"]

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// The largest answer that is read: a status with every unit in a range of its own has about 100 KiB.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
+/// The longest head of an answer without end.
+const HEAD_BYTES_MAX: usize = 4096;
 /// How long the member may take for each part of an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -54,6 +56,26 @@ pub(super) fn ask(socket: &Path, method: &str, path: &str) -> Result<Answer, Cli
     let mut bytes = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes)?;
     parse(&bytes)
+}
+
+/// Asks a member for what goes on and on: the status code, and the body as it comes.
+pub(super) fn stream(socket: &Path, path: &str) -> Result<(u16, impl Read + use<>), ClientError> {
+    let unreachable = |source| ClientError::Unreachable { socket: socket.display().to_string(), source };
+    let mut stream = UnixStream::connect(socket).map_err(unreachable)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    // To HTTP/1.0 nobody answers in chunks.
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: phalanx\r\n\r\n").as_bytes())?;
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() == HEAD_BYTES_MAX {
+            return Err(ClientError::Malformed("no end of head"));
+        }
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    let line = head.split(|byte| *byte == b'\r').next().and_then(|line| std::str::from_utf8(line).ok());
+    Ok((status_code(line.unwrap_or_default())?, stream))
 }
 
 /// Reads one whole answer (RFC 9112): with a length, in chunks, or up to the end.

@@ -6,6 +6,7 @@
 
 mod bench;
 mod ca;
+mod capture;
 mod check;
 pub mod client;
 mod drain;
@@ -32,6 +33,7 @@ EXAMPLES
   phalanx status --watch                     watch the cluster
   phalanx drain                              give all work away, then leave
   phalanx sessions                           see which VPN peers are connected
+  phalanx capture --decrypt -w inside.pcapng see what passes through their tunnels
   phalanx ca issue /root/ca --name m1 --id 1
   phalanx unit tcp 192.0.2.7:4711 10.3.0.100:443 --forwarding
 
@@ -57,6 +59,7 @@ enum Command {
     Drain(drain::DrainCommand),
     Unit(unit::UnitCommand),
     Sessions(sessions::SessionsCommand),
+    Capture(capture::CaptureCommand),
     Ca(ca::CaCommand),
     Bench(bench::BenchCommand),
 }
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Drain(command) => drain::run(&command),
         Command::Unit(command) => unit::run(&command),
         Command::Sessions(command) => sessions::run(&command),
+        Command::Capture(command) => capture::run(&command),
         Command::Ca(command) => ca::run(&command),
         Command::Bench(command) => bench::run(&command),
     }
@@ -97,6 +101,13 @@ mod tests {
         for command in Arguments::command().get_subcommands() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("EXAMPLES"), "{} has no examples", command.get_name());
+        }
+    }
+
+    #[test]
+    fn a_member_is_named_before_or_behind_the_verb() {
+        for line in ["phalanx sessions --socket s show 1", "phalanx sessions show 1 --socket s --json"] {
+            assert!(Arguments::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
     }
 

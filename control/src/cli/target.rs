@@ -13,10 +13,10 @@ use super::client::{self, ClientError};
 #[derive(Args, Debug, Default)]
 pub(super) struct Target {
     /// The member's control socket [default: the only one in /run/phalanx].
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", global = true)]
     pub(super) socket: Option<PathBuf>,
     /// The member's configuration, which names its control socket.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub(super) config: Option<PathBuf>,
 }
 

@@ -11,6 +11,7 @@ use phalanx_dataplane::unit::Unit;
 use phalanx_dataplane::worker::{Clock, Shared};
 
 use super::board::Board;
+use super::capture::Window;
 use super::logging::Logging;
 use super::member::Command;
 use super::report::{Device, Sources};
@@ -27,21 +28,7 @@ struct Busy {
 
 /// The desk.
 pub(super) struct Desk {
-    config: Config,
-    clock: Clock,
-    /// What the workers find units with.
-    pub(super) filter: Filter,
-    board: Arc<Board>,
-    shared: Arc<Shared>,
-    ports: Vec<dpdk::Port>,
-    macs: Vec<[u8; 6]>,
-    pool: dpdk::Mempool,
-    commands: Sender<Command>,
-    waker: Waker,
-    pub(super) logging: Logging,
-    rate: dpdk::clock::Rate,
-    /// Who is asked about IKE SAs; none: nobody speaks IKE here.
-    pub(super) clerk: Option<Clerk>,
+    pub(super) on_it: Furniture,
     busy: Vec<Busy>,
     sampled_ns: AtomicU64,
 }
@@ -50,6 +37,7 @@ pub(super) struct Desk {
 pub(super) struct Furniture {
     pub(super) config: Config,
     pub(super) clock: Clock,
+    /// What the workers find units with.
     pub(super) filter: Filter,
     pub(super) board: Arc<Board>,
     pub(super) shared: Arc<Shared>,
@@ -60,61 +48,34 @@ pub(super) struct Furniture {
     pub(super) waker: Waker,
     pub(super) logging: Logging,
     pub(super) rate: dpdk::clock::Rate,
+    /// Who is asked about IKE SAs; none: nobody speaks IKE here.
     pub(super) clerk: Option<Clerk>,
+    /// Where what passes through tunnels can be seen; none: there are none.
+    pub(super) window: Option<Window>,
 }
 
 impl Desk {
     pub(super) fn new(furniture: Furniture) -> Self {
-        let Furniture {
-            config,
-            clock,
-            filter,
-            board,
-            shared,
-            ports,
-            macs,
-            pool,
-            commands,
-            waker,
-            logging,
-            rate,
-            clerk,
-        } = furniture;
-        let busy = shared.workers.iter().map(|_| Busy::default()).collect();
-        let sampled_ns = AtomicU64::new(clock.now_ns());
-        Self {
-            config,
-            clock,
-            filter,
-            board,
-            shared,
-            ports,
-            macs,
-            pool,
-            commands,
-            waker,
-            logging,
-            rate,
-            clerk,
-            busy,
-            sampled_ns,
-        }
+        let busy = furniture.shared.workers.iter().map(|_| Busy::default()).collect();
+        let sampled_ns = AtomicU64::new(furniture.clock.now_ns());
+        Self { on_it: furniture, busy, sampled_ns }
     }
 
     /// Answers a question from the present state; none before the cluster thread's first round.
     pub(super) fn look<T>(&self, answer: impl FnOnce(&Sources<'_>) -> T) -> Option<T> {
-        let posted = self.board.read()?;
-        let devices: Vec<Device> = self.ports.iter().zip(&self.macs).map(|(port, mac)| device(port, *mac)).collect();
+        let posted = self.on_it.board.read()?;
+        let devices: Vec<Device> =
+            self.on_it.ports.iter().zip(&self.on_it.macs).map(|(port, mac)| device(port, *mac)).collect();
         let busy: Vec<f64> = self.busy.iter().map(|busy| busy.permille.load(Relaxed) as f64 / 1000.0).collect();
         let sources = Sources {
-            config: &self.config,
+            config: &self.on_it.config,
             posted: &posted,
-            shared: &self.shared,
+            shared: &self.on_it.shared,
             devices: &devices,
             busy: &busy,
-            log_left_out: self.logging.left_out(),
-            buffers_in_use: self.pool.in_use(),
-            now: Time(self.clock.now_ns()),
+            log_left_out: self.on_it.logging.left_out(),
+            buffers_in_use: self.on_it.pool.in_use(),
+            now: Time(self.on_it.clock.now_ns()),
         };
         Some(answer(&sources))
     }
@@ -122,25 +83,28 @@ impl Desk {
     /// Gives the cluster thread a command; false if it takes none.
     #[must_use = "an order that is not taken has to be reported"]
     pub(super) fn command(&self, command: Command) -> bool {
-        let taken = self.commands.try_send(command).is_ok();
-        self.waker.wake();
+        let taken = self.on_it.commands.try_send(command).is_ok();
+        self.on_it.waker.wake();
         taken
     }
 
     /// Once a second: how busy each worker was since the last time.
     pub(super) fn sample(&self) {
-        let now_ns = self.clock.now_ns();
+        let now_ns = self.on_it.clock.now_ns();
         let passed_ns = now_ns.saturating_sub(self.sampled_ns.swap(now_ns, Relaxed)).max(1);
-        for (busy, worker) in self.busy.iter().zip(self.shared.workers.iter()) {
+        for (busy, worker) in self.busy.iter().zip(self.on_it.shared.workers.iter()) {
             let cycles = Unit::all().map(|unit| worker.loads.cycles(unit).get()).fold(0, u64::wrapping_add);
-            let spent_ns = self.rate.to_ns(cycles.wrapping_sub(busy.cycles.swap(cycles, Relaxed)));
+            let spent_ns = self.on_it.rate.to_ns(cycles.wrapping_sub(busy.cycles.swap(cycles, Relaxed)));
             busy.permille.store((spent_ns.saturating_mul(1000) / passed_ns).min(1000), Relaxed);
         }
     }
 
     /// Says whether a port has a link.
     pub(super) fn set_link(&self, port: usize, up: bool) {
-        let (Some(shared), Some(config)) = (self.shared.ports.get(port), self.config.ports.get(port)) else { return };
+        let (Some(shared), Some(config)) = (self.on_it.shared.ports.get(port), self.on_it.config.ports.get(port))
+        else {
+            return;
+        };
         if shared.link_up.swap(up, Relaxed) != up {
             let name = &config.name;
             if up { tracing::info!("port {name} has a link") } else { tracing::warn!("port {name} has lost its link") }
@@ -149,7 +113,7 @@ impl Desk {
 
     /// What the driver says about a port's link.
     pub(super) fn driver_link(&self, port: usize) -> Option<bool> {
-        self.ports.get(port)?.link().ok().map(|link| link.up)
+        self.on_it.ports.get(port)?.link().ok().map(|link| link.up)
     }
 }
 

@@ -1,4 +1,4 @@
-//! HTTP on the management thread: `/metrics`, `/health`, `/status`, and on the unix socket alone `/unit`, `/sessions`, and orders.
+//! HTTP on the management thread: `/metrics`, `/health`, `/status`, and on the unix socket alone `/unit`, `/sessions`, `/capture`, and orders.
 //!
 //! The unix socket belongs to its owner (mode 0600); whoever can open it may do what an operator may. The TCP side only
 //! answers questions, and not the one for a flow's unit: who could ask that freely could find the flows that all meet in
@@ -20,6 +20,7 @@ use phalanx_dataplane::filter::Flow;
 use phalanx_dataplane::ipsec::gateway::Wish;
 use tokio::net::UnixListener;
 
+use super::capture;
 use super::desk::Desk;
 use super::member::Command;
 use super::metrics;
@@ -42,6 +43,7 @@ pub(super) fn orders(desk: Arc<Desk>) -> Router {
     let more = Router::new()
         .route("/unit", get(unit))
         .route("/drain", post(drain))
+        .route("/capture", get(capture::capture))
         .route("/sessions", get(sessions))
         .route("/sessions/terminate", post(terminate))
         .route("/sessions/rekey", post(rekey));
@@ -96,7 +98,7 @@ async fn unit(State(desk): State<Arc<Desk>>, Query(question): Query<UnitQuestion
         Ok(flow) => flow,
         Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     };
-    match desk.look(|sources| Json(sources.unit(&desk.filter, &flow, question.forwarding)).into_response()) {
+    match desk.look(|sources| Json(sources.unit(&desk.on_it.filter, &flow, question.forwarding)).into_response()) {
         Some(answer) => answer,
         None => starting(),
     }
@@ -131,7 +133,7 @@ async fn wish(desk: &Desk, named: &Named, wish: Wish) -> Response {
         Ok(sessions) => sessions.iter().any(|session| session.spi == format!("{spi:016x}")),
         Err(refusal) => return refusal,
     };
-    match &desk.clerk {
+    match &desk.on_it.clerk {
         Some(_) if !known => (StatusCode::NOT_FOUND, "it is not served here\n").into_response(),
         Some(clerk) if clerk.wish(spi, wish) => (StatusCode::ACCEPTED, "it is on its way\n").into_response(),
         _ => starting(),
@@ -140,7 +142,7 @@ async fn wish(desk: &Desk, named: &Named, wish: Wish) -> Response {
 
 /// All IKE SAs that are served here. Where nobody speaks IKE there are none.
 async fn sessions_of(desk: &Desk) -> Result<Vec<SessionStatus>, Response> {
-    let Some(clerk) = &desk.clerk else { return Ok(Vec::new()) };
+    let Some(clerk) = &desk.on_it.clerk else { return Ok(Vec::new()) };
     match tokio::time::timeout(SESSIONS_MAX, clerk.sessions()).await {
         Ok(Some(sessions)) => Ok(sessions),
         _ => Err((StatusCode::SERVICE_UNAVAILABLE, "the session thread does not answer\n").into_response()),

@@ -13,6 +13,7 @@
 
 mod apps;
 mod board;
+mod capture;
 mod desk;
 mod eal;
 mod http;

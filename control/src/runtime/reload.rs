@@ -29,10 +29,10 @@ impl Orders for Arc<Desk> {
 
     fn log(&self, level: Option<Level>, format: Option<LogFormat>) {
         if let Some(level) = level {
-            self.logging.set_level(level);
+            self.on_it.logging.set_level(level);
         }
         if let Some(format) = format {
-            self.logging.set_format(format);
+            self.on_it.logging.set_format(format);
         }
     }
 }

@@ -18,7 +18,7 @@ use phalanx_dataplane::filter::Filter;
 use phalanx_dataplane::unit::MemberId;
 use phalanx_dataplane::worker::{Clock, Dataplane, Wake, Worker, WorkerHandle};
 use ring::rand::SecureRandom;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 
 use super::apps::{Apps, Router};
 use super::board::Board;
@@ -170,7 +170,7 @@ impl Member {
         let guards = talk.as_ref().map(|talk| (talk.guards.clone(), wake_session));
         wanted.gateway = settings::gateway(config.ipsec_engine, tunnels(&config)?, guards, id, &secrets);
         let dataplane = Dataplane::open(eal, &wanted, clock, Arc::new(move || wake.wake()))?;
-        let Dataplane { mut workers, handles, shared, ports, macs, pool, desks, warnings } = dataplane;
+        let Dataplane { mut workers, handles, shared, ports, macs, pool, desks, tap, warnings } = dataplane;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -237,6 +237,7 @@ impl Member {
             logging,
             rate,
             clerk,
+            window: tap.map(|tap| Arc::new(Mutex::new(tap))),
         });
         let desk = Arc::new(desk);
         let certificate = identity.certificate().to_vec();

@@ -22,7 +22,7 @@ use super::verify::Verifier;
 use super::{Addresses, Clock, Look, ProbationTimes, Receive, Shared, Wake, Worker, WorkerHandle, WorkerLink, link};
 use crate::filter::{Filter, Scheme};
 use crate::icmp_error::TokenBucket;
-use crate::ipsec::gateway::{Book, Gateway, GatewayConfig, SessionDesk, desk};
+use crate::ipsec::gateway::{Book, Gateway, GatewayConfig, SessionDesk, TapReader, desk, taps};
 use crate::local::Origin;
 use crate::neighbour;
 use crate::port::{Delivery, OpenError, OpenPort, PortIndex, PortSpec, RouteSpec, open};
@@ -138,6 +138,8 @@ pub struct Dataplane {
     pub pool: Mempool,
     /// The desks at which the workers ask who speaks IKE, in the workers' order; none, if nobody does ([`GatewayConfig::ike`]).
     pub desks: Vec<SessionDesk>,
+    /// Where what passes through tunnels can be looked at; none without tunnels.
+    pub tap: Option<TapReader>,
     /// What an operator should know: what the devices do otherwise than the configuration says.
     pub warnings: Vec<String>,
 }
@@ -172,6 +174,8 @@ impl Dataplane {
         let sas = |gateway: &GatewayConfig| tunnels as u32 + if gateway.ike.is_some() { IKE_TUNNELS_MAX } else { 0 };
         let engine = config.gateway.as_ref().map(|gateway| gateway.engine.open(eal, sas(gateway))).transpose()?;
         let mut desks = Vec::new();
+        let (taps, tap) = config.gateway.as_ref().map(|_| taps(workers)).unzip();
+        let mut taps = taps.unwrap_or_default().into_iter();
         let mut made = Vec::new();
         let mut handles = Vec::new();
         for (index, (wait, handover)) in waits.into_iter().zip(handovers).enumerate() {
@@ -191,6 +195,9 @@ impl Dataplane {
                     app = app.with_desk(desk, Arc::clone(&shared.ike));
                     desks.push(session.listen(worker.path.book.tell_too(wake.clone())));
                 }
+                if let Some(tap) = taps.next() {
+                    app = app.with_tap(tap);
+                }
                 worker.add_app(Box::new(app));
             }
             made.push(worker);
@@ -198,7 +205,7 @@ impl Dataplane {
         }
         let warnings = ports.iter_mut().flat_map(|p| std::mem::take(&mut p.warnings)).collect();
         let ports = ports.into_iter().map(|p| p.port).collect();
-        Ok(Self { workers: made, handles, shared, ports, macs, pool: pools.ordinary, desks, warnings })
+        Ok(Self { workers: made, handles, shared, ports, macs, pool: pools.ordinary, desks, tap, warnings })
     }
 }
 

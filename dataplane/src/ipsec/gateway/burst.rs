@@ -11,6 +11,7 @@ use super::Gateway;
 use super::counters::TunnelCounters;
 use super::form::Form;
 use super::slots::Slot;
+use super::tap::{Heading, show};
 use super::tunnel::Opened;
 use crate::app::{Fate, Outlet, Parcel, Way};
 use crate::drop_reason::DropReason;
@@ -97,6 +98,7 @@ impl Gateway {
             }
             let Some(nonce) = nonces.take(&mut tunnel.draw) else { break };
             tunnel.id = tunnel.id.wrapping_add(1);
+            show(&mut self.tap, outlet, slot.spec.inbound.spi, Heading::Out, parcel.packet());
             count += 1;
             bytes += u64::from(parcel.len);
             parcel.fate = Fate::Taken;
@@ -227,6 +229,7 @@ impl Gateway {
             tally.dummies += 1;
             return Ok(Fate::Taken);
         };
+        show(&mut self.tap, outlet, slot.spec.inbound.spi, Heading::In, inner);
         tally.bytes += u64::from(len);
         if outlet.lets_on(&summary, inner) {
             return Ok(Fate::Sent { start, len });

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::Gateway;
 use super::counters::TunnelCounters;
 use super::form::label;
+use super::tap::{Heading, show};
 use super::tunnel::Opened;
 use crate::app::Outlet;
 use crate::drop_reason::DropReason;
@@ -54,6 +55,7 @@ impl Gateway {
         if tunnel.inbound.admit(sequence, &mut self.leases) {
             let newest = sequence >= tunnel.window.next();
             tunnel.window.accept(sequence)?;
+            show(&mut self.tap, outlet, spi, Heading::In, inner);
             deliver(outlet, counters, inner);
             self.note(outlet, number, from.filter(|_| newest));
             self.renew(outlet, number, None);

@@ -19,7 +19,7 @@
 //!
 //! Files: `spec` (what there is to be), `policies` (which packets), `judged` (what they said), `book` (which workers know), `slots` (the tunnels), `lifecycle`
 //! (they come, wake up, fall asleep, go), `tunnel` (one that is awake), `form` (ESP or AH), `inbound`, `outbound`, `burst` (the same for many at once), `waiting`, `pace`,
-//! `record`, `saved`, `written` (what the backups are told), `desk`, `ike`, `counters`.
+//! `record`, `saved`, `written` (what the backups are told), `tap` (for whoever looks for a fault), `desk`, `ike`, `counters`.
 
 mod book;
 mod burst;
@@ -38,6 +38,7 @@ mod record;
 mod saved;
 mod slots;
 mod spec;
+mod tap;
 #[cfg(test)]
 mod tests;
 mod tunnel;
@@ -52,6 +53,7 @@ pub use desk::{
 };
 pub use policies::{Network, Passing, Policies, Selectors};
 pub use spec::{GatewayConfig, Half, Protection, TunnelSpec};
+pub use tap::{Heading, Tap, TapReader, Tapped, taps};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -95,6 +97,8 @@ pub struct Gateway {
     text: Box<[u8]>,
     /// If somebody speaks it.
     ike: Option<Ike>,
+    /// If somebody may look at what passes.
+    tap: Option<Tap>,
     /// Whether ESP in UDP is to be looked for.
     takes_udp: bool,
 }
@@ -139,6 +143,7 @@ impl Gateway {
             scratch: vec![0; PACKET_MAX].into(),
             text: vec![0; PACKET_MAX + ICV_MAX].into(),
             ike: None,
+            tap: None,
             takes_udp: config.tunnels.iter().any(|tunnel| tunnel.outer.udp.is_some()),
             config,
         }
@@ -149,6 +154,13 @@ impl Gateway {
     pub fn with_desk(mut self, desk: WorkerDesk, counters: Arc<IkeCounters>) -> Self {
         self.ike = Some(Ike::new(desk, counters, self.config.spi_key));
         self.takes_udp = true;
+        self
+    }
+
+    /// Lets somebody look at what passes through tunnels.
+    #[must_use]
+    pub fn with_tap(mut self, tap: Tap) -> Self {
+        self.tap = Some(tap);
         self
     }
 

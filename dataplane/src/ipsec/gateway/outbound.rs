@@ -1,6 +1,7 @@
 //! To the peer: the size looked at, numbered, sealed.
 
 use super::Gateway;
+use super::tap::{Heading, show};
 use crate::app::{Hindrance, Outlet, Passed, Wrappable};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::Complaint;
@@ -100,6 +101,7 @@ impl Gateway {
         tunnel.id = tunnel.id.wrapping_add(1);
         let draws = Draws { sequence, nonce, id: tunnel.id };
         let (form, sealer, text) = (&tunnel.form, &mut tunnel.sealer, &mut self.text);
+        show(&mut self.tap, outlet, slot.spec.inbound.spi, Heading::Out, packet.bytes());
         let len = packet.bytes().len();
         let passed = form.layout(packet.bytes()).and_then(|layout| {
             if let Some(buffer) = packet.grow(layout) {

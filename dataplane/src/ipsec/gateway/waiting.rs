@@ -4,6 +4,7 @@
 
 use super::Gateway;
 use super::outbound::{Packet, Sent};
+use super::tap::{Heading, show};
 use super::tunnel::Tunnel;
 use crate::app::Outlet;
 use crate::tallies::add;
@@ -71,6 +72,7 @@ impl Gateway {
             if tunnel.window.accept(opened.sequence).is_err() {
                 add(&counters.late_refused, 1);
             } else {
+                show(&mut self.tap, outlet, slot.spec.inbound.spi, Heading::In, &opened.packet);
                 super::inbound::deliver(outlet, counters, &opened.packet);
                 self.note(outlet, number, opened.from.filter(|_| newest));
             }
