@@ -59,6 +59,8 @@ fn main() {
         shim.flag(flag);
     }
     shim.compile("phalanx_dpdk_shim");
+    // What DPDK's driver for it is built on, and its package depends on.
+    println!("cargo:rustc-link-lib=IPSec_MB");
     generate(&flags);
 }
 

@@ -106,3 +106,31 @@ struct rte_mbuf *shim_ipv6_reassemble(struct rte_ip_frag_tbl *table, struct rte_
 }
 
 uint16_t shim_ipv4_cksum(const void *header) { return rte_ipv4_cksum(header); }
+
+const void *shim_gcm_manager(void)
+{
+	IMB_MGR *manager = alloc_mb_mgr(0);
+	if (manager)
+		init_mb_mgr_auto(manager, NULL);
+	return manager;
+}
+
+aes_gcm_pre_t shim_gcm_expand(const void *table, size_t key_len)
+{
+	const IMB_MGR *manager = table;
+	switch (key_len) {
+	case 16: return manager->gcm128_pre;
+	case 32: return manager->gcm256_pre;
+	default: return NULL;
+	}
+}
+
+aes_gcm_enc_dec_t shim_gcm_work(const void *table, size_t key_len, int seal)
+{
+	const IMB_MGR *manager = table;
+	switch (key_len) {
+	case 16: return seal ? manager->gcm128_enc : manager->gcm128_dec;
+	case 32: return seal ? manager->gcm256_enc : manager->gcm256_dec;
+	default: return NULL;
+	}
+}

@@ -26,6 +26,8 @@
 #include <rte_mempool.h>
 #include <rte_ring.h>
 
+#include <intel-ipsec-mb.h>
+
 #if RTE_VERSION < RTE_VERSION_NUM(22, 11, 0, 0)
 #error "DPDK 22.11 or newer is needed"
 #endif
@@ -108,5 +110,11 @@ struct rte_mbuf *shim_ipv4_reassemble(struct rte_ip_frag_tbl *table, struct rte_
 struct rte_mbuf *shim_ipv6_reassemble(struct rte_ip_frag_tbl *table, struct rte_ip_frag_death_row *dead,
 	struct rte_mbuf *mbuf, uint64_t now, void *ip, void *fragment);
 uint16_t shim_ipv4_cksum(const void *header);
+
+/* AES-GCM of ipsec-mb, whose table of functions (none: no memory) bindgen does not read; for keys of 16 and 32 bytes. None: other
+ * lengths. */
+const void *shim_gcm_manager(void);
+aes_gcm_pre_t shim_gcm_expand(const void *manager, size_t key_len);
+aes_gcm_enc_dec_t shim_gcm_work(const void *manager, size_t key_len, int seal);
 
 #endif

@@ -49,6 +49,18 @@ impl<T: Default> Stats<T> {
     pub fn of(&self, part: usize) -> &T {
         &self.0[part.min(self.0.len() - 1)]
     }
+
+    /// Whether a number is a part's, and not that of what belongs to none.
+    pub(crate) fn is_of_one(&self, part: usize) -> bool {
+        part < self.0.len() - 1
+    }
+}
+
+/// As [`add`], for a counter that only one thread writes: so it need not lock the line.
+pub(crate) fn add_alone(counter: &AtomicU64, count: u64) {
+    if count != 0 {
+        counter.store(counter.load(Relaxed).wrapping_add(count), Relaxed);
+    }
 }
 
 /// Adds, wrapping: a gauge falls by adding `u64::MAX`. Workers share the counters, so nothing is not written: it would take

@@ -380,7 +380,7 @@ impl Mbuf {
 }
 
 #[inline(always)]
-fn prefetch_line(address: *const u8) {
+pub(crate) fn prefetch_line(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: prefetching any address is harmless.
     unsafe {

@@ -153,6 +153,9 @@ pub trait Outlet {
     /// [`Self::send_whole`].
     fn forward(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool;
 
+    /// Whether packets between these IPv4 hosts may be routed on will be asked soon.
+    fn will_ask(&self, _source: u32, _destination: u32) {}
+
     /// Whether a whole IP packet of somebody else's that has come out of a tunnel may be routed on; then it is one hop older.
     fn lets_on(&mut self, _summary: &Summary, _packet: &mut [u8]) -> bool {
         false

@@ -59,10 +59,11 @@ impl Encap {
     }
 
     /// The room that an IP packet needs. None: it has no header that could stay outside.
+    #[inline]
     pub fn room(&self, packet: &[u8]) -> Option<Layout> {
-        let (around, hidden) = match self.mode {
+        let (around, hidden) = match &self.mode {
             Mode::Tunnel(outer) => (outer.buffer_len(), packet.len()),
-            Mode::Transport { udp } => (udp_len(udp), packet.len().checked_sub(Outside::of(packet).ok()?.len)?),
+            Mode::Transport { udp } => (udp_len(*udp), packet.len().checked_sub(Outside::of(packet).ok()?.len)?),
         };
         let Layout { before, after } = self.shape.around(hidden);
         Some(Layout { before: around + before, after })
@@ -123,8 +124,12 @@ impl Encap {
     }
 
     /// Writes what depends on the sealed bytes.
+    #[inline]
     pub fn finish(&self, packet: &mut [u8]) {
-        if let Mode::Tunnel(outer) = self.mode {
+        if self.template.is_some() {
+            return;
+        }
+        if let Mode::Tunnel(outer) = &self.mode {
             outer.finish(packet);
         }
     }

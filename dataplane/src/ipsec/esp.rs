@@ -19,6 +19,8 @@ use crate::wire::bytes;
 pub const HEADER_LEN: usize = 8;
 /// Length of the padding, next header.
 pub const TRAILER_LEN: usize = 2;
+/// What makes an IV unique, in its last bytes.
+const NUMBER_LEN: usize = 8;
 /// What a dummy packet says that it carries (section 2.6): nothing.
 pub const DUMMY: u8 = crate::wire::proto::NO_NEXT_HEADER;
 
@@ -72,7 +74,9 @@ pub fn header(packet: &[u8]) -> Option<(u32, u32)> {
 impl Shape {
     /// A transform's.
     pub const fn of(transform: Transform) -> Self {
-        Self { iv_len: transform.iv_len(), icv_len: transform.icv_len(), alignment: transform.alignment() }
+        let alignment = transform.alignment();
+        assert!(alignment.is_power_of_two());
+        Self { iv_len: transform.iv_len(), icv_len: transform.icv_len(), alignment }
     }
 
     /// Where the payload begins: after header and IV.
@@ -90,15 +94,21 @@ impl Shape {
     /// What goes around a payload of this length.
     #[inline]
     pub const fn around(&self, payload_len: usize) -> Layout {
-        let body = (payload_len + TRAILER_LEN).next_multiple_of(self.alignment);
+        let body = self.rounded_down(payload_len + TRAILER_LEN + self.alignment - 1);
         Layout { before: self.body_at(), after: body - payload_len + self.icv_len }
+    }
+
+    /// Alignments are powers of two, and a division costs as much as a header.
+    #[inline]
+    const fn rounded_down(&self, len: usize) -> usize {
+        len & !(self.alignment - 1)
     }
 
     /// The longest payload of packets that are to be no longer than this, header to ICV.
     #[inline]
     pub const fn payload_max(&self, packet_len: usize) -> usize {
         let body = packet_len.saturating_sub(self.body_at() + self.icv_len);
-        (body / self.alignment * self.alignment).saturating_sub(TRAILER_LEN)
+        self.rounded_down(body).saturating_sub(TRAILER_LEN)
     }
 
     /// Writes all but the ICV around a payload that is in its place. `packet` is as long as [`Self::around`] says.
@@ -107,11 +117,11 @@ impl Shape {
         bytes::put_u32(packet, 0, fields.spi);
         bytes::put_u32(packet, 4, fields.sequence as u32);
         let body_at = self.body_at();
-        if let Some(iv) = packet.get_mut(HEADER_LEN..body_at) {
-            iv.fill(0);
-            if let Some(low) = iv.last_chunk_mut::<8>() {
-                *low = fields.nonce.to_be_bytes();
-            }
+        if self.iv_len > NUMBER_LEN {
+            packet.get_mut(HEADER_LEN..body_at - NUMBER_LEN).unwrap_or_default().fill(0);
+        }
+        if self.iv_len >= NUMBER_LEN {
+            bytes::put(packet, body_at - NUMBER_LEN, fields.nonce.to_be_bytes());
         }
         let trailer_at = packet.len().saturating_sub(self.icv_len + TRAILER_LEN);
         let padding = packet.get_mut(body_at + payload_len..trailer_at).unwrap_or_default();
@@ -127,7 +137,7 @@ impl Shape {
     #[inline]
     pub const fn check(&self, packet_len: usize) -> Result<(), Refused> {
         let around = self.body_at() + self.icv_len;
-        if packet_len < around + self.alignment || !(packet_len - around).is_multiple_of(self.alignment) {
+        if packet_len < around + self.alignment || self.rounded_down(packet_len - around) != packet_len - around {
             return Err(Refused::Malformed);
         }
         Ok(())

@@ -33,6 +33,8 @@ pub struct Address {
 pub struct Addresses {
     marks: Box<[u8; MARKS]>,
     all: Vec<Address>,
+    /// The IPv4 addresses once more, for packets whose addresses are ours as a rule: those of tunnels.
+    v4: Vec<(u32, Owner)>,
     ports: Vec<PortSpec>,
 }
 
@@ -53,7 +55,8 @@ fn fold(number: u128) -> u32 {
 impl Addresses {
     /// The addresses of these ports; a port's index is its place.
     pub fn new(ports: &[PortSpec]) -> Self {
-        let mut addresses = Self { marks: Box::new([0; MARKS]), all: Vec::new(), ports: ports.to_vec() };
+        let mut addresses =
+            Self { marks: Box::new([0; MARKS]), all: Vec::new(), v4: Vec::new(), ports: ports.to_vec() };
         for (port, spec) in ports.iter().enumerate() {
             let port = port as PortIndex;
             spec.cluster_addresses.iter().for_each(|i| addresses.add(i, Owner::Cluster, port));
@@ -79,6 +82,9 @@ impl Addresses {
         self.marks[filter_place(fold(address.number)) as usize % MARKS] = 1;
         if !self.all.iter().any(|a| a.family == address.family && a.number == address.number) {
             self.all.push(address);
+            if address.family == Family::V4 {
+                self.v4.push((address.number as u32, address.owner));
+            }
         }
     }
 
@@ -102,11 +108,20 @@ impl Addresses {
         self.all.iter().find(|a| a.family == family && a.number == number)
     }
 
+    /// Whose an IPv4 address is, if it is one of ours.
+    #[inline]
+    pub(super) fn owner_v4(&self, number: u32) -> Option<Owner> {
+        if self.filter_at(filter_place(number)) == 0 {
+            return None;
+        }
+        self.v4.iter().find(|(ours, _)| *ours == number).map(|(_, owner)| *owner)
+    }
+
     /// Whether one of two IPv4 addresses is ours. For the few packets that the filter of marks lets through: a burst
     /// with a packet that only looks like ours would have to be taken apart.
     #[cold]
     pub(super) fn have_either(&self, src: u32, dst: u32) -> bool {
-        [src, dst].into_iter().any(|number| self.find(Family::V4, number.into()).is_some())
+        [src, dst].into_iter().any(|number| self.owner_v4(number).is_some())
     }
 
     /// Our address that a packet is for.

@@ -223,6 +223,10 @@ impl Outlet for Path {
         true
     }
 
+    fn will_ask(&self, source: u32, destination: u32) {
+        self.book.prefetch(source, destination);
+    }
+
     fn lets_on(&mut self, summary: &Summary, packet: &mut [u8]) -> bool {
         let is_ours = |address| self.addresses.find(summary.family, address).is_some();
         // Out of one tunnel into another needs the other's owner; to the cluster itself, an app that answers into tunnels.

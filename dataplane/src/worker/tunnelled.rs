@@ -10,19 +10,22 @@ use dpdk::{Burst, Mbuf};
 use super::fast::{BURST, Look};
 use super::packet::Packet;
 use super::path::Path;
+use super::routes::Adjacency;
+use super::transmit::Kind;
 use super::{Owner, Worker};
 use crate::app::{Fate, Parcel, Way};
 use crate::filter::Scheme;
 use crate::ipsec::gateway::Passing;
-use crate::parse::Family;
 use crate::port::PortIndex;
 use crate::steer::code;
 use crate::unit::Unit;
-use crate::wire::bytes;
+use crate::wire::{EtherType, bytes};
 
 /// Ethernet header and IPv4 header: before them nothing of a tunnel's.
 const L3_AT: u16 = 14;
 const SPI_AT: usize = 34;
+/// In an IPv4 packet.
+const DESTINATION_AT: usize = 16;
 
 /// The tunnels that a burst's packets go through, by place in the look.
 pub(super) struct Bound {
@@ -50,6 +53,8 @@ impl Worker {
     pub(super) fn look_for_tunnels(&mut self, burst: &Burst<BURST>) -> Option<u8> {
         let (Self { look, bound, path, steering, filter, .. }, mut any, mut all) = (self, 0, !0);
         let by_spi = filter.scheme() == Scheme::Steered;
+        // Pairs of hosts come as they please, and what was said of each lies elsewhere.
+        (0..burst.len()).filter_map(|i| look.hosts(i)).for_each(|(one, other)| path.book.prefetch(one, other));
         let mut tunnels = false;
         for (i, mbuf) in burst.iter().enumerate().take(BURST) {
             bound.ways[i] = None;
@@ -88,8 +93,7 @@ impl Worker {
 
 impl Path {
     fn is_for_cluster(&self, source: u32, destination: u32) -> bool {
-        let owner = self.addresses.find(Family::V4, destination.into()).map(|address| address.owner);
-        owner == Some(Owner::Cluster) && self.addresses.find(Family::V4, source.into()).is_none()
+        self.addresses.owner_v4(destination) == Some(Owner::Cluster) && self.addresses.owner_v4(source).is_none()
     }
 
     /// Has packets of ours go through their tunnels: `places` says which of the look's they are.
@@ -107,9 +111,11 @@ impl Path {
         put_side_by_side(burst, places, bound);
         let fates = self.offer_parcels(burst, places, look, bound);
         let mut delivered = 0;
-        for ((mbuf, fate), place) in burst.drain().zip(fates).zip(&*places) {
+        let mut ready = Burst::<BURST>::new();
+        for ((mut mbuf, fate), place) in burst.drain().zip(fates).zip(&*places) {
             let place = usize::from(*place) % BURST;
             if fate == Fate::Untouched {
+                self.send_parcels(&mut ready);
                 self.process_packet(look.units[place], Packet { mbuf, port });
                 continue;
             }
@@ -117,12 +123,16 @@ impl Path {
             match fate {
                 Fate::Sent { start, len } => {
                     delivered += 1;
-                    self.send_parcel(mbuf, start, len);
+                    match mbuf.set_data(start, len) {
+                        Some(()) => drop(ready.push(mbuf)),
+                        None => self.lose_own(),
+                    }
                 }
                 Fate::Dropped(reason) => self.drop_packet(mbuf, reason),
                 Fate::Taken | Fate::Untouched => delivered += 1,
             }
         }
+        self.send_parcels(&mut ready);
         self.counters.delivered.add(delivered);
     }
 
@@ -156,12 +166,50 @@ impl Path {
         fates
     }
 
-    /// Sends a packet of the cluster's that lies here in its buffer.
-    #[inline]
-    fn send_parcel(&mut self, mut mbuf: Mbuf, start: u16, len: u16) {
-        if mbuf.set_data(start, len).is_some() {
-            return self.send_packet(mbuf);
+    /// Sends IP packets of the cluster's. Mostly all go to one next hop.
+    fn send_parcels(&mut self, ready: &mut Burst<BURST>) {
+        if ready.is_empty() {
+            return;
         }
+        let (mut destinations, mut found) = ([0; BURST], [0; BURST]);
+        let mut plain = true;
+        for (mbuf, destination) in ready.iter().zip(&mut destinations) {
+            let packet = mbuf.data();
+            plain &= bytes::u8_at(packet, 0) >> 4 == 4;
+            *destination = bytes::u32_at(packet, DESTINATION_AT);
+        }
+        let count = ready.len();
+        self.cache.find(destinations.iter().zip(&mut found).take(count));
+        let together = plain && found.iter().take(count).all(|way| *way == found[0]);
+        let next = self.cache.adjacency(found[0]).filter(|_| together).copied();
+        let sent = next.is_some_and(|next| self.send_together(ready, &next));
+        if !sent {
+            ready.drain().for_each(|mbuf| self.send_packet(mbuf));
+        }
+    }
+
+    /// Sends IPv4 packets of the cluster's to one next hop. False, and nothing is done: one of them is too long, or has no room.
+    fn send_together(&mut self, ready: &mut Burst<BURST>, next: &Adjacency) -> bool {
+        let Some(path) = self.ports.get_mut(usize::from(next.port)).filter(|path| path.link_up) else { return false };
+        let fits = |mbuf: &Mbuf| mbuf.data_len() <= next.mtu && mbuf.headroom() >= L3_AT && mbuf.is_contiguous();
+        if !ready.iter().all(fits) {
+            return false;
+        }
+        let mut sum = 0;
+        for mbuf in ready.iter_mut() {
+            if let Some(head) = mbuf.prepend(L3_AT).and_then(|head| head.first_chunk_mut::<{ L3_AT as usize }>()) {
+                head[..12].copy_from_slice(&next.header);
+                head[12..].copy_from_slice(&EtherType::IPV4.0.to_be_bytes());
+            }
+            mbuf.set_tag(Kind::Originated as u32);
+            sum += u64::from(mbuf.data_len());
+        }
+        self.counters.originated.add(ready.len() as u64);
+        path.tx.push_all(ready, sum, self.lease_ok, &self.counters);
+        true
+    }
+
+    fn lose_own(&self) {
         self.counters.originated.add(1);
         self.counters.originated_lost.add(1);
     }
@@ -175,18 +223,48 @@ fn put_side_by_side(burst: &mut Burst<BURST>, places: &mut [u8; BURST], bound: &
         return;
     }
     let from = *places;
+    let order = order_of(count, |at| bound.ways[usize::from(from[at]) % BURST]);
     let mut waiting: [Option<Mbuf>; BURST] = std::array::from_fn(|_| None);
     waiting.iter_mut().zip(burst.drain()).for_each(|(slot, mbuf)| *slot = Some(mbuf));
-    for first in 0..count {
-        for other in first..count {
-            if way_of(from[other]) == way_of(from[first])
-                && let Some(mbuf) = waiting[other].take()
-            {
-                places[burst.len()] = from[other];
-                drop(burst.push(mbuf));
-            }
+    for at in order.into_iter().take(count).map(|at| usize::from(at) % BURST) {
+        if let Some(mbuf) = waiting[at].take() {
+            places[burst.len()] = from[at];
+            drop(burst.push(mbuf));
         }
     }
+}
+
+/// In which order packets come: those of one way side by side, in order, where the first of them is.
+fn order_of(count: usize, way_of: impl Fn(usize) -> Option<(u32, Way)>) -> [u8; BURST] {
+    const NONE: u8 = BURST as u8;
+    const PLACES: usize = 2 * BURST;
+    // By hash: the first packet of a way. By packet: the last one of its way (kept with the first), and the next one.
+    let mut firsts = [NONE; PLACES];
+    let (mut last, mut next, mut leads) = ([NONE; BURST], [NONE; BURST], [false; BURST]);
+    for (at, leads) in leads.iter_mut().enumerate().take(count) {
+        let way = way_of(at);
+        let key = way.map_or(0, |(spi, way)| spi << 1 | u32::from(way == Way::Into));
+        let mut place = (key.wrapping_mul(0x9e37_79b1) >> 26) as usize % PLACES;
+        while firsts[place] != NONE && way_of(usize::from(firsts[place])) != way {
+            place = (place + 1) % PLACES;
+        }
+        match firsts[place] {
+            NONE => (firsts[place], *leads) = (at as u8, true),
+            first => {
+                next[usize::from(last[usize::from(first) % BURST]) % BURST] = at as u8;
+            }
+        }
+        last[usize::from(firsts[place]) % BURST] = at as u8;
+    }
+    let (mut order, mut done) = ([0; BURST], 0);
+    for lead in (0..NONE).zip(leads).filter(|(_, leads)| *leads).map(|(at, _)| at) {
+        let mut at = lead;
+        while at != NONE {
+            order[done % BURST] = at;
+            (done, at) = (done + 1, next[usize::from(at) % BURST]);
+        }
+    }
+    order
 }
 
 fn parcel<'m>(mbuf: &'m mut Mbuf, place: usize, look: &Look, bound: &Bound) -> Parcel<'m> {
@@ -196,4 +274,32 @@ fn parcel<'m>(mbuf: &'m mut Mbuf, place: usize, look: &Look, bound: &Bound) -> P
     let in_one = mbuf.data_len() >= L3_AT.saturating_add(len);
     let room = if in_one { mbuf.whole_mut() } else { Default::default() };
     Parcel { room, start, len, spi, way, fate: Fate::Untouched }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// The order is what looking for each way's packets one after another would find.
+        #[test]
+        fn packets_of_one_way_come_side_by_side(
+            ways in prop::collection::vec((0..40_u32, any::<bool>()), 0..=BURST), far in 0..31_u32,
+        ) {
+            let way_of = |at: usize| {
+                let (number, into) = ways[at];
+                Some((number << far | number, if into { Way::Into } else { Way::OutOf }))
+            };
+            let mut expected: Vec<usize> = Vec::new();
+            for first in 0..ways.len() {
+                let same = (first..ways.len()).filter(|other| way_of(*other) == way_of(first));
+                let new: Vec<usize> = same.filter(|at| !expected.contains(at)).collect();
+                expected.extend(new);
+            }
+            let order = order_of(ways.len(), way_of);
+            let order: Vec<usize> = order.iter().take(ways.len()).map(|at| usize::from(*at)).collect();
+            prop_assert_eq!(order, expected);
+        }
+    }
 }

@@ -1,8 +1,9 @@
-//! The crypto devices against published vectors, and against the built-in engine, byte for byte: what one seals the other seals alike, and opens.
+//! The crypto devices, and the library under one of them, against published vectors, and against the built-in engine, byte for byte: what one seals the other seals alike, and opens.
 
 use dpdk::Eal;
 use phalanx_dataplane::ipsec::crypto::builtin::BuiltIn;
 use phalanx_dataplane::ipsec::crypto::devices::Devices;
+use phalanx_dataplane::ipsec::crypto::direct::Direct;
 use phalanx_dataplane::ipsec::crypto::{Direction, Engine, EngineError, Job, Numbers, Session};
 use phalanx_dataplane::ipsec::esp::{Fields, Layout, Shape};
 use phalanx_dataplane::ipsec::{Aead, Cipher, Integrity, Keys, Transform};
@@ -47,7 +48,7 @@ fn is_for_devices(transform: Transform) -> bool {
     )
 }
 
-fn agree(devices: &Devices, transform: Transform, numbers: Numbers) {
+fn agree(devices: &dyn Engine, transform: Transform, numbers: Numbers) {
     let session = |engine: &dyn Engine, way| engine.session(transform, &keys(transform), numbers, way).unwrap();
     let clear = packets(transform);
     let [mut ours, mut theirs] = [clear.clone(), clear.clone()];
@@ -77,6 +78,46 @@ fn agree(devices: &Devices, transform: Transform, numbers: Numbers) {
     for way in [Direction::Seal, Direction::Open] {
         assert!(process(&mut *session(devices, way), &mut short).iter().all(|done| !*done));
     }
+}
+
+/// The direct engine, and the built-in one for what it does not know.
+struct DirectFirst;
+
+impl Engine for DirectFirst {
+    fn name(&self) -> &'static str {
+        Direct.name()
+    }
+
+    fn session(
+        &self,
+        transform: Transform,
+        keys: &Keys,
+        numbers: Numbers,
+        direction: Direction,
+    ) -> Result<Box<dyn Session>, EngineError> {
+        let made = Direct.session(transform, keys, numbers, direction);
+        made.or_else(|_| BuiltIn.session(transform, keys, numbers, direction))
+    }
+}
+
+#[test]
+fn the_direct_engine_does_what_the_built_in_engine_does() {
+    crate::vectors::hold(&DirectFirst);
+    let mut known = 0;
+    for transform in Transform::all() {
+        for numbers in [Numbers::Short, Numbers::Extended] {
+            match Direct.session(transform, &keys(transform), numbers, Direction::Seal) {
+                Ok(_) => agree(&Direct, transform, numbers),
+                Err(EngineError::Unsupported(..)) => continue,
+                Err(other) => panic!("{transform}: {other}"),
+            }
+            known += 1;
+        }
+    }
+    assert_eq!(known, 4, "AES-GCM with two lengths of keys and of numbers");
+    let gcm: Transform = "aes128gcm16".parse().unwrap();
+    let wrong = keys("aes256-sha1".parse().unwrap());
+    assert_eq!(Direct.session(gcm, &wrong, Numbers::Short, Direction::Seal).err(), Some(EngineError::Keys(gcm)));
 }
 
 #[test]

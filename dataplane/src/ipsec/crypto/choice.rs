@@ -6,6 +6,7 @@ use dpdk::Eal;
 
 use super::builtin::BuiltIn;
 use super::devices::Devices;
+use super::direct::Direct;
 use super::{Direction, Engine, EngineError, Job, Numbers, Session};
 use crate::ipsec::keys::Keys;
 use crate::ipsec::transform::Transform;
@@ -13,10 +14,10 @@ use crate::ipsec::transform::Transform;
 /// What the configuration says.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Choice {
-    /// The faster one, as measured (`phalanx bench esp-encrypt --engine`). AEADs go to the devices, which are half again as fast for
-    /// several packets of one tunnel, and within a sixth of the built-in engine, on either side of it, for one. A cipher with an
+    /// The faster one, as measured (`phalanx bench esp-encrypt --engine`). AES-GCM goes to the library under DPDK's driver, without
+    /// the driver ([`super::direct`]), other AEADs to the devices. A cipher with an
     /// HMAC goes to the devices where there are enough packets to work on side by side, [`SIDE_BY_SIDE_MIN`]: then they are
-    /// two to four times as fast, and as much slower for one. What the devices do not know or have no room for
+    /// two to four times as fast, and as much slower for one. What none of them knows or has room for
     /// ([`AUTO_SAS_MAX`]), and everything where there are none, is the built-in engine's.
     #[default]
     Auto,
@@ -40,10 +41,10 @@ impl Choice {
     pub fn open(self, eal: &Eal, sas: u32) -> dpdk::Result<Arc<dyn Engine>> {
         Ok(match self {
             Self::BuiltIn => Arc::new(BuiltIn),
-            Self::Auto => match Devices::open(eal, sas.min(AUTO_SAS_MAX).saturating_mul(2)) {
-                Ok(devices) => Arc::new(Fastest(DevicesFirst(devices))),
-                Err(_) => Arc::new(BuiltIn),
-            },
+            Self::Auto => {
+                let devices = Devices::open(eal, sas.min(AUTO_SAS_MAX).saturating_mul(2));
+                Arc::new(Fastest(devices.ok().map(DevicesFirst)))
+            }
             Self::Devices => Arc::new(DevicesFirst(Devices::open(eal, sas.saturating_mul(2))?)),
         })
     }
@@ -71,8 +72,8 @@ impl Engine for DevicesFirst {
     }
 }
 
-/// Whichever is faster for what there is to do.
-struct Fastest(DevicesFirst);
+/// Whichever is faster for what there is to do. The devices, if there are any.
+struct Fastest(Option<DevicesFirst>);
 
 impl Engine for Fastest {
     fn name(&self) -> &'static str {
@@ -86,12 +87,15 @@ impl Engine for Fastest {
         numbers: Numbers,
         direction: Direction,
     ) -> Result<Box<dyn Session>, EngineError> {
-        let many = self.0.session(transform, keys, numbers, direction)?;
+        let made = |engine: &dyn Engine| engine.session(transform, keys, numbers, direction);
+        if let Ok(direct) = made(&Direct) {
+            return Ok(direct);
+        }
+        let Some(devices) = &self.0 else { return made(&BuiltIn) };
+        let many = made(devices)?;
         Ok(match transform {
             Transform::Aead(_) => many,
-            Transform::Pair(..) => {
-                Box::new(ByNumber { few: BuiltIn.session(transform, keys, numbers, direction)?, many })
-            }
+            Transform::Pair(..) => Box::new(ByNumber { few: made(&BuiltIn)?, many }),
         })
     }
 }

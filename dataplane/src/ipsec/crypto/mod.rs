@@ -14,6 +14,7 @@
 pub mod builtin;
 pub mod choice;
 pub mod devices;
+pub mod direct;
 
 pub use dpdk::crypto::Direction;
 
@@ -69,6 +70,9 @@ pub trait Engine: Send + Sync {
 pub trait Session: Send {
     /// Does what is to be done with these packets.
     fn process(&mut self, jobs: &mut [Job<'_>]);
+
+    /// Fetches what the next packet needs into the cache.
+    fn prefetch(&self) {}
 }
 
 /// Why there is no session.

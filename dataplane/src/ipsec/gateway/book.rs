@@ -97,6 +97,12 @@ impl Book {
         self.judged.of(source, destination, judge)
     }
 
+    /// IPv4 hosts will be asked of soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, source: u32, destination: u32) {
+        self.judged.prefetch(source, destination);
+    }
+
     /// A tunnel of this worker's units comes.
     pub(crate) fn insert(&mut self, selectors: &Selectors, spi: u32) {
         if self.policies.insert(selectors, spi) {

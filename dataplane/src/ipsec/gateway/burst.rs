@@ -7,18 +7,20 @@
 
 use std::ops::Range;
 
+use dpdk::prefetch::{prefetch, prefetch_first};
+
 use super::Gateway;
-use super::counters::TunnelCounters;
 use super::form::Form;
 use super::slots::Slot;
+use super::tally::Tally;
 use super::tap::{Heading, show};
-use super::tunnel::Opened;
+use super::tunnel::{HOT, Opened, Tunnel};
 use crate::app::{Fate, Outlet, Parcel, Way};
 use crate::drop_reason::DropReason;
-use crate::ipsec::crypto::{Job, Numbers};
+use crate::ipsec::crypto::{Job, Numbers, Session};
 use crate::ipsec::encap::{Draws, Encap};
 use crate::ipsec::esp::{self, Layout};
-use crate::parse::{Family, Summary, address_number};
+use crate::parse::Summary;
 use crate::tallies::add;
 use crate::wire::{bytes, ipv4};
 
@@ -26,10 +28,13 @@ use crate::wire::{bytes, ipv4};
 const BURST: usize = 32;
 /// Many fewer.
 const FEW: usize = 4;
+/// Tunnels that are fetched at once.
+const AHEAD: usize = 8;
 /// What the longest header of a link takes.
 const LINK_ROOM: usize = 18;
 const TOS_AT: usize = 1;
 const FRAGMENT_AT: usize = 6;
+const SOURCE_AT: usize = 12;
 const DESTINATION_AT: usize = 16;
 
 /// A packet that is to be sealed: where, and what is different in it.
@@ -39,44 +44,76 @@ struct Planned {
     layout: Layout,
 }
 
-/// What was let in: workers share the counters, and each touch of one is worth as much as a header.
-#[derive(Default)]
-struct Tally {
-    packets: u64,
-    bytes: u64,
-    dummies: u64,
-    not_sent: u64,
-}
-
-impl Tally {
-    fn add_to(&self, counters: &TunnelCounters) {
-        add(&counters.packets_in, self.packets);
-        add(&counters.bytes_in, self.bytes);
-        add(&counters.dummies_in, self.dummies);
-        add(&counters.not_sent, self.not_sent);
-    }
-}
-
 impl Gateway {
     /// Takes in packets of tunnels of ours, those of one tunnel and way side by side.
     pub(super) fn take_parcels(&mut self, outlet: &mut dyn Outlet, parcels: &mut [Parcel<'_>]) {
-        for run in parcels.chunk_by_mut(|one, other| (one.spi, one.way) == (other.spi, other.way)) {
-            let Some((way, spi)) = run.first().map(|parcel| (parcel.way, parcel.spi)) else { continue };
-            // Room for a whole burst costs as much to make as all else that is done for one packet.
-            match (way, run.len()) {
-                (Way::Into, 1) => self.seal_run::<1>(outlet, spi, run),
-                (Way::Into, 2..=FEW) => self.seal_run::<FEW>(outlet, spi, run),
-                (Way::Into, _) => self.seal_run::<BURST>(outlet, spi, run),
-                (Way::OutOf, 1) => self.open_run::<1>(outlet, spi, run),
-                (Way::OutOf, 2..=FEW) => self.open_run::<FEW>(outlet, spi, run),
-                (Way::OutOf, _) => self.open_run::<BURST>(outlet, spi, run),
+        let mut tally = Tally::default();
+        let (mut rest, mut ahead) = (parcels, 0);
+        while let Some((spi, way)) = rest.first().map(|parcel| (parcel.spi, parcel.way)) {
+            if ahead == 0 {
+                ahead = self.fetch(rest);
             }
+            ahead -= 1;
+            let len = rest.iter().take_while(|parcel| (parcel.spi, parcel.way) == (spi, way)).count();
+            let (run, others) = rest.split_at_mut(len);
+            self.take_run(outlet, (spi, way), run, &mut tally);
+            rest = others;
         }
+        tally.add_to(&self.counters);
         self.settle(outlet);
     }
 
+    /// Takes in packets of one tunnel and way.
+    fn take_run(&mut self, outlet: &mut dyn Outlet, (spi, way): (u32, Way), run: &mut [Parcel<'_>], tally: &mut Tally) {
+        // Room for a whole burst costs as much to make as all else that is done for one packet.
+        match (way, run.len()) {
+            (Way::Into, 1) => self.seal_run::<1>(outlet, spi, run, tally),
+            (Way::Into, 2..=FEW) => self.seal_run::<FEW>(outlet, spi, run, tally),
+            (Way::Into, _) => self.seal_run::<BURST>(outlet, spi, run, tally),
+            (Way::OutOf, 1) => self.open_run::<1>(outlet, spi, run, tally),
+            (Way::OutOf, 2..=FEW) => self.open_run::<FEW>(outlet, spi, run, tally),
+            (Way::OutOf, _) => self.open_run::<BURST>(outlet, spi, run, tally),
+        }
+    }
+
+    /// Fetches what is known of the next packets' tunnels into the cache: of many tunnels it is elsewhere as a rule, and lies behind one
+    /// pointer after another. So all tunnels' first steps come before the first one's second.
+    /// Answers how many tunnels it looked at: no more than the nearest cache holds.
+    fn fetch(&self, parcels: &[Parcel<'_>]) -> usize {
+        let mut numbers = [(usize::MAX, Way::Into); AHEAD];
+        let mut count = 0;
+        let runs = parcels.chunk_by(|one, other| (one.spi, one.way) == (other.spi, other.way)).filter_map(<[_]>::first);
+        for (place, parcel) in numbers.iter_mut().zip(runs) {
+            count += 1;
+            if let Some(number) = self.slots.find(parcel.spi) {
+                self.slots.prefetch(number);
+                *place = (number, parcel.way);
+            }
+        }
+        if count == 1 {
+            return count;
+        }
+        let tunnels = || {
+            let slots = numbers.iter().filter_map(|(number, way)| Some((self.slots.get(*number)?, way)));
+            slots.filter_map(|(slot, way)| Some((slot.tunnel.as_deref()?, *way, slot.counters)))
+        };
+        tunnels().for_each(|(tunnel, _, counters)| {
+            prefetch_first(tunnel, HOT);
+            prefetch(self.counters.of(counters));
+        });
+        tunnels().for_each(|(tunnel, way, _)| prefetch(session_of(tunnel, way)));
+        tunnels().for_each(|(tunnel, way, _)| session_of(tunnel, way).prefetch());
+        count
+    }
+
     /// Seals up to `N` packets of a tunnel.
-    fn seal_run<const N: usize>(&mut self, outlet: &mut dyn Outlet, spi: u32, run: &mut [Parcel<'_>]) {
+    fn seal_run<const N: usize>(
+        &mut self,
+        outlet: &mut dyn Outlet,
+        spi: u32,
+        run: &mut [Parcel<'_>],
+        tally: &mut Tally,
+    ) {
         let Some(number) = self.way_of(outlet, spi) else { return };
         if self.wake(outlet, number).is_err() {
             return;
@@ -127,15 +164,21 @@ impl Gateway {
                 }
             }
         }
-        let counters = self.counters.of(slot.counters);
-        add(&counters.packets_out, count as u64 - lost);
-        add(&counters.bytes_out, bytes);
-        add(&counters.not_sent, lost);
+        let counts = tally.of(slot.counters, &self.counters);
+        counts.packets_out += count as u64 - lost;
+        counts.bytes_out += bytes;
+        counts.not_sent += lost;
         self.renew(outlet, number, None);
     }
 
     /// Opens up to `N` packets of a tunnel.
-    fn open_run<const N: usize>(&mut self, outlet: &mut dyn Outlet, spi: u32, run: &mut [Parcel<'_>]) {
+    fn open_run<const N: usize>(
+        &mut self,
+        outlet: &mut dyn Outlet,
+        spi: u32,
+        run: &mut [Parcel<'_>],
+        tally: &mut Tally,
+    ) {
         let Some(number) = self.find(outlet, spi) else { return };
         if self.wake(outlet, number).is_err() {
             return;
@@ -143,14 +186,13 @@ impl Gateway {
         let Some(slot) = self.slots.get_mut(number) else { return };
         let Some(tunnel) = slot.tunnel.as_deref_mut() else { return };
         let Form::Esp { decap, .. } = &tunnel.form else { return };
-        let ours = address_number(slot.spec.outer.source);
         let mut jobs: [Job<'_>; N] = std::array::from_fn(|_| Job::new(&mut [], 0));
         let mut sequences = [0; N];
         let mut places = [0_u8; N];
         let mut count = 0;
         for (place, parcel) in run.iter_mut().enumerate().take(N) {
             let packet = parcel.packet();
-            if (Family::V4, bytes::u32_at(packet, DESTINATION_AT).into()) != ours {
+            if Some(bytes::u32_at(packet, DESTINATION_AT)) != tunnel.source {
                 break;
             }
             let Some((_, low)) = packet.get(ipv4::HEADER_LEN..).and_then(esp::header) else { break };
@@ -174,17 +216,14 @@ impl Gateway {
         }
         tunnel.opener.process(&mut jobs[..count]);
         let done = done_of(&jobs);
-        let mut tally = Tally::default();
+        tell_hosts(outlet, tunnel, run);
         for (job, (place, sequence)) in places.into_iter().zip(sequences).enumerate().take(count) {
             let Some(parcel) = run.get_mut(usize::from(place)) else { break };
             parcel.fate = if done >> job & 1 == 1 {
-                self.let_in(outlet, number, sequence, parcel, &mut tally).unwrap_or_else(Fate::Dropped)
+                self.let_in(outlet, number, sequence, parcel, tally).unwrap_or_else(Fate::Dropped)
             } else {
                 Fate::Dropped(DropReason::EspBadIcv)
             };
-        }
-        if let Some(slot) = self.slots.get(number) {
-            tally.add_to(self.counters.of(slot.counters));
         }
         self.renew(outlet, number, None);
     }
@@ -224,18 +263,36 @@ impl Gateway {
         if let Some(child) = &mut slot.child {
             child.heard = true;
         }
-        tally.packets += 1;
+        let counts = tally.of(slot.counters, &self.counters);
+        counts.packets_in += 1;
         let Some((_, summary)) = found else {
-            tally.dummies += 1;
+            counts.dummies_in += 1;
             return Ok(Fate::Taken);
         };
         show(&mut self.tap, outlet, slot.spec.inbound.spi, Heading::In, inner);
-        tally.bytes += u64::from(len);
+        counts.bytes_in += u64::from(len);
         if outlet.lets_on(&summary, inner) {
             return Ok(Fate::Sent { start, len });
         }
-        tally.not_sent += 1;
+        counts.not_sent += 1;
         Ok(Fate::Taken)
+    }
+}
+
+/// What works on a tunnel's packets that go this way.
+fn session_of(tunnel: &Tunnel, way: Way) -> &dyn Session {
+    match way {
+        Way::Into => &*tunnel.sealer,
+        Way::OutOf => &*tunnel.opener,
+    }
+}
+
+/// Tells which hosts the packets that were opened are of, as far as that is where it is in ordinary ones. They may yet be none.
+fn tell_hosts(outlet: &dyn Outlet, tunnel: &Tunnel, run: &[Parcel<'_>]) {
+    let Form::Esp { decap, .. } = &tunnel.form else { return };
+    let at = ipv4::HEADER_LEN + decap.shape().body_at();
+    for packet in run.iter().map(Parcel::packet) {
+        outlet.will_ask(bytes::u32_at(packet, at + SOURCE_AT), bytes::u32_at(packet, at + DESTINATION_AT));
     }
 }
 
@@ -276,14 +333,18 @@ fn write<'p>(encap: &Encap, room: &'p mut [u8], planned: Planned, draws: Draws) 
 /// What was in an opened packet; none in a dummy. The place is one in the buffer.
 #[inline]
 fn look(slot: &Slot, parcel: &mut Parcel<'_>) -> Result<Option<(Range<usize>, Summary)>, DropReason> {
-    let Some(Form::Esp { decap, .. }) = slot.tunnel.as_ref().map(|tunnel| &tunnel.form) else {
-        return Err(DropReason::SaUnusable);
-    };
+    let Some(tunnel) = slot.tunnel.as_deref() else { return Err(DropReason::SaUnusable) };
+    let Form::Esp { decap, .. } = &tunnel.form else { return Err(DropReason::SaUnusable) };
     let start = usize::from(parcel.start);
     let packet = parcel.room.get_mut(start..start + usize::from(parcel.len)).unwrap_or_default();
     let tos = bytes::u8_at(packet, TOS_AT);
     let Some((place, summary)) = decap.unwrap_from(packet, ipv4::HEADER_LEN, tos)? else { return Ok(None) };
-    if !slot.spec.selectors.allow(summary.family, summary.src, summary.dst) {
+    let Summary { family, src, dst, .. } = summary;
+    let allowed = match &tunnel.plain {
+        Some(plain) => plain.allow(family, src, dst),
+        None => slot.spec.selectors.allow(family, src, dst),
+    };
+    if !allowed {
         return Err(DropReason::PolicyMismatch);
     }
     Ok(Some((start + place.start..start + place.end, summary)))

@@ -25,8 +25,8 @@ impl Judged {
     /// The answer to this question, from memory or from whoever knows.
     #[inline]
     pub(super) fn of(&mut self, source: u32, destination: u32, judge: impl FnOnce() -> Passing) -> Passing {
-        let pair = u64::from(source) << 32 | u64::from(destination);
-        let at = (pair.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize & self.places.len().saturating_sub(1);
+        let pair = pair(source, destination);
+        let at = self.at(pair);
         let Some(place) = self.places.get_mut(at) else { return judge() };
         if place.0 == pair && place.1 >> EPOCH_SHIFT == self.epoch {
             return read(place.1);
@@ -36,6 +36,19 @@ impl Judged {
         passing
     }
 
+    /// Fetches what was said of hosts into the cache.
+    #[inline]
+    pub(super) fn prefetch(&self, source: u32, destination: u32) {
+        if let Some(place) = self.places.get(self.at(pair(source, destination))) {
+            dpdk::prefetch::prefetch(place);
+        }
+    }
+
+    #[inline]
+    fn at(&self, pair: u64) -> usize {
+        (pair.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize & self.places.len().saturating_sub(1)
+    }
+
     pub(super) fn forget(&mut self) {
         self.epoch += 1;
         if self.epoch == EPOCHS {
@@ -43,6 +56,11 @@ impl Judged {
             self.epoch = 1;
         }
     }
+}
+
+#[inline]
+fn pair(source: u32, destination: u32) -> u64 {
+    u64::from(source) << 32 | u64::from(destination)
 }
 
 const fn written(passing: Passing) -> u64 {

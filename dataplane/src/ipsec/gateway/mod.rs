@@ -19,7 +19,7 @@
 //!
 //! Files: `spec` (what there is to be), `policies` (which packets), `judged` (what they said), `book` (which workers know), `slots` (the tunnels), `lifecycle`
 //! (they come, wake up, fall asleep, go), `tunnel` (one that is awake), `form` (ESP or AH), `inbound`, `outbound`, `burst` (the same for many at once), `waiting`, `pace`,
-//! `record`, `saved`, `written` (what the backups are told), `tap` (for whoever looks for a fault), `desk`, `ike`, `counters`.
+//! `record`, `saved`, `written` (what the backups are told), `tap` (for whoever looks for a fault), `desk`, `ike`, `counters`, `tally`.
 
 mod book;
 mod burst;
@@ -38,6 +38,7 @@ mod record;
 mod saved;
 mod slots;
 mod spec;
+mod tally;
 mod tap;
 #[cfg(test)]
 mod tests;

@@ -35,6 +35,13 @@ pub struct Selectors {
     pub remote: Vec<Network>,
 }
 
+/// Selectors that are one IPv4 network on either side, as nearly all are: bits and mask.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Plain {
+    local: (u32, u32),
+    remote: (u32, u32),
+}
+
 /// What becomes of a packet between hosts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Passing {
@@ -130,12 +137,30 @@ impl Selectors {
             && self.local.iter().any(|network| network.contains(family, destination))
     }
 
+    /// The same in few bytes, if they are the plainest.
+    pub(super) fn plain(&self) -> Option<Plain> {
+        let v4 = |network: &Network| {
+            (network.family == Family::V4).then(|| (network.bits as u32, mask(Family::V4, network.len) as u32))
+        };
+        let ([local], [remote]) = (&self.local[..], &self.remote[..]) else { return None };
+        Some(Plain { local: v4(local)?, remote: v4(remote)? })
+    }
+
     /// All pairs of a remote and a local network of one family.
     fn pairs(&self) -> impl Iterator<Item = (Network, Network)> {
         self.remote.iter().flat_map(|remote| {
             let locals = self.local.iter().filter(|local| local.family == remote.family);
             locals.map(|local| (*remote, *local))
         })
+    }
+}
+
+impl Plain {
+    /// As [`Selectors::allow`].
+    #[inline]
+    pub(super) fn allow(&self, family: Family, source: u128, destination: u128) -> bool {
+        let is_in = |(bits, mask): (u32, u32), address: u128| address as u32 & mask == bits;
+        family == Family::V4 && is_in(self.remote, source) && is_in(self.local, destination)
     }
 }
 
@@ -343,6 +368,36 @@ mod tests {
             let inner = packet(source, destination);
             assert_eq!(selectors.allow(inner.family, inner.src, inner.dst), allowed, "{source} -> {destination}");
         }
+    }
+
+    proptest! {
+        #[test]
+        fn plain_selectors_allow_what_they_allow_at_length(
+            bits: [u32; 2], lens in [0_u8..=32, 0_u8..=32], near in [0_u8..=32, 0_u8..=32], far: [u32; 2], v6: bool,
+        ) {
+            let network = |at: usize| Network::new(bits[at].to_be_bytes().into(), lens[at]);
+            let selectors = Selectors { local: vec![network(0)], remote: vec![network(1)] };
+            let plain = selectors.plain().unwrap();
+            // Addresses that have some leading bits of the networks'.
+            let address = |at: usize| {
+                let same = u32::MAX.checked_shl(32 - u32::from(near[at])).unwrap_or(0);
+                u128::from(bits[at] & same | far[at] & !same)
+            };
+            let (source, destination) = (address(1), address(0));
+            let family = if v6 { Family::V6 } else { Family::V4 };
+            prop_assert_eq!(
+                plain.allow(family, source, destination),
+                selectors.allow(family, source, destination)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_plain_is_looked_at_at_length() {
+        assert!(selectors(&["10.3.0.0/16"], &["10.9.0.0/24"]).plain().is_some());
+        assert_eq!(selectors(&["10.3.0.0/16"], &["10.9.0.0/24", "10.9.2.0/24"]).plain(), None);
+        assert_eq!(selectors(&["::/0"], &["::/0"]).plain(), None);
+        assert_eq!(Selectors::default().plain(), None);
     }
 
     proptest! {

@@ -14,15 +14,19 @@ use crate::unit::{UNITS, Unit};
 /// How many tunnels may have taken one another's place at once.
 const CHAIN_MAX: usize = 8;
 
-/// A tunnel that may be awake.
+/// A tunnel that may be awake. What packets need comes first.
+#[repr(C)]
 pub(super) struct Slot {
-    pub(super) spec: TunnelSpec,
-    /// What only IKE's have.
-    pub(super) child: Option<Child>,
+    pub(super) tunnel: Option<Box<Tunnel>>,
     /// Which counters are its.
     pub(super) counters: usize,
-    pub(super) tunnel: Option<Box<Tunnel>>,
+    /// What only IKE's have.
+    pub(super) child: Option<Child>,
+    pub(super) spec: TunnelSpec,
 }
+
+/// The part of a [`Slot`] that packets need.
+const HOT: usize = std::mem::offset_of!(Slot, spec);
 
 /// What IKE knows of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +109,14 @@ impl Slots {
     #[inline]
     pub(super) fn find(&self, spi: u32) -> Option<usize> {
         self.by_spi.get(&spi).copied()
+    }
+
+    /// Fetches what is known of a tunnel into the cache.
+    #[inline]
+    pub(super) fn prefetch(&self, number: usize) {
+        if let Some(slot) = self.all.get(number) {
+            dpdk::prefetch::prefetch_first(slot, HOT);
+        }
     }
 
     #[inline]

@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use zeroize::Zeroizing;
 
 use super::form::Form;
 use super::pace::{Pace, STILL};
+use super::policies::Plain;
 use super::record::{APP, Essential, SAVED_VERSION, VERSION, session_key};
 use super::saved::Saved;
 use super::spec::{Half, Protection, TunnelSpec};
@@ -21,33 +22,40 @@ use crate::replica::{DigestKey, Extent, Lease, LeaseRecord, Outbox, Position, Re
 /// The number of an SA's first packet (RFC 4303 section 2.2).
 const FIRST: u64 = 1;
 
-/// A tunnel that this worker serves.
+/// A tunnel that this worker serves. What each packet needs comes first.
+#[repr(C)]
 pub(super) struct Tunnel {
-    pub(super) numbers: Numbers,
-    pub(super) form: Form,
     pub(super) sealer: Box<dyn Session>,
     pub(super) opener: Box<dyn Session>,
+    pub(super) draw: Draw,
+    /// Names outer packets that may be fragmented.
+    pub(super) id: u16,
+    pub(super) numbers: Numbers,
+    /// Whether it had traffic since it was last looked at.
+    pub(super) busy: bool,
+    /// Whether it is to be looked at.
+    pub(super) listed: bool,
+    /// Our address, if it is one of IPv4.
+    pub(super) source: Option<u32>,
     /// Our numbers.
     pub(super) outbound: Lease,
     /// The peer's: how far they may come, and which have come.
     pub(super) inbound: Lease,
     pub(super) window: Window,
-    pub(super) draw: Draw,
-    pub(super) pace: Pace,
-    /// Names outer packets that may be fragmented.
-    pub(super) id: u16,
+    pub(super) plain: Option<Plain>,
     /// Clear packets that wait for numbers of ours.
     pub(super) to_seal: VecDeque<Vec<u8>>,
     /// Opened packets that wait for their numbers to be let in.
     pub(super) to_admit: VecDeque<Opened>,
-    /// Whether it had traffic since it was last looked at.
-    pub(super) busy: bool,
-    /// Whether it is to be looked at.
-    pub(super) listed: bool,
+    pub(super) form: Form,
+    pub(super) pace: Pace,
     pub(super) written: Written,
     /// How far the records say that the numbers go.
     told: Essential,
 }
+
+/// The part of a [`Tunnel`] that each packet needs.
+pub(super) const HOT: usize = std::mem::offset_of!(Tunnel, pace);
 
 /// An opened packet that waits.
 pub(super) struct Opened {
@@ -101,6 +109,14 @@ impl Beginning {
     }
 }
 
+/// Our address, if it is one of IPv4.
+const fn source_of(spec: &TunnelSpec) -> Option<u32> {
+    match spec.outer.source {
+        IpAddr::V4(source) => Some(source.to_bits()),
+        IpAddr::V6(_) => None,
+    }
+}
+
 impl Tunnel {
     pub(super) fn new(spec: &TunnelSpec, engine: &dyn Engine, beginning: Beginning) -> Result<Self, EngineError> {
         let Beginning { draw, leases, now_ns } = beginning;
@@ -110,6 +126,8 @@ impl Tunnel {
             |half: &Half, direction| engine.session(spec.protection.transform(), &half.keys, spec.numbers, direction);
         Ok(Self {
             numbers: spec.numbers,
+            source: source_of(spec),
+            plain: spec.selectors.plain(),
             form: Form::new(spec.protection, spec.outbound.spi, spec.outer),
             sealer: session(&spec.outbound, Direction::Seal)?,
             opener: session(&spec.inbound, Direction::Open)?,
@@ -130,6 +148,7 @@ impl Tunnel {
 
     /// What it sends goes elsewhere from now on.
     pub(super) const fn redirect(&mut self, spec: &TunnelSpec) {
+        self.source = source_of(spec);
         self.form = Form::new(spec.protection, spec.outbound.spi, spec.outer);
     }
 
