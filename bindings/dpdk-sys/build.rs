@@ -34,6 +34,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_ipv4_fragment_copy_nonseg_packet",
     "rte_cryptodev_(get_dev_id|info_get|configure|queue_pair_setup|start)",
     "rte_cryptodev_sym_(session_create|session_free|session_pool_create|get_private_session_size|cpu_crypto_process)",
+    "rte_cryptodev_sym_capability_(get|check_auth)",
 ];
 
 const CONSTANTS: &[&str] = &["SYS_.*", "RTE_MAX_ETHPORTS", "RING_F_S[PC]_.*"];

@@ -63,6 +63,24 @@ pub enum Auth {
     HmacSha512,
     /// HMAC-MD5.
     HmacMd5,
+    /// AES-CMAC.
+    AesCmac,
+    /// AES-XCBC-MAC.
+    AesXcbc,
+}
+
+impl Auth {
+    const fn id(self) -> dpdk_sys::rte_crypto_auth_algorithm {
+        match self {
+            Self::HmacSha1 => dpdk_sys::RTE_CRYPTO_AUTH_SHA1_HMAC,
+            Self::HmacSha256 => dpdk_sys::RTE_CRYPTO_AUTH_SHA256_HMAC,
+            Self::HmacSha384 => dpdk_sys::RTE_CRYPTO_AUTH_SHA384_HMAC,
+            Self::HmacSha512 => dpdk_sys::RTE_CRYPTO_AUTH_SHA512_HMAC,
+            Self::HmacMd5 => dpdk_sys::RTE_CRYPTO_AUTH_MD5_HMAC,
+            Self::AesCmac => dpdk_sys::RTE_CRYPTO_AUTH_AES_CMAC,
+            Self::AesXcbc => dpdk_sys::RTE_CRYPTO_AUTH_AES_XCBC_MAC,
+        }
+    }
 }
 
 /// What a session does. Keys are copied by the driver.
@@ -84,6 +102,16 @@ pub enum Work<'k> {
         /// Which check, and its key.
         auth: (Auth, &'k [u8]),
     },
+}
+
+impl Work<'_> {
+    /// An HMAC of nothing the drivers refuse, and from then on they answer each operation with another one's result.
+    const fn data_min(&self) -> usize {
+        match self {
+            Self::Aead { .. } | Self::Chain { auth: (Auth::AesCmac | Auth::AesXcbc, _), .. } => 0,
+            Self::Chain { .. } => 1,
+        }
+    }
 }
 
 /// What a session does.
@@ -143,6 +171,21 @@ impl CryptoDev {
         Ok(Self { id, sessions })
     }
 
+    /// Whether the driver says that it does this check with a key and a check value of so many bytes.
+    pub fn checks(&self, auth: Auth, key_len: u16, digest_len: u16) -> bool {
+        let mut index = dpdk_sys::rte_cryptodev_sym_capability_idx {
+            type_: dpdk_sys::RTE_CRYPTO_SYM_XFORM_AUTH,
+            ..Default::default()
+        };
+        index.algo.auth = auth.id();
+        // SAFETY: the device exists; what it says of itself lives as long as it does.
+        unsafe {
+            let capability = dpdk_sys::rte_cryptodev_sym_capability_get(self.id, &index);
+            !capability.is_null()
+                && dpdk_sys::rte_cryptodev_sym_capability_check_auth(capability, key_len, digest_len, 0) == 0
+        }
+    }
+
     fn session_pool(id: u8, driver: &str, sessions_max: u32) -> Result<NonNull<dpdk_sys::rte_mempool>> {
         const WHAT: &str = "rte_cryptodev_sym_session_pool_create";
         let name = error::c_string(WHAT, &format!("{driver}_sess"))?;
@@ -176,6 +219,7 @@ pub struct Session {
     session: NonNull<c_void>,
     aad_len: usize,
     digest_len: usize,
+    data_min: usize,
 }
 
 // SAFETY: nothing of a session belongs to the thread that made it.
@@ -197,10 +241,10 @@ impl Session {
             unsafe { dpdk_sys::rte_cryptodev_sym_session_create(device.id, &mut first, device.sessions.as_ptr()) };
         let session = NonNull::new(session).ok_or_else(|| error::last(WHAT))?;
         let aad_len = if let Work::Aead { aad_len, .. } = work { usize::from(*aad_len) } else { 0 };
-        Ok(Self { device, session, aad_len, digest_len: usize::from(digest_len) })
+        Ok(Self { device, session, aad_len, digest_len: usize::from(digest_len), data_min: work.data_min() })
     }
 
-    /// Works on packets. One whose parts are shorter than the session's lengths is not done.
+    /// Works on packets. One whose parts are shorter than the session's lengths is not done, and no HMAC of nothing is.
     pub fn process(&mut self, ops: &mut [Op<'_>], clear: Clear) {
         for ops in ops.chunks_mut(BURST) {
             // Room for a whole burst costs more to make than one packet to seal.
@@ -221,16 +265,18 @@ impl Session {
         let mut digests = [dpdk_sys::rte_crypto_va_iova_ptr::default(); N];
         let mut status = [-1_i32; N];
         let mut places = [0_usize; N];
+        let mut nothing = [0_u8; 64];
         let mut count = 0;
         for (place, op) in ops.iter_mut().enumerate().take(N) {
             op.done = false;
             let fits = op.aad.len() >= self.aad_len && op.digest.len() >= self.digest_len;
             // The driver is told offsets and lengths that it does not doubt.
             let clear = usize::from(clear.first) + usize::from(clear.last);
-            if !fits || op.data.len() < clear || u32::try_from(op.data.len()).is_err() {
+            if !fits || op.data.len() < clear.max(self.data_min) || u32::try_from(op.data.len()).is_err() {
                 continue;
             }
-            vecs[count].base = op.data.as_mut_ptr().cast();
+            // Of nothing, a check made of AES reads a block before it masks it.
+            vecs[count].base = if op.data.is_empty() { nothing.as_mut_ptr() } else { op.data.as_mut_ptr() }.cast();
             (vecs[count].len, vecs[count].tot_len) = (op.data.len() as u32, op.data.len() as u32);
             lists[count].num = 1;
             ivs[count].va = op.iv.as_mut_ptr().cast();
@@ -340,13 +386,7 @@ fn auth_xform(algorithm: Auth, key: &[u8], direction: Direction, digest_len: u16
             Direction::Seal => dpdk_sys::RTE_CRYPTO_AUTH_OP_GENERATE,
             Direction::Open => dpdk_sys::RTE_CRYPTO_AUTH_OP_VERIFY,
         },
-        algo: match algorithm {
-            Auth::HmacSha1 => dpdk_sys::RTE_CRYPTO_AUTH_SHA1_HMAC,
-            Auth::HmacSha256 => dpdk_sys::RTE_CRYPTO_AUTH_SHA256_HMAC,
-            Auth::HmacSha384 => dpdk_sys::RTE_CRYPTO_AUTH_SHA384_HMAC,
-            Auth::HmacSha512 => dpdk_sys::RTE_CRYPTO_AUTH_SHA512_HMAC,
-            Auth::HmacMd5 => dpdk_sys::RTE_CRYPTO_AUTH_MD5_HMAC,
-        },
+        algo: algorithm.id(),
         digest_length: digest_len,
         ..Default::default()
     };

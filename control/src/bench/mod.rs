@@ -14,18 +14,22 @@
 //!            link ║ ──> store              two threads for each backup
 //! ```
 //!
+//! IKE is measured in the same way, in `ike`.
+//!
 //! Files: `host` (one end of a connection), `desk` (what a worker is to the relay), `member` (link and backups), `world` (all of
 //! them, and their rounds), `traffic` (what hosts do, and what that costs), `takeover` (a backup carries on), `meter` (time and
 //! counts).
 
 mod desk;
 mod host;
+mod ike;
 mod member;
 mod meter;
 mod takeover;
 mod traffic;
 mod world;
 
+pub(crate) use ike::{IkeBenchError, Way, measure_handshakes, measure_memory};
 pub(crate) use takeover::{Takeover, TakeoverPlan, measure_takeover};
 pub(crate) use traffic::{Traffic, TrafficFigures, Work, measure};
 

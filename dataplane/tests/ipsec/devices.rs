@@ -44,7 +44,10 @@ fn is_for_devices(transform: Transform) -> bool {
         transform,
         Transform::Aead(Aead::AesGmac(_))
             | Transform::Pair(Cipher::TripleDesCbc, _)
-            | Transform::Pair(_, Integrity::AesXcbc | Integrity::AesCmac)
+            | Transform::Pair(
+                Cipher::AesCbc(_) | Cipher::AesCtr(_) | Cipher::DesCbc,
+                Integrity::AesXcbc | Integrity::AesCmac
+            )
     )
 }
 
@@ -126,6 +129,7 @@ fn devices_do_what_the_built_in_engine_does() {
     let devices = Devices::open(&eal, 64).expect("the ipsec_mb drivers: scripts/setup installs them");
     // DPDK starts once a process, so these are tried here, too.
     crate::vectors::hold(&devices);
+    crate::vectors::hold_checks(devices.mb());
     let mut unknown = Vec::new();
     for transform in Transform::all() {
         for numbers in [Numbers::Short, Numbers::Extended] {

@@ -103,14 +103,14 @@ fn without_padding(mut opened: Zeroizing<Vec<u8>>) -> Option<Zeroizing<Vec<u8>>>
 }
 
 /// Secrecy and integrity in one.
-struct Aead {
+pub(super) struct Aead {
     key: LessSafeKey,
     salt: [u8; SALT_LEN],
 }
 
 impl Aead {
     /// None: the cipher is no AEAD, or the key not its.
-    fn new(cipher: Cipher, key: &Secret) -> Option<Self> {
+    pub(super) fn new(cipher: Cipher, key: &Secret) -> Option<Self> {
         let algorithm = match cipher {
             Cipher::AesGcm16_128 => &AES_128_GCM,
             Cipher::AesGcm16_256 => &AES_256_GCM,
@@ -126,14 +126,14 @@ impl Aead {
         Some(Nonce::assume_unique_for_key(nonce))
     }
 
-    fn seal(&self, associated: &[u8], sealed: &mut Vec<u8>) -> Option<()> {
+    pub(super) fn seal(&self, associated: &[u8], sealed: &mut Vec<u8>) -> Option<()> {
         let (iv, body) = sealed.split_at_mut_checked(NONCE_LEN - SALT_LEN)?;
         let tag = self.key.seal_in_place_separate_tag(self.nonce(iv)?, Aad::from(associated), body).ok()?;
         sealed.extend_from_slice(tag.as_ref());
         Some(())
     }
 
-    fn open(&self, associated: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    pub(super) fn open(&self, associated: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (iv, body) = sealed.split_at_checked(NONCE_LEN - SALT_LEN)?;
         let mut body = Zeroizing::new(body.to_vec());
         self.key.open_in_place(self.nonce(iv)?, Aad::from(associated), &mut body).ok()?;

@@ -5,6 +5,7 @@ mod exchange;
 mod other;
 mod sealing;
 mod vectors;
+mod wycheproof;
 
 use super::*;
 

@@ -40,6 +40,8 @@ mod peer;
 mod signing;
 mod trust;
 mod usage;
+#[cfg(test)]
+mod wycheproof;
 
 pub use algorithm::hash_algorithms;
 pub use credential::{Credential, CredentialError};

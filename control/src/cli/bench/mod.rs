@@ -1,5 +1,6 @@
 //! `phalanx bench`: how fast a part of the product is on this machine.
 
+mod ike;
 mod packets;
 mod relay;
 
@@ -12,9 +13,11 @@ const EXAMPLES: &str = "\
 EXAMPLES
   phalanx bench forward --pmd net_pcap --size 64
   phalanx bench discard --size 512 --save flows.pcap --seconds 0    only make the packets
-  phalanx bench relay                                               the relay with and without backups, and a takeover";
+  phalanx bench relay                                               the relay with and without backups, and a takeover
+  phalanx bench ike-handshakes                                      CPU time of a handshake, at the one that answers
+  phalanx bench ike-memory                                          memory of a tunnel, at its owner and at a backup";
 
-/// Measure one worker: its packet path, or its relay.
+/// Measure one worker: its packet path, its relay, or its IKE.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct BenchCommand {
@@ -38,6 +41,10 @@ enum WorkCommand {
     EspDecrypt(packets::EspCommand),
     /// Relay TCP connections, with and without backups that hold them; take sessions over.
     Relay(relay::RelayCommand),
+    /// Answer handshakes, and count the CPU time that this takes.
+    IkeHandshakes(ike::HandshakesCommand),
+    /// Make tunnels, and count the memory that they take.
+    IkeMemory(ike::MemoryCommand),
 }
 
 pub(super) fn run(command: &BenchCommand) -> ExitCode {
@@ -49,5 +56,7 @@ pub(super) fn run(command: &BenchCommand) -> ExitCode {
         WorkCommand::EspEncrypt(command) => packets::esp(Work::EspEncrypt, command),
         WorkCommand::EspDecrypt(command) => packets::esp(Work::EspDecrypt, command),
         WorkCommand::Relay(command) => relay::run(command),
+        WorkCommand::IkeHandshakes(command) => ike::run_handshakes(command),
+        WorkCommand::IkeMemory(command) => ike::run_memory(command),
     }
 }

@@ -2,8 +2,9 @@
 //! for ciphers with an HMAC. A burst is one call; what the processor can do for several packets at a time (AES-CBC, the
 //! HMACs) it does.
 //!
-//! Left to the built-in engine: 3DES, which the driver does not do at once; GMAC; and the checks that are made of AES, because
-//! a cipher chained to one of those came out wrong (DPDK 22.11, ipsec-mb 1.3: not what AES-CBC makes of the same bytes).
+//! Left to the built-in engine: 3DES, which the driver does not do at once; GMAC; and the checks that are made of AES where
+//! something is hidden as well, because a cipher chained to one of those comes out wrong (DPDK 22.11, ipsec-mb 1.3: not what
+//! AES-CBC makes of the same bytes). By themselves they are right.
 //!
 //! Check values go through a buffer of our own: with extended numbers their place in the packet holds the number's high half
 //! while it is checked (by transforms that check it at the end).
@@ -41,6 +42,11 @@ impl Devices {
         Ok(Self { gcm, mb: CryptoDev::open(eal, "crypto_aesni_mb", sessions_max)? })
     }
 
+    /// The device for all but AES-GCM: tests ask it for what no packet has.
+    pub fn mb(&self) -> CryptoDev {
+        self.mb
+    }
+
     /// Who does it, and how. None: nobody here.
     fn plan<'k>(&self, transform: Transform, keys: &'k Keys, numbers: Numbers) -> Option<(CryptoDev, Work<'k>, Style)> {
         let aad_len = if numbers == Numbers::Extended { 12 } else { 8 };
@@ -55,8 +61,11 @@ impl Devices {
                 Some((device, Work::Aead { algorithm, key, aad_len }, Style::Aead(Zeroizing::new(*salt))))
             }
             Transform::Pair(cipher, check) => {
+                if cipher != Cipher::Null && matches!(check, Integrity::AesXcbc | Integrity::AesCmac) {
+                    return None;
+                }
                 let (cipher, style) = cipher_of(cipher, keys.cipher())?;
-                Some((self.mb, Work::Chain { cipher, auth: (auth_of(check)?, keys.integrity()) }, style))
+                Some((self.mb, Work::Chain { cipher, auth: (auth_of(check), keys.integrity()) }, style))
             }
         }
     }
@@ -116,14 +125,15 @@ fn cipher_of(cipher: Cipher, key: &[u8]) -> Option<Told<'_>> {
     })
 }
 
-const fn auth_of(check: Integrity) -> Option<device::Auth> {
+const fn auth_of(check: Integrity) -> device::Auth {
     match check {
-        Integrity::HmacSha1 => Some(device::Auth::HmacSha1),
-        Integrity::HmacSha256 => Some(device::Auth::HmacSha256),
-        Integrity::HmacSha384 => Some(device::Auth::HmacSha384),
-        Integrity::HmacSha512 => Some(device::Auth::HmacSha512),
-        Integrity::HmacMd5 => Some(device::Auth::HmacMd5),
-        Integrity::AesXcbc | Integrity::AesCmac => None,
+        Integrity::HmacSha1 => device::Auth::HmacSha1,
+        Integrity::HmacSha256 => device::Auth::HmacSha256,
+        Integrity::HmacSha384 => device::Auth::HmacSha384,
+        Integrity::HmacSha512 => device::Auth::HmacSha512,
+        Integrity::HmacMd5 => device::Auth::HmacMd5,
+        Integrity::AesXcbc => device::Auth::AesXcbc,
+        Integrity::AesCmac => device::Auth::AesCmac,
     }
 }
 

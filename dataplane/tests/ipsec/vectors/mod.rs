@@ -1,10 +1,15 @@
-//! Published vectors, in whole packets, for either engine.
+//! Published vectors, in whole packets, for either engine; those of checks on the devices' primitives too, as they are on the
+//! built-in engine's (`crypto/builtin/tests`).
 
+mod checks;
+#[path = "../../../src/ipsec/crypto/builtin/tests/known.rs"]
+mod known;
 mod rfc;
 #[path = "../../../src/ipsec/crypto/builtin/tests/tried.rs"]
 mod tried;
 mod wycheproof;
 
+pub(crate) use checks::hold as hold_checks;
 use phalanx_dataplane::ipsec::crypto::builtin::BuiltIn;
 use phalanx_dataplane::ipsec::crypto::{Direction, Engine, Job, Numbers, Session};
 use phalanx_dataplane::ipsec::transform::Integrity;
@@ -19,6 +24,12 @@ const CHECK_KEY: [u8; 20] = [0x42; 20];
 pub(crate) fn hold(engine: &dyn Engine) {
     rfc::hold(engine);
     wycheproof::hold(engine);
+}
+
+/// Bytes as vectors write them.
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).map(|d| d as u8).collect();
+    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
 /// What [`CHECK`] makes of a packet.

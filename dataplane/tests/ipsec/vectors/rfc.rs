@@ -5,19 +5,13 @@ use phalanx_dataplane::ipsec::crypto::{Engine, Numbers};
 use phalanx_dataplane::ipsec::transform::{Aead, AesKey, Cipher};
 use phalanx_dataplane::ipsec::{Keys, Transform};
 
-use super::{CHECK, CHECK_KEY, both, check_value, process};
+use super::{CHECK, CHECK_KEY, both, check_value, hex, process};
 
 pub(super) fn hold(engine: &dyn Engine) {
     rfc_3602(engine);
     rfc_3686(engine);
     rfc_4106(engine);
     rfc_7634(engine);
-}
-
-/// Bytes as vectors write them.
-fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).map(|d| d as u8).collect();
-    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
 /// A header that no cipher looks at, the IV, the content.

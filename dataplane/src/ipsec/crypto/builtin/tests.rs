@@ -1,5 +1,6 @@
 //! The built-in engine against published vectors, and against itself.
 
+mod known;
 mod rfc;
 mod tried;
 mod wycheproof;
