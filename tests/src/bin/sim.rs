@@ -186,9 +186,10 @@ fn sessions_line(report: &SessionReport) -> String {
 
 fn ipsec_line(report: &SessionReport) -> String {
     format!(
-        "ipsec: {} handshakes begun, {} tunnels, {} words let in, {} answers heard, {} takeovers of units in use, {} peers lost \
+        "ipsec: {} handshakes begun ({} given up), {} tunnels, {} words let in, {} answers heard, {} takeovers of units in use, {} peers lost \
          all by right ({} of them to a bad heir)",
         report.handshakes,
+        report.given_up,
         report.tunnels,
         report.words,
         report.answers,

@@ -92,6 +92,8 @@ pub struct SessionReport {
     pub bad_heirs: u64,
     /// Handshakes that peers have begun, those of peers that have lost all by right among them.
     pub handshakes: u64,
+    /// Handshakes that they have given up, for nobody answered, and begun anew.
+    pub given_up: u64,
     /// Tunnels that they have had.
     pub tunnels: u64,
     /// Words of theirs that were let in, and answers that they heard.
@@ -113,6 +115,7 @@ impl SessionReport {
         self.excused += other.excused;
         self.bad_heirs += other.bad_heirs;
         self.handshakes += other.handshakes;
+        self.given_up += other.given_up;
         self.tunnels += other.tunnels;
         self.words += other.words;
         self.answers += other.answers;

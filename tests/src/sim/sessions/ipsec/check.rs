@@ -187,11 +187,10 @@ impl World {
         healed_at: u64,
     ) -> Result<(), String> {
         let Some(ipsec) = &sessions.ipsec else { return Ok(()) };
-        let extra = if ipsec.pace.never > 0 { UNANSWERED } else { 0 };
         for (number, remote) in ipsec.remotes.iter().enumerate() {
             let last = remote.answered_at.max(remote.begun_at);
             let since = last.max(healed_at);
-            let patience = check::PATIENCE + 3 * healed_at.saturating_sub(last) + extra;
+            let patience = check::PATIENCE + 3 * healed_at.saturating_sub(last) + UNANSWERED * remote.unanswered;
             if self.now > since + patience {
                 let (silent, up) = ((self.now - last) / MS, remote.peer.lives());
                 let tunnels: Vec<_> = remote

@@ -84,7 +84,11 @@ struct Remote {
     said_at: u64,
     ticked_at: u64,
     answered_at: u64,
+    /// When this life of its began, and when the handshake did that it is in, or was in last: it gives up and begins another.
     begun_at: u64,
+    tried_at: u64,
+    /// Questions about its unit that no session thread has answered in time, since it last heard an answer.
+    unanswered: u64,
     /// What it has sent through its tunnels, in this life.
     sent: Vec<Vec<u8>>,
     /// What was let in of that.
@@ -99,6 +103,13 @@ pub(super) struct Ipsec {
     seen: Seen,
 }
 
+impl Remote {
+    /// An answer has come.
+    const fn note_answer(&mut self, now: u64) {
+        (self.answered_at, self.unanswered) = (now, 0);
+    }
+}
+
 impl Ipsec {
     pub(super) fn new(rng: &mut Rng, fault: Option<SessionFault>) -> Self {
         let pace = Pace::draw(rng);
@@ -111,6 +122,8 @@ impl Ipsec {
             ticked_at: 0,
             answered_at: 0,
             begun_at: 0,
+            tried_at: 0,
+            unanswered: 0,
             sent: Vec::new(),
             let_in: BTreeSet::new(),
         };
@@ -121,6 +134,11 @@ impl Ipsec {
     /// A gateway for a member's process, and what goes with it.
     pub(super) fn furnish(&self, me: MemberId, clock: Clock, seed: u64) -> (Gateway, Half) {
         thread::begin(me, clock, seed, self.pace, self.fault)
+    }
+
+    /// A session thread does not answer a question about this unit in time.
+    fn note_unanswered(&mut self, unit: Unit) {
+        self.remotes.iter_mut().filter(|remote| remote.unit == unit).for_each(|remote| remote.unanswered += 1);
     }
 
     pub(super) fn peers() -> usize {
