@@ -86,6 +86,13 @@ fn an_ike_sa_that_goes_on_from_an_old_record_is_found() {
 }
 
 #[test]
+fn an_old_owner_that_nobody_stops_is_found() {
+    is_found_in_sessions(SessionFault::FenceIgnored, true, |said| {
+        said.contains("with other words") || said.contains("comes twice") || said.contains("its gateway")
+    });
+}
+
+#[test]
 fn peers_with_ipsec_notice_nothing() {
     let options = Options { sessions: Some(SessionOptions { fault: None, ipsec: true }), ..Options::default() };
     let mut seen = SessionReport::default();
@@ -97,6 +104,7 @@ fn peers_with_ipsec_notice_nothing() {
     }
     assert!(seen.words > 10_000 && seen.answers > 10_000 && seen.takeovers > 100, "{seen:?}");
     assert!(seen.tunnels > seen.handshakes, "they get new keys: {seen:?}");
+    assert!(seen.dual_units > 10 && seen.dual_sent > 10 && seen.dual_let_in > 10, "two owners are forced: {seen:?}");
 }
 
 #[test]

@@ -34,8 +34,8 @@ struct Arguments {
     #[arg(long, conflicts_with = "sessions")]
     ipsec: bool,
     /// Plant a fault: no-lease-check, hold-dropped, two-owners or heirs-unasked; with --sessions also ack-before-commit or
-    /// lease-not-replicated; with --ipsec also answer-before-commit, numbers-not-replicated, incarnation-reused or
-    /// old-record-restored.
+    /// lease-not-replicated; with --ipsec also answer-before-commit, numbers-not-replicated, incarnation-reused,
+    /// old-record-restored or fence-ignored.
     #[arg(long)]
     fault: Option<String>,
     /// Print everything that happens, not only the last lines before a violation.
@@ -78,11 +78,12 @@ fn options(arguments: &Arguments) -> Result<Options, String> {
         Some("numbers-not-replicated") if arguments.ipsec => session_fault = Some(SessionFault::NumbersNotReplicated),
         Some("incarnation-reused") if arguments.ipsec => session_fault = Some(SessionFault::IncarnationReused),
         Some("old-record-restored") if arguments.ipsec => session_fault = Some(SessionFault::OldRecordRestored),
+        Some("fence-ignored") if arguments.ipsec => session_fault = Some(SessionFault::FenceIgnored),
         Some(other) => {
             return Err(format!(
                 "--fault {other}: say no-lease-check, hold-dropped, two-owners or heirs-unasked; \
                  with --sessions also ack-before-commit or lease-not-replicated; with --ipsec also \
-                 answer-before-commit, numbers-not-replicated, incarnation-reused or old-record-restored"
+                 answer-before-commit, numbers-not-replicated, incarnation-reused, old-record-restored or fence-ignored"
             ));
         }
     };
@@ -186,8 +187,10 @@ fn sessions_line(report: &SessionReport) -> String {
 
 fn ipsec_line(report: &SessionReport) -> String {
     format!(
-        "ipsec: {} handshakes begun ({} given up), {} tunnels, {} words let in, {} answers heard, {} takeovers of units in use, {} peers lost \
-         all by right ({} of them to a bad heir)",
+        "ipsec: {} handshakes begun ({} given up), {} tunnels, {} words let in, {} answers heard, {} takeovers of units in use, \
+         {} peers lost all by right ({} of them to a bad heir)\n\
+         two owners: {} members went on without a lease, {} units in use had two owners when they noticed, second owners sent {} \
+         packets and let {} words in",
         report.handshakes,
         report.given_up,
         report.tunnels,
@@ -195,6 +198,10 @@ fn ipsec_line(report: &SessionReport) -> String {
         report.answers,
         report.takeovers,
         report.excused,
-        report.bad_heirs
+        report.bad_heirs,
+        report.blind,
+        report.dual_units,
+        report.dual_sent,
+        report.dual_let_in
     )
 }

@@ -332,7 +332,7 @@ impl World {
                         return Ok(());
                     }
                     process.worker_timer_at = None;
-                    process.worker.poll_deadlines(local, local < process.lease, &mut acts);
+                    process.worker.poll_deadlines(local, process.may_act(local), &mut acts);
                 }
                 at
             }
@@ -360,7 +360,7 @@ impl World {
                     self.note(|| format!("{me} processes {packet:?}"));
                     if packet.id >= FIRST_ID {
                         self.session_packet(at, packet)?;
-                    } else {
+                    } else if !self.usurps(at) {
                         self.processed(at, packet)?;
                     }
                 }

@@ -32,8 +32,13 @@ impl World {
         if frame.proto == proto::UDP { ticket::check_number(sessions, frame) } else { Ok(()) }
     }
 
-    /// What a member shows is of this unit.
+    /// What a member shows is of this unit. A second owner that others have followed shows nothing that they do not hold: what it had
+    /// committed.
     pub(super) fn shown_of(&mut self, sessions: &mut Sessions, at: usize, unit: Unit) {
+        let last = sessions.holders[unit.index()].first();
+        if self.usurps(at) && last.is_some_and(|last| *last != (at, self.nodes[at].life)) {
+            return;
+        }
         self.check_heir(sessions, at, unit);
         let Some(desk) = self.nodes[at].process.as_ref().and_then(|process| process.desk.as_ref()) else { return };
         let holders: Holders = desk.holders(unit, self.nodes[at].life).collect();
@@ -82,7 +87,7 @@ impl World {
     pub(super) fn check_heir(&mut self, sessions: &mut Sessions, at: usize, unit: Unit) {
         let (id, life) = (self.nodes[at].id, self.nodes[at].life);
         let holders = &sessions.holders[unit.index()];
-        if holders.is_empty() || holders.contains(&(at, life)) {
+        if holders.is_empty() || holders.contains(&(at, life)) || self.usurps(at) {
             return;
         }
         let alive = |(at, life): &(usize, u32)| self.nodes[*at].life == *life && self.nodes[*at].process.is_some();
@@ -177,7 +182,7 @@ impl World {
 
 impl Sessions {
     /// Whether something of a unit is under way.
-    fn is_alive_in(&self, unit: Unit) -> bool {
+    pub(super) fn is_alive_in(&self, unit: Unit) -> bool {
         self.conversations.iter().any(|it| it.unit == unit && !it.is_over && !it.excused)
             || self.ipsec.as_ref().is_some_and(|ipsec| ipsec.is_alive_in(unit))
     }

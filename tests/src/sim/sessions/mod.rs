@@ -58,6 +58,8 @@ pub enum SessionFault {
     IncarnationReused,
     /// With IPsec: an heir goes on with the first record of an IKE SA.
     OldRecordRestored,
+    /// With IPsec: an owner that was replaced, and does not know, takes what it has sent to a backup for acknowledged.
+    FenceIgnored,
 }
 
 /// How sessions are simulated.
@@ -100,6 +102,14 @@ pub struct SessionReport {
     pub words: u64,
     /// See there.
     pub answers: u64,
+    /// Members that have gone on without a lease (`ipsec::forced`), and units with peers that had two owners when they noticed.
+    pub blind: u64,
+    /// See there.
+    pub dual_units: u64,
+    /// Packets to peers that second owners have sent, and words that they have let in.
+    pub dual_sent: u64,
+    /// See there.
+    pub dual_let_in: u64,
 }
 
 impl SessionReport {
@@ -119,6 +129,10 @@ impl SessionReport {
         self.tunnels += other.tunnels;
         self.words += other.words;
         self.answers += other.answers;
+        self.blind += other.blind;
+        self.dual_units += other.dual_units;
+        self.dual_sent += other.dual_sent;
+        self.dual_let_in += other.dual_let_in;
     }
 }
 
@@ -332,7 +346,8 @@ impl World {
             let Some(desk) = node.process.as_mut().and_then(|process| process.desk.as_mut()) else { return Ok(()) };
             let unit = packet.unit;
             let before = desk.holdings.store.owner(unit);
-            if desk.take_up(local, unit) {
+            let new = desk.take_up(local, unit);
+            if new && !world.usurps(at) {
                 world.check_predecessor(sessions, unit, before);
                 world.check_heirs(sessions, at, &std::iter::once(unit).collect());
             }
@@ -362,6 +377,9 @@ impl World {
             let Some(desk) = node.process.as_mut().and_then(|process| process.desk.as_mut()) else { return Ok(()) };
             let before: Vec<_> = Unit::all().map(|unit| desk.holdings.store.owner(unit)).collect();
             let gained = desk.note_order(local, order);
+            if world.usurps(at) {
+                return Ok(());
+            }
             gained.iter().for_each(|unit| world.check_predecessor(sessions, unit, before[unit.index()]));
             world.check_heirs(sessions, at, &gained);
             Ok(())
@@ -375,7 +393,7 @@ impl World {
             let node = &mut world.nodes[at];
             let local = node.clock.local(world.now);
             let Some(process) = &mut node.process else { return Ok(()) };
-            let lease_ok = local < process.lease;
+            let lease_ok = process.may_act(local);
             let Some(desk) = &mut process.desk else { return Ok(()) };
             let busy = desk.round(local, lease_ok);
             let sent = std::mem::take(&mut desk.sent);

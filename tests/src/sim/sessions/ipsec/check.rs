@@ -143,6 +143,7 @@ impl World {
         if ipsec.remotes[number].minds(frame) {
             let unit = ipsec.remotes[number].unit;
             self.shown_of(sessions, at, unit);
+            self.count_sent(sessions, at, unit);
         }
         let Some(ipsec) = &mut sessions.ipsec else { return Ok(()) };
         let minded = ipsec.remotes[number].minds(frame);
@@ -162,6 +163,7 @@ impl World {
             return Ok(());
         }
         sessions.report.words += 1;
+        self.count_let_in(sessions, at, unit);
         let remote = sessions.ipsec.as_mut().and_then(|ipsec| ipsec.remotes.get_mut(mark.peer));
         let new = remote.is_none_or(|remote| remote.let_in.insert(mark.number));
         new.then_some(()).ok_or_else(|| format!("{mark:?} is let in twice"))

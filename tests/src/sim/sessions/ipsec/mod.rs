@@ -6,13 +6,17 @@
 //!
 //! The cluster's clock runs four times as fast as the simulation's: IKE counts in seconds.
 //!
+//! Members that were stopped go on beside those who have taken over (`forced`).
+//!
 //! Checked (`check`): of all that members send, under one key no IV comes twice, no sequence number, and under one message ID nothing
 //! else than before; nothing that a peer has sent is let in twice; no peer loses its IKE SA as long as somebody lives who held it; when
 //! all has healed, words pass both ways, and both sides agree on their SAs.
 //!
-//! Files: `peer` (IKE at a peer), `tunnel` (ESP there, packets), `thread` (a member's half), `talk` (who says what when), `check`.
+//! Files: `peer` (IKE at a peer), `tunnel` (ESP there, packets), `thread` (a member's half), `talk` (who says what when), `forced` (two
+//! owners), `check`.
 
 mod check;
+mod forced;
 mod peer;
 mod talk;
 pub(in crate::sim) mod thread;
