@@ -38,7 +38,7 @@ struct Arguments {
     /// old-record-restored or fence-ignored.
     #[arg(long)]
     fault: Option<String>,
-    /// Print everything that happens, not only the last lines before a violation.
+    /// Print everything that happens, not only the last lines before a violation; of a single seed also if there is none.
     #[arg(long)]
     trace: bool,
     /// Go on after a violation: print one line for each.
@@ -113,6 +113,9 @@ fn main() -> std::process::ExitCode {
             match sim::run(arguments.start + seed, &options) {
                 Ok(report) => {
                     add(&mut total, &report);
+                    if arguments.seeds == 1 && arguments.trace {
+                        sim::World::story(arguments.start, &options).iter().for_each(|line| println!("{line}"));
+                    }
                     if arguments.seeds == 1 {
                         println!("{report:?}");
                     }
@@ -172,7 +175,7 @@ fn add(total: &mut Report, report: &Report) {
 fn sessions_line(report: &SessionReport) -> String {
     format!(
         "sessions: {} begun, {} carried to their end, {} bytes checked, {} tickets, {} takeovers of units in use, \
-         {} restores, {} twins compared, {} lost by right ({} of them to a bad heir)",
+         {} restores, {} twins compared, {} lost by right ({} of them to a bad heir, {} while a good one followed the same master)",
         report.begun,
         report.completed,
         report.bytes,
@@ -181,14 +184,16 @@ fn sessions_line(report: &SessionReport) -> String {
         report.restored,
         report.compared,
         report.excused,
-        report.bad_heirs
+        report.bad_heirs,
+        report.unchosen
     )
 }
 
 fn ipsec_line(report: &SessionReport) -> String {
     format!(
         "ipsec: {} handshakes begun ({} given up), {} tunnels, {} words let in, {} answers heard, {} takeovers of units in use, \
-         {} peers lost all by right ({} of them to a bad heir)\n\
+         {} peers lost all by right ({} of them to a bad heir, \
+         {} while a good one followed the same master)\n\
          two owners: {} members went on without a lease, {} units in use had two owners when they noticed, second owners sent {} \
          packets and let {} words in",
         report.handshakes,
@@ -199,6 +204,7 @@ fn ipsec_line(report: &SessionReport) -> String {
         report.takeovers,
         report.excused,
         report.bad_heirs,
+        report.unchosen,
         report.blind,
         report.dual_units,
         report.dual_sent,

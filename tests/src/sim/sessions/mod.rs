@@ -92,6 +92,8 @@ pub struct SessionReport {
     pub excused: u64,
     /// Those among them of which somebody alive held the state.
     pub bad_heirs: u64,
+    /// Those among these of which somebody did who followed the same master as the heir.
+    pub unchosen: u64,
     /// Handshakes that peers have begun, those of peers that have lost all by right among them.
     pub handshakes: u64,
     /// Handshakes that they have given up, for nobody answered, and begun anew.
@@ -124,6 +126,7 @@ impl SessionReport {
         self.compared += other.compared;
         self.excused += other.excused;
         self.bad_heirs += other.bad_heirs;
+        self.unchosen += other.unchosen;
         self.handshakes += other.handshakes;
         self.given_up += other.given_up;
         self.tunnels += other.tunnels;
@@ -348,7 +351,7 @@ impl World {
             let before = desk.holdings.store.owner(unit);
             let new = desk.take_up(local, unit);
             if new && !world.usurps(at) {
-                world.check_predecessor(sessions, unit, before);
+                world.check_predecessor(sessions, at, unit, before);
                 world.check_heirs(sessions, at, &std::iter::once(unit).collect());
             }
             world.check_heir(sessions, at, unit);
@@ -380,7 +383,7 @@ impl World {
             if world.usurps(at) {
                 return Ok(());
             }
-            gained.iter().for_each(|unit| world.check_predecessor(sessions, unit, before[unit.index()]));
+            gained.iter().for_each(|unit| world.check_predecessor(sessions, at, unit, before[unit.index()]));
             world.check_heirs(sessions, at, &gained);
             Ok(())
         })

@@ -247,7 +247,7 @@ impl World {
             of.map(|sa| (sa.own_spi(), children(sa, |child| (child.inbound_spi, child.outbound_spi)))).collect();
         let theirs = remote.sas();
         // Of a life that it has lost, the gateway does not know.
-        let alike = if remote.epoch() == 1 { ours == theirs } else { ours.is_superset(&theirs) };
+        let alike = if remote.handshakes == 1 { ours == theirs } else { ours.is_superset(&theirs) };
         (!alike).then(|| format!("peer {number} has {theirs:x?}, its gateway {ours:x?}"))
     }
 }

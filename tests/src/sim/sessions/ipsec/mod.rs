@@ -88,6 +88,8 @@ struct Remote {
     said_at: u64,
     ticked_at: u64,
     answered_at: u64,
+    /// How often it has shaken hands or tried to.
+    handshakes: u64,
     /// When this life of its began, and when the handshake did that it is in, or was in last: it gives up and begins another.
     begun_at: u64,
     tried_at: u64,
@@ -125,6 +127,7 @@ impl Ipsec {
             said_at: 0,
             ticked_at: 0,
             answered_at: 0,
+            handshakes: 0,
             begun_at: 0,
             tried_at: 0,
             unanswered: 0,

@@ -104,6 +104,7 @@ impl World {
         (remote.said_at, remote.tried_at) = (self.now, self.now);
         remote.sent.clear();
         remote.let_in.clear();
+        remote.handshakes += 1;
         sessions.report.handshakes += 1;
         self.note(|| format!("peer {number} begins, unit {unit}"));
         self.say(sessions, remote, &message);
