@@ -96,7 +96,7 @@ fn an_old_owner_that_nobody_stops_is_found() {
 fn peers_with_ipsec_notice_nothing() {
     let options = Options { sessions: Some(SessionOptions { fault: None, ipsec: true }), ..Options::default() };
     let mut seen = SessionReport::default();
-    for seed in 0..SEEDS / 4 {
+    for seed in 0..SEEDS {
         match sim::run(seed, &options) {
             Ok(report) => seen.add(&report.sessions),
             Err(violation) => panic!("seed {seed}: {}", violation.what),
@@ -104,7 +104,7 @@ fn peers_with_ipsec_notice_nothing() {
     }
     assert!(seen.words > 10_000 && seen.answers > 10_000 && seen.takeovers > 100, "{seen:?}");
     assert!(seen.tunnels > seen.handshakes, "they get new keys: {seen:?}");
-    assert!(seen.dual_units > 10 && seen.dual_sent > 10 && seen.dual_let_in > 10, "two owners are forced: {seen:?}");
+    assert!(seen.dual_units > 20 && seen.dual_sent > 100 && seen.dual_let_in > 0, "two owners are forced: {seen:?}");
 }
 
 #[test]
