@@ -86,10 +86,17 @@ fn an_ike_sa_that_goes_on_from_an_old_record_is_found() {
 }
 
 #[test]
+fn an_old_owner_that_nobody_stops_is_found() {
+    is_found_in_sessions(SessionFault::FenceIgnored, true, |said| {
+        said.contains("twice") || said.contains("with other words") || said.contains("its gateway")
+    });
+}
+
+#[test]
 fn peers_with_ipsec_notice_nothing() {
     let options = Options { sessions: Some(SessionOptions { fault: None, ipsec: true }), ..Options::default() };
     let mut seen = SessionReport::default();
-    for seed in 0..SEEDS / 4 {
+    for seed in 0..SEEDS {
         match sim::run(seed, &options) {
             Ok(report) => seen.add(&report.sessions),
             Err(violation) => panic!("seed {seed}: {}", violation.what),
@@ -97,6 +104,7 @@ fn peers_with_ipsec_notice_nothing() {
     }
     assert!(seen.words > 10_000 && seen.answers > 10_000 && seen.takeovers > 100, "{seen:?}");
     assert!(seen.tunnels > seen.handshakes, "they get new keys: {seen:?}");
+    assert!(seen.dual_units > 20 && seen.dual_sent > 100 && seen.dual_let_in > 0, "two owners are forced: {seen:?}");
 }
 
 #[test]

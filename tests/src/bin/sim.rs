@@ -34,11 +34,11 @@ struct Arguments {
     #[arg(long, conflicts_with = "sessions")]
     ipsec: bool,
     /// Plant a fault: no-lease-check, hold-dropped, two-owners or heirs-unasked; with --sessions also ack-before-commit or
-    /// lease-not-replicated; with --ipsec also answer-before-commit, numbers-not-replicated, incarnation-reused or
-    /// old-record-restored.
+    /// lease-not-replicated; with --ipsec also answer-before-commit, numbers-not-replicated, incarnation-reused,
+    /// old-record-restored or fence-ignored.
     #[arg(long)]
     fault: Option<String>,
-    /// Print everything that happens, not only the last lines before a violation.
+    /// Print everything that happens, not only the last lines before a violation; of a single seed also if there is none.
     #[arg(long)]
     trace: bool,
     /// Go on after a violation: print one line for each.
@@ -78,11 +78,12 @@ fn options(arguments: &Arguments) -> Result<Options, String> {
         Some("numbers-not-replicated") if arguments.ipsec => session_fault = Some(SessionFault::NumbersNotReplicated),
         Some("incarnation-reused") if arguments.ipsec => session_fault = Some(SessionFault::IncarnationReused),
         Some("old-record-restored") if arguments.ipsec => session_fault = Some(SessionFault::OldRecordRestored),
+        Some("fence-ignored") if arguments.ipsec => session_fault = Some(SessionFault::FenceIgnored),
         Some(other) => {
             return Err(format!(
                 "--fault {other}: say no-lease-check, hold-dropped, two-owners or heirs-unasked; \
                  with --sessions also ack-before-commit or lease-not-replicated; with --ipsec also \
-                 answer-before-commit, numbers-not-replicated, incarnation-reused or old-record-restored"
+                 answer-before-commit, numbers-not-replicated, incarnation-reused, old-record-restored or fence-ignored"
             ));
         }
     };
@@ -112,6 +113,9 @@ fn main() -> std::process::ExitCode {
             match sim::run(arguments.start + seed, &options) {
                 Ok(report) => {
                     add(&mut total, &report);
+                    if arguments.seeds == 1 && arguments.trace {
+                        sim::World::story(arguments.start, &options).iter().for_each(|line| println!("{line}"));
+                    }
                     if arguments.seeds == 1 {
                         println!("{report:?}");
                     }
@@ -171,7 +175,7 @@ fn add(total: &mut Report, report: &Report) {
 fn sessions_line(report: &SessionReport) -> String {
     format!(
         "sessions: {} begun, {} carried to their end, {} bytes checked, {} tickets, {} takeovers of units in use, \
-         {} restores, {} twins compared, {} lost by right ({} of them to a bad heir)",
+         {} restores, {} twins compared, {} lost by right ({} of them to a bad heir, {} while a good one followed the same master)",
         report.begun,
         report.completed,
         report.bytes,
@@ -180,20 +184,30 @@ fn sessions_line(report: &SessionReport) -> String {
         report.restored,
         report.compared,
         report.excused,
-        report.bad_heirs
+        report.bad_heirs,
+        report.unchosen
     )
 }
 
 fn ipsec_line(report: &SessionReport) -> String {
     format!(
-        "ipsec: {} handshakes begun, {} tunnels, {} words let in, {} answers heard, {} takeovers of units in use, {} peers lost \
-         all by right ({} of them to a bad heir)",
+        "ipsec: {} handshakes begun ({} given up), {} tunnels, {} words let in, {} answers heard, {} takeovers of units in use, \
+         {} peers lost all by right ({} of them to a bad heir, \
+         {} while a good one followed the same master)\n\
+         two owners: {} members went on without a lease, {} units in use had two owners when they noticed, second owners sent {} \
+         packets and let {} words in",
         report.handshakes,
+        report.given_up,
         report.tunnels,
         report.words,
         report.answers,
         report.takeovers,
         report.excused,
-        report.bad_heirs
+        report.bad_heirs,
+        report.unchosen,
+        report.blind,
+        report.dual_units,
+        report.dual_sent,
+        report.dual_let_in
     )
 }

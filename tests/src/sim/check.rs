@@ -135,7 +135,7 @@ impl World {
         Err(format!("unit {unit} has two owners {why}: {id_a} ({:?}) and {id_b} ({:?})", self.reign(a), self.reign(b)))
     }
 
-    fn reign(&self, at: usize) -> Option<Reign> {
+    pub(super) fn reign(&self, at: usize) -> Option<Reign> {
         self.nodes[at].process.as_ref().and_then(|process| process.core.reign())
     }
 

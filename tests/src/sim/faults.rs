@@ -277,10 +277,13 @@ impl World {
             Deed::Stall(at, life) if self.nodes[at].life == life => self.nodes[at].stalled = 1,
             Deed::Resume(at, life) if self.nodes[at].life == life && self.nodes[at].paused > 0 => {
                 self.nodes[at].paused = 0;
+                self.wakes_blind(at);
                 return self.resume(at);
             }
             Deed::Unstall(at, life) if self.nodes[at].life == life && self.nodes[at].stalled > 0 => {
                 self.nodes[at].stalled = 0;
+                self.count_second(at);
+                self.sees_again(at);
                 return self.resume(at);
             }
             Deed::Pause(..) | Deed::Stall(..) | Deed::Resume(..) | Deed::Unstall(..) => {}
@@ -325,6 +328,8 @@ impl World {
             let node = &mut self.nodes[at];
             let held_up = std::mem::take(&mut node.paused) + std::mem::take(&mut node.stalled) > 0;
             if held_up {
+                self.count_second(at);
+                self.sees_again(at);
                 self.resume(at)?;
             }
             // A member that drains when everything heals is killed: it would leave at some moment of the calm.

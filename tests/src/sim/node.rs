@@ -98,6 +98,8 @@ pub struct Process {
     pub desk: Option<Box<Desk>>,
     /// What the worker sees of the lease, by the member's clock.
     pub lease: u64,
+    /// The worker does not look at it: forced dual ownership.
+    pub blind: bool,
     /// Whether silent ports have to listen first.
     pub probation: bool,
     silence: [Silence; 2],
@@ -211,6 +213,7 @@ impl Node {
             worker: Steering::new(self.id, limits),
             desk: None,
             lease: 0,
+            blind: false,
             probation: false,
             silence: [Silence::default(); 2],
             answers: false,
@@ -250,6 +253,16 @@ pub fn is_owners(mode: Mode, me: MemberId) -> bool {
 }
 
 impl Process {
+    /// Whether the worker acts as an owner at this moment of the member's clock.
+    pub const fn may_act(&self, local: u64) -> bool {
+        self.blind || local < self.lease
+    }
+
+    /// Whether it does so without a lease.
+    pub const fn usurps(&self, local: u64) -> bool {
+        self.blind && local >= self.lease
+    }
+
     /// A frame comes in by a data port: is the port still on probation?
     pub fn on_probation(&mut self, local: u64, port: usize, period: Span) -> bool {
         let silence = &mut self.silence[port - 1];
@@ -264,7 +277,7 @@ impl Process {
     /// A packet comes in.
     pub fn receive(&mut self, local: u64, source: Source, packet: Packet, acts: &mut Acts) {
         self.books.received += 1;
-        let lease_ok = local < self.lease;
+        let lease_ok = self.may_act(local);
         self.worker.poll_deadlines(local, lease_ok, acts);
         let verdict = self.worker.steer(local, lease_ok, packet.unit, source, || packet.digest, packet);
         self.settle(local, source, verdict, acts);
@@ -297,7 +310,7 @@ impl Process {
             self.peers =
                 view.peers.iter().enumerate().filter(|(_, peer)| peer.is_some()).fold(0, |m, (i, _)| m | 1 << i);
         }
-        self.worker.obey(local, local < self.lease, order, acts);
+        self.worker.obey(local, self.may_act(local), order, acts);
     }
 
     /// Whether the books balance.

@@ -24,6 +24,17 @@ pub(super) const LOOK: u64 = 50 * MS;
 /// Processes, by place and life.
 pub(super) type Holders = Vec<(usize, u32)>;
 
+/// Where those are who hold what is lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lost {
+    /// Dead.
+    Dead,
+    /// Stopped, cut off, or on the other side of a split: the heir's master cannot choose them.
+    Away,
+    /// One at least follows the heir's master, and was not chosen.
+    Unchosen,
+}
+
 impl World {
     /// A packet of this member's is seen outside.
     pub(super) fn shown(&mut self, sessions: &mut Sessions, at: usize, frame: &Frame) -> Result<(), String> {
@@ -32,8 +43,13 @@ impl World {
         if frame.proto == proto::UDP { ticket::check_number(sessions, frame) } else { Ok(()) }
     }
 
-    /// What a member shows is of this unit.
+    /// What a member shows is of this unit. A second owner that others have followed shows nothing that they do not hold: what it had
+    /// committed.
     pub(super) fn shown_of(&mut self, sessions: &mut Sessions, at: usize, unit: Unit) {
+        let last = sessions.holders[unit.index()].first();
+        if self.usurps(at) && last.is_some_and(|last| *last != (at, self.nodes[at].life)) {
+            return;
+        }
         self.check_heir(sessions, at, unit);
         let Some(desk) = self.nodes[at].process.as_ref().and_then(|process| process.desk.as_ref()) else { return };
         let holders: Holders = desk.holders(unit, self.nodes[at].life).collect();
@@ -68,12 +84,19 @@ impl World {
 
     /// A unit comes from the one to whom the table gave it: from one who never held what was shown (it was cut off, and all have
     /// come back under its old table), its heirs have what it has.
-    pub(super) fn check_predecessor(&mut self, sessions: &mut Sessions, unit: Unit, owner: Option<MemberId>) {
+    pub(super) fn check_predecessor(
+        &mut self,
+        sessions: &mut Sessions,
+        at: usize,
+        unit: Unit,
+        owner: Option<MemberId>,
+    ) {
         let holders = &sessions.holders[unit.index()];
         let Some(owner) = owner.filter(|_| !holders.is_empty()) else { return };
         if !holders.iter().any(|(at, _)| *at == owner.index()) {
-            self.note(|| format!("unit {unit} was {owner}'s, who did not hold it: {holders:?}"));
-            self.excuse(sessions, unit, true);
+            let lost = self.lost(at, holders);
+            self.note(|| format!("unit {unit} was {owner}'s, who did not hold it ({lost:?}): {holders:?}"));
+            self.excuse(sessions, unit, lost);
         }
     }
 
@@ -82,13 +105,23 @@ impl World {
     pub(super) fn check_heir(&mut self, sessions: &mut Sessions, at: usize, unit: Unit) {
         let (id, life) = (self.nodes[at].id, self.nodes[at].life);
         let holders = &sessions.holders[unit.index()];
-        if holders.is_empty() || holders.contains(&(at, life)) {
+        if holders.is_empty() || holders.contains(&(at, life)) || self.usurps(at) {
             return;
         }
-        let alive = |(at, life): &(usize, u32)| self.nodes[*at].life == *life && self.nodes[*at].process.is_some();
-        let bad = holders.iter().any(alive);
-        self.note(|| format!("unit {unit} goes to {id}, who does not hold it (others do: {bad}): {holders:?}"));
-        self.excuse(sessions, unit, bad);
+        let lost = self.lost(at, holders);
+        self.note(|| format!("unit {unit} goes to {id}, who does not hold it ({lost:?}): {holders:?}"));
+        self.excuse(sessions, unit, lost);
+    }
+
+    /// Where those are who hold what this heir does not.
+    fn lost(&self, heir: usize, holders: &Holders) -> Lost {
+        let lives = |(at, life): &&(usize, u32)| self.nodes[*at].life == *life && self.nodes[*at].process.is_some();
+        let is_there = |(at, _): &(usize, u32)| self.nodes[*at].is_well() && self.reign(*at) == self.reign(heir);
+        match holders.iter().find(lives) {
+            None => Lost::Dead,
+            Some(_) if holders.iter().filter(lives).any(is_there) => Lost::Unchosen,
+            Some(_) => Lost::Away,
+        }
     }
 
     /// All has healed: what the owners do not hold is lost, even where nobody says a word about it.
@@ -103,7 +136,7 @@ impl World {
         debug_assert_eq!(done, Ok(()));
     }
 
-    fn excuse(&mut self, sessions: &mut Sessions, unit: Unit, bad: bool) {
+    fn excuse(&mut self, sessions: &mut Sessions, unit: Unit, lost: Lost) {
         sessions.holders[unit.index()].clear();
         let mut count = 0;
         let mut free = Vec::new();
@@ -122,7 +155,8 @@ impl World {
         }
         count += sessions.ipsec.as_mut().map_or(0, |ipsec| ipsec.excuse(unit));
         sessions.report.excused += count;
-        sessions.report.bad_heirs += if bad { count } else { 0 };
+        sessions.report.bad_heirs += if lost == Lost::Dead { 0 } else { count };
+        sessions.report.unchosen += if lost == Lost::Unchosen { count } else { 0 };
         for line in free {
             self.next_conversation(line);
         }
@@ -177,7 +211,7 @@ impl World {
 
 impl Sessions {
     /// Whether something of a unit is under way.
-    fn is_alive_in(&self, unit: Unit) -> bool {
+    pub(super) fn is_alive_in(&self, unit: Unit) -> bool {
         self.conversations.iter().any(|it| it.unit == unit && !it.is_over && !it.excused)
             || self.ipsec.as_ref().is_some_and(|ipsec| ipsec.is_alive_in(unit))
     }

@@ -235,7 +235,11 @@ impl Desk {
 impl World {
     /// Lets a member's link do what can be done now.
     pub(super) fn link_round(&mut self, at: usize, sessions: &mut Sessions) -> Result<(), String> {
-        let planted = matches!(sessions.fault, Some(SessionFault::AckBeforeCommit | SessionFault::AnswerBeforeCommit));
+        let planted = match sessions.fault {
+            Some(SessionFault::AckBeforeCommit | SessionFault::AnswerBeforeCommit) => true,
+            Some(SessionFault::FenceIgnored) => self.usurps(at),
+            _ => false,
+        };
         for other in 0..self.nodes.len() {
             let Some(desk) = self.desk(at) else { return Ok(()) };
             let bytes = desk.gather(other, planted);

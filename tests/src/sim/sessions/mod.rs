@@ -58,6 +58,8 @@ pub enum SessionFault {
     IncarnationReused,
     /// With IPsec: an heir goes on with the first record of an IKE SA.
     OldRecordRestored,
+    /// With IPsec: an owner that was replaced, and does not know, takes what it has sent to a backup for acknowledged.
+    FenceIgnored,
 }
 
 /// How sessions are simulated.
@@ -90,14 +92,26 @@ pub struct SessionReport {
     pub excused: u64,
     /// Those among them of which somebody alive held the state.
     pub bad_heirs: u64,
+    /// Those among these of which somebody did who followed the same master as the heir.
+    pub unchosen: u64,
     /// Handshakes that peers have begun, those of peers that have lost all by right among them.
     pub handshakes: u64,
+    /// Handshakes that they have given up, for nobody answered, and begun anew.
+    pub given_up: u64,
     /// Tunnels that they have had.
     pub tunnels: u64,
     /// Words of theirs that were let in, and answers that they heard.
     pub words: u64,
     /// See there.
     pub answers: u64,
+    /// Members that have gone on without a lease (`ipsec::forced`), and units with peers that had two owners when they noticed.
+    pub blind: u64,
+    /// See there.
+    pub dual_units: u64,
+    /// Packets to peers that second owners have sent, and words that they have let in.
+    pub dual_sent: u64,
+    /// See there.
+    pub dual_let_in: u64,
 }
 
 impl SessionReport {
@@ -112,10 +126,16 @@ impl SessionReport {
         self.compared += other.compared;
         self.excused += other.excused;
         self.bad_heirs += other.bad_heirs;
+        self.unchosen += other.unchosen;
         self.handshakes += other.handshakes;
+        self.given_up += other.given_up;
         self.tunnels += other.tunnels;
         self.words += other.words;
         self.answers += other.answers;
+        self.blind += other.blind;
+        self.dual_units += other.dual_units;
+        self.dual_sent += other.dual_sent;
+        self.dual_let_in += other.dual_let_in;
     }
 }
 
@@ -329,8 +349,9 @@ impl World {
             let Some(desk) = node.process.as_mut().and_then(|process| process.desk.as_mut()) else { return Ok(()) };
             let unit = packet.unit;
             let before = desk.holdings.store.owner(unit);
-            if desk.take_up(local, unit) {
-                world.check_predecessor(sessions, unit, before);
+            let new = desk.take_up(local, unit);
+            if new && !world.usurps(at) {
+                world.check_predecessor(sessions, at, unit, before);
                 world.check_heirs(sessions, at, &std::iter::once(unit).collect());
             }
             world.check_heir(sessions, at, unit);
@@ -359,7 +380,10 @@ impl World {
             let Some(desk) = node.process.as_mut().and_then(|process| process.desk.as_mut()) else { return Ok(()) };
             let before: Vec<_> = Unit::all().map(|unit| desk.holdings.store.owner(unit)).collect();
             let gained = desk.note_order(local, order);
-            gained.iter().for_each(|unit| world.check_predecessor(sessions, unit, before[unit.index()]));
+            if world.usurps(at) {
+                return Ok(());
+            }
+            gained.iter().for_each(|unit| world.check_predecessor(sessions, at, unit, before[unit.index()]));
             world.check_heirs(sessions, at, &gained);
             Ok(())
         })
@@ -372,7 +396,7 @@ impl World {
             let node = &mut world.nodes[at];
             let local = node.clock.local(world.now);
             let Some(process) = &mut node.process else { return Ok(()) };
-            let lease_ok = local < process.lease;
+            let lease_ok = process.may_act(local);
             let Some(desk) = &mut process.desk else { return Ok(()) };
             let busy = desk.round(local, lease_ok);
             let sent = std::mem::take(&mut desk.sent);

@@ -143,6 +143,7 @@ impl World {
         if ipsec.remotes[number].minds(frame) {
             let unit = ipsec.remotes[number].unit;
             self.shown_of(sessions, at, unit);
+            self.count_sent(sessions, at, unit);
         }
         let Some(ipsec) = &mut sessions.ipsec else { return Ok(()) };
         let minded = ipsec.remotes[number].minds(frame);
@@ -162,6 +163,7 @@ impl World {
             return Ok(());
         }
         sessions.report.words += 1;
+        self.count_let_in(sessions, at, unit);
         let remote = sessions.ipsec.as_mut().and_then(|ipsec| ipsec.remotes.get_mut(mark.peer));
         let new = remote.is_none_or(|remote| remote.let_in.insert(mark.number));
         new.then_some(()).ok_or_else(|| format!("{mark:?} is let in twice"))
@@ -187,11 +189,10 @@ impl World {
         healed_at: u64,
     ) -> Result<(), String> {
         let Some(ipsec) = &sessions.ipsec else { return Ok(()) };
-        let extra = if ipsec.pace.never > 0 { UNANSWERED } else { 0 };
         for (number, remote) in ipsec.remotes.iter().enumerate() {
             let last = remote.answered_at.max(remote.begun_at);
             let since = last.max(healed_at);
-            let patience = check::PATIENCE + 3 * healed_at.saturating_sub(last) + extra;
+            let patience = check::PATIENCE + 3 * healed_at.saturating_sub(last) + UNANSWERED * remote.unanswered;
             if self.now > since + patience {
                 let (silent, up) = ((self.now - last) / MS, remote.peer.lives());
                 let tunnels: Vec<_> = remote
@@ -246,7 +247,7 @@ impl World {
             of.map(|sa| (sa.own_spi(), children(sa, |child| (child.inbound_spi, child.outbound_spi)))).collect();
         let theirs = remote.sas();
         // Of a life that it has lost, the gateway does not know.
-        let alike = if remote.epoch() == 1 { ours == theirs } else { ours.is_superset(&theirs) };
+        let alike = if remote.handshakes == 1 { ours == theirs } else { ours.is_superset(&theirs) };
         (!alike).then(|| format!("peer {number} has {theirs:x?}, its gateway {ours:x?}"))
     }
 }

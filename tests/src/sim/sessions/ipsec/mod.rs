@@ -6,13 +6,17 @@
 //!
 //! The cluster's clock runs four times as fast as the simulation's: IKE counts in seconds.
 //!
+//! Members that were stopped go on beside those who have taken over (`forced`).
+//!
 //! Checked (`check`): of all that members send, under one key no IV comes twice, no sequence number, and under one message ID nothing
 //! else than before; nothing that a peer has sent is let in twice; no peer loses its IKE SA as long as somebody lives who held it; when
 //! all has healed, words pass both ways, and both sides agree on their SAs.
 //!
-//! Files: `peer` (IKE at a peer), `tunnel` (ESP there, packets), `thread` (a member's half), `talk` (who says what when), `check`.
+//! Files: `peer` (IKE at a peer), `tunnel` (ESP there, packets), `thread` (a member's half), `talk` (who says what when), `forced` (two
+//! owners), `check`.
 
 mod check;
+mod forced;
 mod peer;
 mod talk;
 pub(in crate::sim) mod thread;
@@ -84,7 +88,13 @@ struct Remote {
     said_at: u64,
     ticked_at: u64,
     answered_at: u64,
+    /// How often it has shaken hands or tried to.
+    handshakes: u64,
+    /// When this life of its began, and when the handshake did that it is in, or was in last: it gives up and begins another.
     begun_at: u64,
+    tried_at: u64,
+    /// Questions about its unit that no session thread has answered in time, since it last heard an answer.
+    unanswered: u64,
     /// What it has sent through its tunnels, in this life.
     sent: Vec<Vec<u8>>,
     /// What was let in of that.
@@ -99,6 +109,13 @@ pub(super) struct Ipsec {
     seen: Seen,
 }
 
+impl Remote {
+    /// An answer has come.
+    const fn note_answer(&mut self, now: u64) {
+        (self.answered_at, self.unanswered) = (now, 0);
+    }
+}
+
 impl Ipsec {
     pub(super) fn new(rng: &mut Rng, fault: Option<SessionFault>) -> Self {
         let pace = Pace::draw(rng);
@@ -110,7 +127,10 @@ impl Ipsec {
             said_at: 0,
             ticked_at: 0,
             answered_at: 0,
+            handshakes: 0,
             begun_at: 0,
+            tried_at: 0,
+            unanswered: 0,
             sent: Vec::new(),
             let_in: BTreeSet::new(),
         };
@@ -121,6 +141,11 @@ impl Ipsec {
     /// A gateway for a member's process, and what goes with it.
     pub(super) fn furnish(&self, me: MemberId, clock: Clock, seed: u64) -> (Gateway, Half) {
         thread::begin(me, clock, seed, self.pace, self.fault)
+    }
+
+    /// A session thread does not answer a question about this unit in time.
+    fn note_unanswered(&mut self, unit: Unit) {
+        self.remotes.iter_mut().filter(|remote| remote.unit == unit).for_each(|remote| remote.unanswered += 1);
     }
 
     pub(super) fn peers() -> usize {

@@ -338,11 +338,22 @@ impl Peer {
             match child {
                 // Who has answered cannot know whether the answer has come.
                 ChildEvent::Add(child) => self.tunnels.extend(Tunnel::new(&child, is_answer)),
-                ChildEvent::Remove(spi) => self.tunnels.retain(|tunnel| tunnel.inbound_spi != spi),
+                ChildEvent::Remove(spi) => self.lose_tunnel(spi),
                 ChildEvent::Move { .. } => {}
             }
         }
         (outcome.send.into_iter().map(|it| it.bytes).collect(), outcome.reports)
+    }
+
+    /// A tunnel is over. Whoever ends one that has new keys has these (RFC 7296 section 2.8), even if nothing has come through the new
+    /// one yet.
+    fn lose_tunnel(&mut self, spi: u32) {
+        self.tunnels.retain(|tunnel| tunnel.inbound_spi != spi);
+        if !self.tunnels.iter().any(|tunnel| tunnel.usable)
+            && let Some(last) = self.tunnels.last_mut()
+        {
+            last.usable = true;
+        }
     }
 
     /// Whether it has an IKE SA that goes on.

@@ -20,6 +20,9 @@ const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 3, 0, 5);
 const TICK: u64 = 100 * MS;
 /// When a peer repeats itself in a handshake.
 const AGAIN: u64 = 500 * MS;
+/// When it gives a handshake up, and begins another (RFC 7296 section 2.4): what the gateway knows of it is forgotten after thirty seconds
+/// of the cluster's clock, and then nobody will ever answer.
+const GIVES_UP: u64 = 8_000 * MS;
 /// How much of what it has sent somebody remembers.
 const SENT_MAX: usize = 400;
 
@@ -45,12 +48,16 @@ impl World {
     fn act(&mut self, sessions: &mut Sessions, ipsec: &mut Ipsec, number: usize) -> Result<(), String> {
         let now = self.now;
         if ipsec.remotes[number].excused || matches!(ipsec.remotes[number].peer.stage, Stage::Idle) {
+            ipsec.remotes[number].begun_at = now;
             self.begin_peer(sessions, ipsec, number);
             return Ok(());
         }
         let remote = &mut ipsec.remotes[number];
         if let Some(message) = remote.peer.unanswered().map(<[u8]>::to_vec) {
-            if now > remote.said_at + AGAIN {
+            if now > remote.tried_at + GIVES_UP {
+                sessions.report.given_up += 1;
+                self.begin_peer(sessions, ipsec, number);
+            } else if now > remote.said_at + AGAIN {
                 remote.said_at = now;
                 self.say(sessions, remote, &message);
             }
@@ -94,9 +101,10 @@ impl World {
         };
         remote.unit = unit;
         remote.excused = false;
-        (remote.said_at, remote.begun_at) = (self.now, self.now);
+        (remote.said_at, remote.tried_at) = (self.now, self.now);
         remote.sent.clear();
         remote.let_in.clear();
+        remote.handshakes += 1;
         sessions.report.handshakes += 1;
         self.note(|| format!("peer {number} begins, unit {unit}"));
         self.say(sessions, remote, &message);
@@ -179,7 +187,7 @@ impl World {
             let inner =
                 tunnel.open(&frame.bytes).map_err(|why| format!("peer {number} cannot open a packet: {why}"))?;
             if inner.and_then(|inner| Mark::read(&inner)).is_some_and(|it| it.is_answer) {
-                remote.answered_at = now;
+                remote.note_answer(now);
                 sessions.report.answers += 1;
             }
             return Ok(());
@@ -193,7 +201,7 @@ impl World {
             }
             remote.peer.settle(clock_s(now));
             if matches!(remote.peer.stage, Stage::Up) {
-                remote.answered_at = now;
+                remote.note_answer(now);
                 sessions.report.tunnels += 1;
             }
             return Ok(());

@@ -78,9 +78,9 @@ impl Half {
     }
 
     /// Takes what is asked by now, and answers what has been thought about for long enough.
-    fn think(&mut self, now: u64, mut delay: impl FnMut() -> Option<u64>) {
+    fn think(&mut self, now: u64, mut delay: impl FnMut(Unit) -> Option<u64>) {
         while let Some(question) = self.session.next() {
-            if let Some(delay) = delay() {
+            if let Some(delay) = delay(question.unit) {
                 self.asked.push((now + delay, question));
             }
         }
@@ -125,19 +125,27 @@ impl Half {
 
 impl World {
     /// A member's session thread goes on.
-    pub(in crate::sim::sessions) fn think(&mut self, sessions: &Sessions, at: usize) {
-        let Some(pace) = sessions.ipsec.as_ref().map(|it| it.pace) else { return };
+    pub(in crate::sim::sessions) fn think(&mut self, sessions: &mut Sessions, at: usize) {
+        let Some(ipsec) = &mut sessions.ipsec else { return };
+        let pace = ipsec.pace;
+        let mut unanswered = Vec::new();
         let Self { nodes, rng, now, .. } = self;
         let desk = nodes[at].process.as_mut().and_then(|process| process.desk.as_mut());
         let Some(half) = desk.and_then(|desk| desk.ipsec.as_mut()) else { return };
-        half.think(*now, || {
+        half.think(*now, |unit| {
             if rng.permille(pace.never) {
+                unanswered.push(unit);
                 // Lost, or answered when nobody waits any more.
                 return rng.permille(500).then_some(11_000 * MS);
             }
             let most = if rng.permille(50) { 20 * pace.think_ns } else { pace.think_ns };
             Some(rng.between(10 * US, most))
         });
+        let id = self.nodes[at].id;
+        for unit in unanswered {
+            ipsec.note_unanswered(unit);
+            self.note(|| format!("{id}'s session thread does not answer a question about unit {unit} in time"));
+        }
     }
 }
 
