@@ -198,6 +198,8 @@ pub const IKE_CONNECTIONS_MAX: usize = 256;
 pub const IKE_CHILDREN_MAX: usize = 64;
 /// Networks in one list: a traffic selector of IPv6 has 40 bytes (RFC 7296 section 3.13.1), so both sides' take 5 KiB.
 pub const IKE_NETWORKS_MAX: usize = 64;
+/// Rules for traffic that no tunnel is asked about: each is tried for each packet.
+pub const TRAFFIC_RULES_MAX: usize = 32;
 /// Proposals in one list: they all go in one message, and 16 of about 50 bytes are 800, which no path takes apart.
 pub const IKE_PROPOSALS_MAX: usize = 16;
 /// Name servers that a peer is told; resolvers ask three.

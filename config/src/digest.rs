@@ -46,6 +46,11 @@ impl Config {
         for sa in &self.static_sas {
             encoder.static_sa(sa);
         }
+        for rule in &self.ipsec_rules {
+            encoder.field("rule", if rule.discard { "discard" } else { "bypass" });
+            rule.local_ts.iter().for_each(|network| encoder.field("local_ts", network));
+            rule.remote_ts.iter().for_each(|network| encoder.field("remote_ts", network));
+        }
         for connection in &self.ike_connections {
             encoder.connection(connection);
         }

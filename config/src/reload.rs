@@ -157,6 +157,7 @@ fn relays(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'stati
 }
 
 fn static_sas(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'static str)) {
+    fixed("[[ipsec.bypass]] and [[ipsec.discard]]", old.ipsec_rules == new.ipsec_rules, ALL_MEMBERS);
     let by_name = |config: &Config| {
         let mut sas = config.static_sas.clone();
         sas.sort_by(|a, b| a.name.cmp(&b.name));

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use crate::mac::MacAddr;
 use crate::secret::Secret;
 
-pub use ike::{AddressPool, ChildMode, IkeChild, IkeConnection, OwnProof, PeersProof, Unique};
+pub use ike::{AddressPool, ChildMode, IkeChild, IkeConnection, OwnProof, PeersProof, TrafficRule, Unique};
 
 /// How the LAN brings packets to members (DESIGN section 4; the patent's three methods).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -477,6 +477,8 @@ pub struct Config {
     pub ike_users: Option<PathBuf>,
     /// `[[ipsec.connection]]`, in the file's order: of those that suit a peer, the first is taken.
     pub ike_connections: Vec<IkeConnection>,
+    /// `[[ipsec.bypass]]`, then `[[ipsec.discard]]`, in the file's order: of those that fit a packet, the first is taken.
+    pub ipsec_rules: Vec<TrafficRule>,
     /// `[[ipsec.pool]]`, in the order of their names.
     pub pools: Vec<AddressPool>,
     /// `[workers]`

@@ -302,6 +302,42 @@ fn transport_mode_has_no_networks() {
 }
 
 #[test]
+fn traffic_may_be_limited_to_a_protocol_and_ports() {
+    let config =
+        changed("remote_ts = [\"10.9.0.0/24\"]", "remote_ts = [\"10.9.0.0/24[udp/53]\", \"10.9.0.0/24[icmp]\"]");
+    let texts: Vec<String> = config.ike_connections[0].children[0].remote_ts.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, ["10.9.0.0/24[udp/53]", "10.9.0.0/24[icmp]"]);
+    assert_ne!(config.digest(), sound(SOUND).digest());
+}
+
+const RULES: &str = "[[ipsec.discard]]\nlocal_ts = [\"10.3.0.0/24\"]\nremote_ts = [\"10.9.7.0/24\"]\n\
+    [[ipsec.bypass]]\nlocal_ts = [\"10.3.0.5/32[tcp/22]\"]\nremote_ts = [\"::/0\", \"10.9.0.0/24\"]\n\n[[ipsec.pool]]";
+
+#[test]
+fn rules_let_pass_before_they_drop() {
+    let config = changed("[[ipsec.pool]]", RULES);
+    let rules: Vec<(bool, usize)> = config.ipsec_rules.iter().map(|it| (it.discard, it.remote_ts.len())).collect();
+    assert_eq!(rules, [(false, 2), (true, 1)]);
+    assert_ne!(config.digest(), sound(SOUND).digest());
+    let refused: Vec<String> = reload_diff(&sound(SOUND), &config).unwrap_err().into_iter().map(|it| it.key).collect();
+    assert_eq!(refused, ["[[ipsec.bypass]] and [[ipsec.discard]]"]);
+    for (from, to, told) in [
+        ("\"10.9.7.0/24\"", "\"::/0\"", "give both sides networks of one family"),
+        ("\"10.9.7.0/24\"", "", "give at least one"),
+        ("[tcp/22]", "[tcp/ssh]", "is not a network"),
+        ("10.3.0.5/32", "10.3.0.5/24", "write \"10.3.0.0/24[tcp/22]\""),
+        ("[[ipsec.discard]]", "[[ipsec.discards]]", "did you mean `discard`?"),
+    ] {
+        assert!(RULES.contains(from), "{from}");
+        let text = SOUND.replacen("[[ipsec.pool]]", &RULES.replacen(from, to, 1), 1);
+        assert!(errors(&text).contains(told), "{}", errors(&text));
+    }
+    let one = "[[ipsec.discard]]\nlocal_ts = [\"10.3.0.0/24\"]\nremote_ts = [\"10.9.7.0/24\"]\n";
+    let text = SOUND.replacen("[[ipsec.pool]]", &(one.repeat(defaults::TRAFFIC_RULES_MAX - 1) + RULES), 1);
+    assert!(errors(&text).contains("each is tried for each packet"));
+}
+
+#[test]
 fn members_must_agree_on_all_of_it() {
     let before = sound(SOUND);
     let mut digests = vec![before.digest()];

@@ -15,6 +15,7 @@ use crate::defaults;
 use crate::problem::{Kind, Problems, Span};
 use crate::read::{At, Reading, Section};
 use crate::schema::{ChildMode, Cluster, IkeChild, IkeConnection, PeersProof, Replicas, Scheme, Unique};
+use crate::traffic::TrafficNet;
 
 pub(super) const CONNECTION: &str = "[[ipsec.connection]]";
 const CHILD: &str = "[[ipsec.connection.child]]";
@@ -264,10 +265,10 @@ fn child(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<(At<Stri
     let mode = s.or(problems, "mode", ChildMode::Tunnel, |r| r.word(ChildMode::WORDS));
     let is = |wanted| mode.as_ref().is_some_and(|mode| mode.value == wanted);
     let local_ts = match is(ChildMode::Tunnel) {
-        true => s.required(problems, "local_ts", "[\"10.3.0.0/24\"]", |r| networks(r, "give at least one")),
-        false => s.or(problems, "local_ts", Vec::new(), |r| networks(r, SOME_OR_ABSENT)),
+        true => s.required(problems, "local_ts", "[\"10.3.0.0/24\"]", |r| traffic(r, "give at least one")),
+        false => s.or(problems, "local_ts", Vec::new(), |r| traffic(r, SOME_OR_ABSENT)),
     };
-    let remote_ts = s.or(problems, "remote_ts", Vec::new(), |r| networks(r, SOME_OR_ABSENT));
+    let remote_ts = s.or(problems, "remote_ts", Vec::new(), |r| traffic(r, SOME_OR_ABSENT));
     let esp = s.or(problems, "esp", Vec::new(), |r| proposals(r, "[\"aes256gcm16\"]"));
     let rekey_time = s.or(problems, "rekey_time_s", defaults::CHILD_REKEY_TIME, rekey_time);
     s.finish(problems);
@@ -276,7 +277,8 @@ fn child(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<(At<Stri
         own_ends_only(problems, [("local_ts", &local_ts), ("remote_ts", &remote_ts)]);
     }
     let local_ts = local_ts.value;
-    if is(ChildMode::Tunnel) && !local_ts.iter().any(|network| may_reach(&remote_ts.value, network.addr())) {
+    let theirs: Vec<IpNet> = remote_ts.value.iter().map(|it| it.network).collect();
+    if is(ChildMode::Tunnel) && !local_ts.iter().any(|it| may_reach(&theirs, it.addr())) {
         let what = format!("{CHILD} `remote_ts`: no packet goes between these networks and those of `local_ts`");
         problems.add(&remote_ts.span, Kind::Contradiction, what, "give both sides networks of one family");
     }
@@ -292,7 +294,7 @@ fn child(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<(At<Stri
 }
 
 /// In transport mode there are no networks behind the two ends.
-fn own_ends_only(problems: &mut Problems<'_>, given: [(&str, &At<Vec<IpNet>>); 2]) {
+fn own_ends_only(problems: &mut Problems<'_>, given: [(&str, &At<Vec<TrafficNet>>); 2]) {
     for (key, networks) in given.into_iter().filter(|(_, networks)| !networks.value.is_empty()) {
         let what =
             format!("{CHILD} `{key}`: in transport mode the traffic is between the two addresses that speak IKE");
@@ -322,6 +324,18 @@ fn proposals(r: &mut Reading<'_, '_, '_>, example: &str) -> Option<Vec<String>> 
 
 fn networks(r: &mut Reading<'_, '_, '_>, if_empty: &str) -> Option<Vec<IpNet>> {
     some(r, "[\"10.3.0.0/24\"]", defaults::IKE_NETWORKS_MAX, if_empty, network)
+}
+
+/// Networks, and which of their traffic.
+pub(super) fn traffic(r: &mut Reading<'_, '_, '_>, if_empty: &str) -> Option<Vec<TrafficNet>> {
+    some(r, "[\"10.3.0.0/24\"]", defaults::IKE_NETWORKS_MAX, if_empty, |r| {
+        let it = r.parsed::<TrafficNet>("a network", "10.3.0.0/24")?;
+        let whole = TrafficNet { network: it.network.trunc(), ..it };
+        if whole != it {
+            return r.refuse(format!("{} has host bits", it.network), format!("write \"{whole}\""));
+        }
+        Some(it)
+    })
 }
 
 fn name_servers(r: &mut Reading<'_, '_, '_>) -> Option<Vec<IpAddr>> {

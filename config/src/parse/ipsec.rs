@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use toml::de::{DeTable, DeValue};
 
-use super::{beside, ike, no_duplicates, pool, port, repeated};
+use super::{beside, ike, no_duplicates, pool, port, repeated, rules};
 use crate::defaults;
 use crate::problem::{Kind, Problems, Span};
 use crate::read::{At, Reading, Section};
-use crate::schema::{Cluster, IpsecEngine, IpsecProtocol, Scheme, StaticSa};
+use crate::schema::{Cluster, IpsecEngine, IpsecProtocol, Scheme, StaticSa, TrafficRule};
 use crate::secret::{NotHex, Secret};
 
 /// A pair that still knows where its addresses stand.
@@ -30,6 +30,7 @@ pub(super) struct Drafts {
     pub(super) sas: Vec<Draft>,
     pub(super) connections: Vec<ike::Draft>,
     pub(super) pools: Vec<pool::Draft>,
+    pub(super) rules: Vec<TrafficRule>,
 }
 
 impl Drafts {
@@ -58,7 +59,14 @@ impl Drafts {
 pub(super) fn ipsec(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path) -> Option<Drafts> {
     let Some((_, value)) = tree.iter().find(|(name, _)| name.get_ref() == "ipsec") else {
         let engine = defaults::IPSEC_ENGINE;
-        return Some(Drafts { engine, users: None, sas: Vec::new(), connections: Vec::new(), pools: Vec::new() });
+        return Some(Drafts {
+            engine,
+            users: None,
+            sas: Vec::new(),
+            connections: Vec::new(),
+            pools: Vec::new(),
+            rules: Vec::new(),
+        });
     };
     let DeValue::Table(table) = value.get_ref() else {
         problems.add(&value.span(), Kind::WrongType, "`ipsec` is not a section", "begin with a line `[[ipsec.sa]]`");
@@ -68,13 +76,14 @@ pub(super) fn ipsec(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path
     let engine = s.or(problems, "engine", defaults::IPSEC_ENGINE, |r| r.word(IpsecEngine::WORDS));
     let users = s.optional(problems, "users", |r| r.filled());
     // What these sections hold is looked at below.
-    ["sa", "connection", "pool"].into_iter().for_each(|key| s.has_sections(key));
+    ["sa", "connection", "pool", "bypass", "discard"].into_iter().for_each(|key| s.has_sections(key));
     s.finish(problems);
     let sas = static_sas(problems, table);
     let sections = repeated(problems, table, "connection", "[[ipsec.connection]]");
     let connections = ike::connections(problems, sections, file);
     let sections = repeated(problems, table, "pool", "[[ipsec.pool]]");
     let pools = pool::pools(problems, sections);
+    let rules = rules::rules(problems, table);
     // With a wrong pool, every connection that names it would be reported too.
     if let (Some(connections), Some(pools)) = (&connections, &pools) {
         ike::with_pools(problems, connections, pools);
@@ -88,6 +97,7 @@ pub(super) fn ipsec(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path
         sas: sas?,
         connections: connections?,
         pools: pools?,
+        rules: rules?,
     })
 }
 

@@ -10,6 +10,7 @@ mod proof;
 mod reach;
 mod relay;
 mod route;
+mod rules;
 mod together;
 
 use std::path::Path;
@@ -178,6 +179,7 @@ fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path, machine: O
         ipsec_engine: ipsec.engine,
         ike_users: ipsec.users,
         static_sas: ipsec::finish(ipsec.sas),
+        ipsec_rules: ipsec.rules,
         ike_connections: ike::finish(ipsec.connections),
         pools: pool::finish(ipsec.pools),
         workers,

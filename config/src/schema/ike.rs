@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::secret::Secret;
+use crate::traffic::TrafficNet;
 
 /// `[[ipsec.connection]]`: who may negotiate tunnels by IKEv2, and which. The same on all members.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -92,6 +93,17 @@ pub enum Unique {
     Replace,
 }
 
+/// `[[ipsec.bypass]]`, `[[ipsec.discard]]`: traffic that no tunnel is asked about, either way. The same on all members.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TrafficRule {
+    /// It is dropped; otherwise it is routed as it is.
+    pub discard: bool,
+    /// On our side, at least one.
+    pub local_ts: Vec<TrafficNet>,
+    /// On the others', at least one.
+    pub remote_ts: Vec<TrafficNet>,
+}
+
 /// What becomes of packets' own headers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ChildMode {
@@ -109,9 +121,9 @@ pub struct IkeChild {
     /// What becomes of packets' own headers.
     pub mode: ChildMode,
     /// The networks on our side, at least one; in transport mode none.
-    pub local_ts: Vec<IpNet>,
+    pub local_ts: Vec<TrafficNet>,
     /// Those on the peer's side; empty: the address that the peer was given, or else speaks from.
-    pub remote_ts: Vec<IpNet>,
+    pub remote_ts: Vec<TrafficNet>,
     /// What may protect the traffic, the best first; empty: the usual ones. Not looked at here, but each says something.
     pub esp: Vec<String>,
     /// How long after its beginning the child gets new keys, if the peer does not give it some before; zero: never.

@@ -3,6 +3,7 @@
 use crossbeam::channel::{Receiver, Sender, bounded};
 use crossbeam::sync::Unparker;
 use phalanx_dataplane::ipsec::gateway::{SessionDesk, Wish};
+use phalanx_ike::machine::Part;
 use phalanx_ike::state::{Child, IkeSa, Phase};
 use phalanx_ike::wire::Selector;
 use tokio::sync::oneshot;
@@ -128,8 +129,8 @@ fn status(spi: u64, sa: &IkeSa, now_s: u64) -> SessionStatus {
 
 fn child_status(child: &Child, now_s: u64) -> ChildStatus {
     let networks = |selectors: &[Selector]| {
-        let networks = selectors.iter().filter_map(Selector::networks).flatten();
-        networks.map(|(address, len)| format!("{address}/{len}")).collect()
+        let parts = selectors.iter().filter_map(Part::of).flatten();
+        parts.map(|part| part.to_string()).collect()
     };
     ChildStatus {
         name: child.name.clone(),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use phalanx_config::{AddressPool, ChildMode, Config, IkeConnection, IpNet, PeersProof, Unique};
+use phalanx_config::{AddressPool, ChildMode, Config, IkeConnection, IpNet, PeersProof, TrafficNet, Unique};
 use phalanx_dataplane::ipsec::gateway::{Network, Selectors};
 use phalanx_ike::config::{ChildConfig, Connection};
 use phalanx_ike::crypto::Secret;
@@ -14,6 +14,7 @@ use phalanx_ike::wire::{Identity, Selector};
 
 use super::error::{IkeError, Why};
 use super::{proofs, users};
+use crate::tunnels::parts;
 
 /// RFC 8247's, the fastest first.
 const USUAL_IKE: &[&str] = &[
@@ -70,8 +71,8 @@ fn connection(it: &IkeConnection) -> Result<Connection, IkeError> {
         Ok(ChildConfig {
             name: child.name.clone(),
             transport: child.mode == ChildMode::Transport,
-            local: selectors(&child.local_ts),
-            remote: selectors(&child.remote_ts),
+            local: traffic(&child.local_ts),
+            remote: traffic(&child.remote_ts),
             proposals,
             rekey_s: child.rekey_time.as_secs(),
         })
@@ -113,6 +114,14 @@ fn selectors(networks: &[IpNet]) -> Vec<Selector> {
     networks.iter().map(|network| Selector::of_network(network.addr(), network.prefix_len())).collect()
 }
 
+fn traffic(list: &[TrafficNet]) -> Vec<Selector> {
+    let selector = |it: &TrafficNet| {
+        let network = Selector::of_network(it.network.addr(), it.network.prefix_len());
+        Selector { protocol: it.protocol, ports: it.ports, ..network }
+    };
+    list.iter().map(selector).collect()
+}
+
 fn pool(it: &AddressPool, member: u8) -> Pool {
     let share = u32::from(member.saturating_sub(1));
     Pool::new(it.name.clone(), it.network.addr(), it.network.prefix_len(), share, it.shares.into())
@@ -127,7 +136,7 @@ fn guards(it: &IkeConnection, config: &Config) -> Vec<Selectors> {
         .children
         .iter()
         .filter(|child| !child.remote_ts.is_empty())
-        .map(|child| Selectors { local: networks(&child.local_ts), remote: networks(&child.remote_ts) })
+        .map(|child| Selectors { local: parts(&child.local_ts), remote: parts(&child.remote_ts) })
         .collect();
     if !it.remote.is_empty() && it.children.iter().any(|child| child.mode == ChildMode::Transport) {
         guards.push(Selectors { local: own_addresses(it, config), remote: networks(&it.remote) });

@@ -16,7 +16,7 @@ use crate::app::{Hindrance, Passed, Returned, Trouble};
 use crate::icmp_error::Complaint;
 use crate::ipsec::gateway::Passing;
 use crate::local;
-use crate::parse::{Family, Summary, summarise_l3};
+use crate::parse::{Summary, summarise_l3};
 use crate::unit::Unit;
 
 /// So many may wait: one call of an app sends a whole window of a connection at most.
@@ -73,13 +73,13 @@ impl Path {
         self.errands.add(Errand::Leaving(spi, mbuf))
     }
 
-    /// Where a packet of the cluster's own goes, from one of its addresses.
-    pub(super) fn way_of(&self, family: Family, source: u128, destination: u128) -> Way {
+    /// Where a packet of the cluster's own goes.
+    pub(super) fn way_of(&self, summary: &Summary) -> Way {
         let policies = self.book.policies();
         if policies.is_empty() {
             return Way::Clear;
         }
-        match policies.outward(family, source, destination) {
+        match policies.outward(summary) {
             Passing::Clear | Passing::Bare => Way::Clear,
             Passing::Into(spi) if self.holdings.owns(Unit::from_low_bits(spi)) => Way::Into(spi),
             Passing::Into(_) | Passing::Guarded => Way::Nowhere,
@@ -119,7 +119,7 @@ impl Path {
         if !local::echo_reply(&summary, mbuf.data_mut()) {
             return self.lose_own();
         }
-        match self.way_of(summary.family, summary.dst, summary.src) {
+        match self.way_of(&summary.turned()) {
             Way::Clear => self.originate(mbuf, 0, summary.family, summary.src),
             Way::Into(spi) => self.leave(spi, mbuf),
             Way::Nowhere => self.lose_own(),
@@ -141,13 +141,7 @@ impl Path {
 
     /// Who has sent it hears what a router on the way would tell.
     fn tell_too_big(&mut self, unit: Unit, summary: &Summary, mbuf: &Mbuf, mtu: u16) {
-        let about = Summary {
-            src: summary.dst,
-            dst: summary.src,
-            src_port: summary.dst_port,
-            dst_port: summary.src_port,
-            ..*summary
-        };
+        let about = summary.turned();
         self.give_back(unit, &Returned { about, trouble: Trouble::TooBig { mtu }, quoted: summary.l4(mbuf.data()) });
     }
 

@@ -54,10 +54,10 @@ impl Path {
         done
     }
 
-    /// Whether what goes from one address to another belongs into a tunnel.
-    pub(super) fn is_protected(&self, family: Family, source: u128, destination: u128) -> bool {
+    /// Whether a packet of the cluster's own must not go in clear.
+    pub(super) fn is_protected(&self, summary: &Summary) -> bool {
         let policies = self.book.policies();
-        !policies.is_empty() && policies.protect(family, source, destination)
+        !policies.is_empty() && policies.protect(summary)
     }
 
     /// Offers an ICMP error about a packet of the cluster's to the apps. False: no app has sent such a packet.
@@ -198,20 +198,17 @@ impl Outlet for Path {
 
     fn send(&mut self, packet: Outgoing, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         let (family, number) = address_number(packet.destination);
-        let way = self.way_of(family, address_number(packet.source).1, number);
-        if way == Way::Nowhere {
-            return false;
-        }
         let header = if family == Family::V4 { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
         let built = self.write_mbuf(&mut |room| {
             let len = room.get_mut(header..).map_or(0, &mut *write);
             if len > 0 && write_header(&packet, len, room).is_some() { header + len } else { 0 }
         });
         let Some(mbuf) = built else { return false };
-        if let Way::Into(spi) = way {
-            return self.let_leave(spi, mbuf);
+        match self.way_out(&mbuf) {
+            Way::Nowhere => return false,
+            Way::Into(spi) => return self.let_leave(spi, mbuf),
+            Way::Clear => self.originate(mbuf, 0, family, number),
         }
-        self.originate(mbuf, 0, family, number);
         true
     }
 
@@ -255,6 +252,14 @@ impl Outlet for Path {
 }
 
 impl Path {
+    /// Where a packet of an app's goes, which is all that the buffer holds.
+    fn way_out(&self, mbuf: &Mbuf) -> Way {
+        if self.book.policies().is_empty() {
+            return Way::Clear;
+        }
+        summarise_l3(mbuf.data()).map_or(Way::Nowhere, |summary| self.way_of(&summary))
+    }
+
     /// A buffer with the IP packet that `write` writes.
     fn write_mbuf(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> Option<Mbuf> {
         let mut mbuf = self.pool.alloc()?;

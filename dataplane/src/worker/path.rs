@@ -249,8 +249,7 @@ impl Path {
 
     /// Whether a packet to a cluster address should have come through a tunnel.
     fn is_bare(&self, summary: &Summary) -> bool {
-        self.is_protected(summary.family, summary.dst, summary.src)
-            && !self.apps.get(self.tunnels_app).is_some_and(|app| app.claims(summary))
+        self.is_protected(&summary.turned()) && !self.apps.get(self.tunnels_app).is_some_and(|app| app.claims(summary))
     }
 
     /// What the router itself does with a packet to a cluster address.
@@ -259,7 +258,7 @@ impl Path {
             return self.drop_packet(mbuf, DropReason::Malformed);
         };
         // What goes to a tunnel's peer must not go there in clear.
-        if self.is_protected(summary.family, summary.dst, summary.src) {
+        if self.is_protected(&summary.turned()) {
             return self.drop_packet(mbuf, DropReason::PolicyMismatch);
         }
         if !local::echo_reply_in_place(&origin, summary, mbuf.data_mut()) {

@@ -1,10 +1,9 @@
 //! A child SA: which traffic, which algorithms, which keys (RFC 7296 sections 2.9, 2.17).
 
-use std::net::IpAddr;
-
 use super::hear::notified;
 use super::init::{key_exchange, nonce};
 use super::limits::{NETWORKS_MAX, SELECTORS_MAX};
+use super::part::Part;
 use super::{ChildEvent, Failure, Machine, Report, Turn};
 use crate::config::{ChildConfig, Connection};
 use crate::crypto::{Group, KeyPair, Secret, child_keymat};
@@ -12,6 +11,9 @@ use crate::proposal::{EspChoice, EspSuite, choose_esp};
 use crate::state::{Child, IkeSa, Path, Peer};
 use crate::wire::protocol::ESP;
 use crate::wire::{Notify, Payload, Proposal, Selector, notify};
+
+/// Protocols whose messages have types in the place of ports (RFC 7296 section 3.13.1).
+const ICMP: [u8; 2] = [1, 58];
 
 /// A pair of SAs, with all that the data plane needs.
 #[derive(Clone, Debug)]
@@ -33,9 +35,9 @@ pub struct ChildSa {
     /// What goes.
     pub outbound: Half,
     /// Networks on our side.
-    pub local: Vec<(IpAddr, u8)>,
+    pub local: Vec<Part>,
     /// Networks on the peer's.
-    pub remote: Vec<(IpAddr, u8)>,
+    pub remote: Vec<Part>,
     /// The child that it has new keys for, by our SPI.
     pub replaces: Option<u32>,
     /// Its peer's IKE SAs from before are no more.
@@ -80,8 +82,8 @@ pub(super) struct Wanted<'m> {
 pub(super) struct Traffic {
     local: Vec<Selector>,
     remote: Vec<Selector>,
-    local_networks: Vec<(IpAddr, u8)>,
-    remote_networks: Vec<(IpAddr, u8)>,
+    local_networks: Vec<Part>,
+    remote_networks: Vec<Part>,
 }
 
 /// What a child SA is made of.
@@ -302,12 +304,17 @@ fn traffic(child: &ChildConfig, peer: &Peer, path: Path, wanted: &Wanted<'_>) ->
     Traffic::new(common(ours, wanted.ours), common(theirs, wanted.theirs))
 }
 
-/// What two lists have in common, without what says ports or protocols: the data plane looks at addresses only.
+/// What two lists have in common, without what says types of ICMP: the data plane looks at ports only.
 pub(super) fn common(ours: &[Selector], theirs: &[Selector]) -> Vec<Selector> {
     let mut all: Vec<Selector> = Vec::new();
     for both in ours.iter().flat_map(|our| theirs.iter().filter_map(|their| our.intersection(their))) {
-        let anything = both.protocol == 0 && both.ports == (0, u16::MAX);
-        if anything && all.len() < SELECTORS_MAX && !all.iter().any(|known| known.contains(&both)) {
+        let has_types = ICMP.contains(&both.protocol) && both.ports != Selector::ANY_PORTS;
+        if has_types || all.iter().any(|known| known.contains(&both)) {
+            continue;
+        }
+        // A peer may name the packet that it begins for, and then what is to go beside it.
+        all.retain(|known| !both.contains(known));
+        if all.len() < SELECTORS_MAX {
             all.push(both);
         }
     }
@@ -315,8 +322,8 @@ pub(super) fn common(ours: &[Selector], theirs: &[Selector]) -> Vec<Selector> {
 }
 
 /// As networks. None: too many.
-fn networks(selectors: &[Selector]) -> Option<Vec<(IpAddr, u8)>> {
-    let lists: Option<Vec<_>> = selectors.iter().map(Selector::networks).collect();
+fn networks(selectors: &[Selector]) -> Option<Vec<Part>> {
+    let lists: Option<Vec<_>> = selectors.iter().map(Part::of).collect();
     Some(lists?.concat()).filter(|networks| networks.len() <= NETWORKS_MAX)
 }
 

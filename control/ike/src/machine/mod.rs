@@ -15,6 +15,7 @@
 //! | `init` | IKE_SA_INIT: algorithms, key exchange, cookies |
 //! | `auth`, `proof`, `addresses` | IKE_AUTH: who the peer is, and how that is proved; addresses for it |
 //! | `child` | which traffic, which algorithms, which keys a child SA has |
+//! | `part` | which traffic, as the data plane looks at it |
 //! | `create` | CREATE_CHILD_SA: further children, new keys for them and for the IKE SA |
 //! | `informational` | deletes, moves, signs of life |
 //! | `own` | what we ask: whether the peer lives; that it is over |
@@ -31,6 +32,7 @@ mod informational;
 mod init;
 mod limits;
 mod own;
+mod part;
 mod proof;
 mod rekey;
 mod report;
@@ -41,6 +43,7 @@ mod tests;
 use std::net::SocketAddr;
 
 pub use child::{ChildSa, Contact, Half};
+pub use part::Part;
 pub use report::{Closure, Failure, Report};
 
 use crate::config::Config;

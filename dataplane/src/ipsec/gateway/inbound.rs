@@ -45,7 +45,7 @@ impl Gateway {
         };
         if !inner.is_empty() {
             let inside = summarise_l3(inner).map_err(|_| DropReason::EspMalformed)?;
-            if !slot.spec.selectors.allow(inside.family, inside.src, inside.dst) {
+            if !slot.spec.selectors.allow(&inside) {
                 return Err(DropReason::PolicyMismatch);
             }
         }

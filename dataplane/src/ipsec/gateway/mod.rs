@@ -48,7 +48,7 @@ pub use counters::{IkeCounters, TunnelCounters, TunnelStats};
 pub use desk::{
     Answer, Asked, ChildChange, DRAWS, Datagram, Kept, QUESTIONS_MAX, Question, SessionDesk, Wish, WorkerDesk, desk,
 };
-pub use policies::{Network, Passing, Policies, Selectors};
+pub use policies::{Limits, Network, Passing, Policies, Rule, Selectors};
 pub use spec::{Contact, GatewayConfig, Half, Protection, SaMode, TunnelSpec};
 
 use std::collections::VecDeque;

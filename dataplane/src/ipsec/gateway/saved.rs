@@ -4,14 +4,14 @@
 //!  protocol  transform   ESN  window  IKE SPI  replaced SPI  outer header  selectors        keys               name
 //!  u8        u8 + text   u8   u16     u64      u32           see `outer`   local, remote    inbound, outbound  u8 + text
 //! ```
-//! Behind it, if the peer has come anew: its names (16 bytes), since when (u64). //! The protocol says the mode, too. All numbers are big-endian. Networks and keys stand behind their counts (u16). What a newer member appends is skipped; what
+//! A network of which only some traffic is meant says its family otherwise, and has protocol and ports behind it. Behind all, if the peer has come anew: its names (16 bytes), since when (u64). //! The protocol says the mode, too. All numbers are big-endian. Networks and keys stand behind their counts (u16). What a newer member appends is skipped; what
 //! makes no sense is no tunnel.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use zeroize::Zeroizing;
 
-use super::policies::{Network, Selectors};
+use super::policies::{Limits, Network, Selectors};
 use super::spec::{Contact, Half, Protection, SaMode, TunnelSpec};
 use crate::ipsec::crypto::Numbers;
 use crate::ipsec::keys::Keys;
@@ -23,6 +23,8 @@ const AH: u8 = 1;
 const ESP_TRANSPORT: u8 = 2;
 const AH_TRANSPORT: u8 = 3;
 const NO_DSCP: u8 = 0xff;
+/// Of an address's family: it is followed by which traffic of it.
+const LIMITED: u8 = 0x80;
 
 /// A tunnel and what IKE says of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -93,7 +95,7 @@ impl Saved {
 
 /// No less than what its record takes: a buffer that grew would leave keys behind.
 fn encoded_len_max(spec: &TunnelSpec) -> usize {
-    let networks = 18 * (spec.selectors.local.len() + spec.selectors.remote.len());
+    let networks = 23 * (spec.selectors.local.len() + spec.selectors.remote.len());
     let keys = [&spec.inbound, &spec.outbound].map(|half| half.keys.cipher().len() + half.keys.integrity().len());
     512 + networks + keys.iter().sum::<usize>() + spec.name.len()
 }
@@ -123,8 +125,16 @@ fn put_networks(out: &mut Vec<u8>, networks: &[Network]) {
     let networks = &networks[..networks.len().min(u16::MAX.into())];
     out.extend_from_slice(&(networks.len() as u16).to_be_bytes());
     for network in networks {
+        let family_at = out.len();
         put_address(out, network.address());
         out.push(network.prefix_len());
+        let Limits { protocol, ports: (first, last) } = network.limits();
+        if network.limits() != Limits::NONE {
+            out[family_at] |= LIMITED;
+            out.push(protocol);
+            out.extend_from_slice(&first.to_be_bytes());
+            out.extend_from_slice(&last.to_be_bytes());
+        }
     }
 }
 
@@ -184,7 +194,12 @@ impl<'a> Reader<'a> {
     }
 
     fn address(&mut self) -> Option<IpAddr> {
-        match self.u8()? {
+        let family = self.u8()?;
+        self.address_of(family)
+    }
+
+    fn address_of(&mut self, family: u8) -> Option<IpAddr> {
+        match family {
             4 => Some(Ipv4Addr::from(self.array::<4>()?).into()),
             6 => Some(Ipv6Addr::from(self.array::<16>()?).into()),
             _ => None,
@@ -193,7 +208,16 @@ impl<'a> Reader<'a> {
 
     fn networks(&mut self) -> Option<Vec<Network>> {
         let count = self.u16()?;
-        (0..count).map(|_| Some(Network::new(self.address()?, self.u8()?))).collect()
+        (0..count).map(|_| self.network()).collect()
+    }
+
+    fn network(&mut self) -> Option<Network> {
+        let family = self.u8()?;
+        let network = Network::new(self.address_of(family & !LIMITED)?, self.u8()?);
+        if family & LIMITED == 0 {
+            return Some(network);
+        }
+        Some(network.only(Limits { protocol: self.u8()?, ports: (self.u16()?, self.u16()?) }))
     }
 
     /// It may not be there.
@@ -299,6 +323,17 @@ mod tests {
             bytes[at] = value;
             assert_eq!(Saved::decode(&bytes), None, "byte {at}");
         }
+    }
+
+    #[test]
+    fn networks_of_which_some_traffic_is_meant() {
+        let limits = Limits { protocol: 6, ports: (80, 0x1234) };
+        let mut spec = spec();
+        spec.selectors.remote[0] = spec.selectors.remote[0].only(limits);
+        let bytes = Saved::encode(&spec, 1, None);
+        let written = [&[0, 1, 0x86, 0x20, 1, 0x0d, 0xb8][..], &[0; 12], &[32, 6, 0, 80, 0x12, 0x34]].concat();
+        assert!(bytes.windows(written.len()).any(|part| part == written), "{bytes:?}");
+        assert_eq!(Saved::decode(&bytes).unwrap().spec, spec);
     }
 
     #[test]

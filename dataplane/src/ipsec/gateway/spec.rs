@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ring::hmac;
 
-use super::policies::{Policies, Selectors};
+use super::policies::{Policies, Rule, Selectors};
 use crate::ipsec::crypto::Numbers;
 use crate::ipsec::crypto::choice::Choice;
 use crate::ipsec::keys::Keys;
@@ -127,6 +127,8 @@ pub struct GatewayConfig {
     pub tunnels: Arc<[TunnelSpec]>,
     /// Traffic that goes through a tunnel or not at all: that of IKE's connections, while there are none.
     pub guards: Vec<Selectors>,
+    /// What is routed as it is, or dropped, before any tunnel is asked about it; the first that fits.
+    pub rules: Vec<(Selectors, Rule)>,
     /// The key of the members' digests.
     pub replica_key: [u8; 16],
     /// The key of the SPIs of IKE SAs that begin, the same on all members, and theirs alone: nobody else may foresee an SPI.
@@ -142,13 +144,23 @@ impl GatewayConfig {
     pub fn new(me: MemberId, tunnels: Vec<TunnelSpec>, replica_key: [u8; 16]) -> Self {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &replica_key), b"phalanx ike spi");
         let spi_key = tag.as_ref().first_chunk().copied().unwrap_or(replica_key);
-        Self { me, tunnels: tunnels.into(), guards: Vec::new(), replica_key, spi_key, engine: Choice::Auto, ike: None }
+        Self {
+            me,
+            tunnels: tunnels.into(),
+            guards: Vec::new(),
+            rules: Vec::new(),
+            replica_key,
+            spi_key,
+            engine: Choice::Auto,
+            ike: None,
+        }
     }
 
     /// What all workers of all members have, whoever comes and goes.
     pub fn policies(&self) -> Policies {
         let mut policies = Policies::new(self.tunnels.iter().map(|tunnel| (&tunnel.selectors, tunnel.inbound.spi)));
         self.guards.iter().for_each(|guard| policies.guard(guard));
+        self.rules.iter().for_each(|(selectors, rule)| policies.rule(selectors.clone(), *rule));
         policies
     }
 }

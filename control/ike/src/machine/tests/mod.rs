@@ -6,6 +6,7 @@ mod exchanges;
 mod faults;
 mod hostile;
 mod lifetimes;
+mod parts;
 mod rekeys;
 mod transport;
 
@@ -143,7 +144,7 @@ impl World {
         for event in &outcome.children {
             match event {
                 ChildEvent::Add(child) => {
-                    let hosts = child.remote.iter().map(|(address, _)| *address);
+                    let hosts = child.remote.iter().map(|part| part.address);
                     self.book.hear_tunnel(child.inbound.spi, hosts);
                 }
                 ChildEvent::Remove(spi) => self.book.lose_tunnel(*spi, self.now_s),
@@ -180,4 +181,9 @@ impl World {
         assert_eq!(shown.sent.len(), 1, "{:?}", shown.reports);
         (shown.sent[0].bytes.clone(), shown)
     }
+}
+
+/// All traffic of a network.
+pub(super) fn whole(text: &str) -> Vec<super::Part> {
+    super::Part::of(&network(text)).unwrap()
 }

@@ -45,8 +45,8 @@ fn who_asks_for_it_gets_it_between_the_two_hosts() {
         assert_eq!(selectors(&payloads), (vec![network("192.0.2.9/32")], vec![network("198.51.100.1/32")]));
         let child = child(&shown).expect("a child");
         assert!(child.transport && !child.udp && child.name == "road/host");
-        assert_eq!(child.local, [("198.51.100.1".parse().unwrap(), 32)]);
-        assert_eq!(child.remote, [("192.0.2.9".parse().unwrap(), 32)]);
+        assert_eq!(child.local, whole("198.51.100.1/32"));
+        assert_eq!(child.remote, whole("192.0.2.9/32"));
         assert!(world.sa(SPI).children[0].transport);
         assert!(shown.reports.iter().any(|it| it.to_string().contains("established in transport mode with alice")));
     }
@@ -60,7 +60,7 @@ fn a_peer_with_an_address_from_a_pool_speaks_in_its_own_name() {
     let attributes = vec![crate::wire::Attribute { kind: crate::wire::attribute::INTERNAL_IP4_ADDRESS, value: vec![] }];
     client.extra.push(Payload::Configuration { kind: 1, attributes });
     let (_, shown) = client.connect_for(&mut world, request(0xc001, &HOSTS));
-    assert_eq!(child(&shown).expect("a child").remote, [("192.0.2.9".parse().unwrap(), 32)]);
+    assert_eq!(child(&shown).expect("a child").remote, whole("192.0.2.9/32"));
 }
 
 #[test]
