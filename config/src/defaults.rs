@@ -184,6 +184,8 @@ pub const HOLD_TIME_RANGE: (Duration, Duration) = (Duration::from_millis(1), Dur
 
 /// What does IPsec's cryptography.
 pub const IPSEC_ENGINE: IpsecEngine = IpsecEngine::Auto;
+/// Many networks swallow what says that a packet is too big.
+pub const MSS_CLAMP: bool = true;
 /// SPIs below are reserved (RFC 4303 section 2.1).
 pub const SPI_MIN: u32 = 256;
 /// Static SAs at most: they are for benchmarks and tests.

@@ -46,6 +46,9 @@ impl Config {
         for sa in &self.static_sas {
             encoder.static_sa(sa);
         }
+        if self.clamp_mss != crate::defaults::MSS_CLAMP {
+            encoder.field("mss_clamp", self.clamp_mss);
+        }
         for rule in &self.ipsec_rules {
             encoder.field("rule", if rule.discard { "discard" } else { "bypass" });
             rule.local_ts.iter().for_each(|network| encoder.field("local_ts", network));

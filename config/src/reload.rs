@@ -88,6 +88,7 @@ pub fn reload_diff(old: &Config, new: &Config) -> Result<LiveChanges, Vec<Refusa
     fixed("link.group", c.group == d.group, LINK);
     ports(old, new, &mut fixed);
     relays(old, new, &mut fixed);
+    fixed("ipsec.mss_clamp", old.clamp_mss == new.clamp_mss, ALL_MEMBERS);
     fixed("ipsec.engine", old.ipsec_engine == new.ipsec_engine, THREAD);
     fixed("ipsec.users", old.ike_users == new.ike_users, FILES);
     static_sas(old, new, &mut fixed);

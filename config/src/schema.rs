@@ -471,6 +471,8 @@ pub struct Config {
     pub relays: Vec<Relay>,
     /// What does IPsec's cryptography here.
     pub ipsec_engine: IpsecEngine,
+    /// Whether TCP through tunnels is told to send no larger segments than fit. The same on all members.
+    pub clamp_mss: bool,
     /// `[[ipsec.sa]]`, in the order of `spi_in`, whatever the file's: so a tunnel's index means the same on all members.
     pub static_sas: Vec<StaticSa>,
     /// `[ipsec] users`: the file that says who has which password; there if any connection asks for one. Each member's own.

@@ -338,6 +338,15 @@ fn rules_let_pass_before_they_drop() {
 }
 
 #[test]
+fn the_mss_is_clamped_unless_that_is_not_wanted() {
+    let (on, off) = (sound(SOUND), changed("[[ipsec.connection]]", "[ipsec]\nmss_clamp = false\n[[ipsec.connection]]"));
+    assert!(on.clamp_mss && !off.clamp_mss);
+    assert_ne!(on.digest(), off.digest());
+    let refused: Vec<String> = reload_diff(&on, &off).unwrap_err().into_iter().map(|it| it.key).collect();
+    assert_eq!(refused, ["ipsec.mss_clamp"]);
+}
+
+#[test]
 fn members_must_agree_on_all_of_it() {
     let before = sound(SOUND);
     let mut digests = vec![before.digest()];

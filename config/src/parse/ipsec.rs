@@ -26,6 +26,7 @@ pub(super) struct Draft {
 /// `[ipsec]` and all sections within it.
 pub(super) struct Drafts {
     pub(super) engine: IpsecEngine,
+    pub(super) clamp_mss: bool,
     pub(super) users: Option<PathBuf>,
     pub(super) sas: Vec<Draft>,
     pub(super) connections: Vec<ike::Draft>,
@@ -58,9 +59,9 @@ impl Drafts {
 /// `[ipsec]` and all sections within it; none if anything of it is wrong.
 pub(super) fn ipsec(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path) -> Option<Drafts> {
     let Some((_, value)) = tree.iter().find(|(name, _)| name.get_ref() == "ipsec") else {
-        let engine = defaults::IPSEC_ENGINE;
         return Some(Drafts {
-            engine,
+            engine: defaults::IPSEC_ENGINE,
+            clamp_mss: defaults::MSS_CLAMP,
             users: None,
             sas: Vec::new(),
             connections: Vec::new(),
@@ -74,6 +75,7 @@ pub(super) fn ipsec(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path
     };
     let mut s = Section::new("[ipsec]", table, value.span());
     let engine = s.or(problems, "engine", defaults::IPSEC_ENGINE, |r| r.word(IpsecEngine::WORDS));
+    let clamp_mss = s.or(problems, "mss_clamp", defaults::MSS_CLAMP, |r| r.flag());
     let users = s.optional(problems, "users", |r| r.filled());
     // What these sections hold is looked at below.
     ["sa", "connection", "pool", "bypass", "discard"].into_iter().for_each(|key| s.has_sections(key));
@@ -93,6 +95,7 @@ pub(super) fn ipsec(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path
     }
     Some(Drafts {
         engine: engine?.value,
+        clamp_mss: clamp_mss?.value,
         users: users?.map(|users| beside(file, &users.value)),
         sas: sas?,
         connections: connections?,

@@ -177,6 +177,7 @@ fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path, machine: O
         routes: routes?,
         relays: relay::finish(relays?),
         ipsec_engine: ipsec.engine,
+        clamp_mss: ipsec.clamp_mss,
         ike_users: ipsec.users,
         static_sas: ipsec::finish(ipsec.sas),
         ipsec_rules: ipsec.rules,

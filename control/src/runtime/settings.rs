@@ -169,7 +169,7 @@ fn relay(config: &Config, secrets: &Secrets) -> Option<RelayConfig> {
 
 /// What the workers are told of the tunnels; none: there are none. `ike`: what must not go in clear, and what wakes the session thread.
 pub(super) fn gateway(
-    engine: IpsecEngine,
+    (engine, clamp_mss): (IpsecEngine, bool),
     (tunnels, rules): (Vec<TunnelSpec>, Vec<(Selectors, Rule)>),
     ike: Option<(Vec<Selectors>, Wake)>,
     me: MemberId,
@@ -182,7 +182,14 @@ pub(super) fn gateway(
     };
     let any = !tunnels.is_empty() || ike.is_some() || !rules.is_empty();
     let (guards, ike) = ike.map_or((Vec::new(), None), |(guards, wake)| (guards, Some(wake)));
-    any.then(|| GatewayConfig { engine, guards, rules, ike, ..GatewayConfig::new(me, tunnels, secrets.replica) })
+    any.then(|| GatewayConfig {
+        engine,
+        guards,
+        rules,
+        clamp_mss,
+        ike,
+        ..GatewayConfig::new(me, tunnels, secrets.replica)
+    })
 }
 
 /// A port that heard nothing for as long as it takes to condemn a member may itself be cut off; a member that took over

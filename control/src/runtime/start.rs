@@ -168,8 +168,13 @@ impl Member {
         let unparker = woken.unparker().clone();
         let wake_session: Wake = Arc::new(move || unparker.unpark());
         let guards = talk.as_ref().map(|talk| (talk.guards.clone(), wake_session));
-        wanted.gateway =
-            settings::gateway(config.ipsec_engine, (tunnels(&config)?, traffic_rules(&config)), guards, id, &secrets);
+        wanted.gateway = settings::gateway(
+            (config.ipsec_engine, config.clamp_mss),
+            (tunnels(&config)?, traffic_rules(&config)),
+            guards,
+            id,
+            &secrets,
+        );
         let dataplane = Dataplane::open(eal, &wanted, clock, Arc::new(move || wake.wake()))?;
         let Dataplane { mut workers, handles, shared, ports, macs, pool, desks, warnings } = dataplane;
         for warning in warnings {

@@ -166,6 +166,9 @@ pub trait Wrappable {
     /// The packet.
     fn packet(&self) -> &[u8];
 
+    /// The packet, to be changed where it lies.
+    fn packet_mut(&mut self) -> &mut [u8];
+
     /// Makes the buffer hold the packet, so much before it and so much behind it, and nothing else; what is there is nobody's.
     /// None: it has not so much room, and is as it was.
     fn grow(&mut self, before: usize, after: usize) -> Option<&mut [u8]>;

@@ -322,6 +322,11 @@ impl Wrappable for InPlace<'_> {
         self.mbuf.data().get(at..at + len).unwrap_or_default()
     }
 
+    fn packet_mut(&mut self) -> &mut [u8] {
+        let (at, len) = (usize::from(self.before), usize::from(self.len));
+        self.mbuf.data_mut().get_mut(at..at + len).unwrap_or_default()
+    }
+
     fn grow(&mut self, before: usize, after: usize) -> Option<&mut [u8]> {
         let (wanted, behind) = (u16::try_from(before).ok()?, u16::try_from(after).ok()?);
         let padding = self.mbuf.data_len().checked_sub(self.before + self.len)?;

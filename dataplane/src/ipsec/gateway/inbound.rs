@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Gateway;
+use super::clamp::{clamp, is_syn};
 use super::counters::TunnelCounters;
 use super::form::label;
 use super::tunnel::Opened;
@@ -40,13 +41,17 @@ impl Gateway {
         place.copy_from_slice(packet);
         let high = (sequence >> u32::BITS) as u32;
         let inner = match tunnel.form.open(place, high, tunnel.opener.as_mut(), &mut self.text)? {
-            Found::Packet(range) => place.get(range).unwrap_or_default(),
-            Found::Dummy => &[],
+            Found::Packet(range) => place.get_mut(range).unwrap_or_default(),
+            Found::Dummy => &mut [],
         };
         if !inner.is_empty() {
             let inside = summarise_l3(inner).map_err(|_| DropReason::EspMalformed)?;
             if !slot.spec.selectors.allow(&inside) {
                 return Err(DropReason::PolicyMismatch);
+            }
+            if self.config.clamp_mss && is_syn(inner, &inside) {
+                let mtu = tunnel.form.mtu_towards(outlet, slot.spec.outer.destination, inner);
+                clamp(inner, &inside, mtu);
             }
         }
         let (unit, counters) = (slot.spec.unit(), self.counters.of(slot.counters));

@@ -19,9 +19,10 @@
 //!
 //! Files: `spec` (what there is to be), `policies` (which packets), `book` (which workers know), `slots` (the tunnels), `lifecycle`
 //! (they come, wake up, fall asleep, go), `tunnel` (one that is awake), `form` (ESP or AH), `inbound`, `outbound`, `waiting`, `pace`,
-//! `record`, `saved`, `written` (what the backups are told), `desk`, `ike`, `counters`.
+//! `clamp` (TCP's MSS), `record`, `saved`, `written` (what the backups are told), `desk`, `ike`, `counters`.
 
 mod book;
+mod clamp;
 mod counters;
 mod desk;
 mod form;

@@ -1,6 +1,7 @@
 //! To the peer: the size looked at, numbered, sealed.
 
 use super::Gateway;
+use super::clamp::{clamp, is_syn};
 use crate::app::{Hindrance, Outlet, Passed, Wrappable};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::Complaint;
@@ -37,9 +38,12 @@ impl Gateway {
         if summary.ttl <= 1 && tunnel.form.is_hop() {
             return Err(Hindrance::Complaint(Complaint::TimeExceeded, DropReason::TtlExceeded));
         }
+        if self.config.clamp_mss && is_syn(buffer.packet(), summary) {
+            let mtu = tunnel.form.mtu_towards(outlet, slot.spec.outer.destination, buffer.packet());
+            clamp(buffer.packet_mut(), summary, mtu);
+        }
         if summary.has(flag::DONT_FRAGMENT) {
-            let link = outlet.mtu_towards(slot.spec.outer.destination);
-            let mtu = link.map_or(usize::from(u16::MAX), |link| tunnel.form.mtu(buffer.packet(), usize::from(link)));
+            let mtu = tunnel.form.mtu_towards(outlet, slot.spec.outer.destination, buffer.packet());
             if buffer.packet().len() > mtu {
                 let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
                 return Err(Hindrance::Complaint(Complaint::TooBig { mtu }, DropReason::TooBig));

@@ -129,6 +129,8 @@ pub struct GatewayConfig {
     pub guards: Vec<Selectors>,
     /// What is routed as it is, or dropped, before any tunnel is asked about it; the first that fits.
     pub rules: Vec<(Selectors, Rule)>,
+    /// TCP through tunnels is told to send no larger segments than fit.
+    pub clamp_mss: bool,
     /// The key of the members' digests.
     pub replica_key: [u8; 16],
     /// The key of the SPIs of IKE SAs that begin, the same on all members, and theirs alone: nobody else may foresee an SPI.
@@ -149,6 +151,7 @@ impl GatewayConfig {
             tunnels: tunnels.into(),
             guards: Vec::new(),
             rules: Vec::new(),
+            clamp_mss: true,
             replica_key,
             spi_key,
             engine: Choice::Auto,

@@ -164,6 +164,9 @@ impl Wrappable for Buffer {
     fn packet(&self) -> &[u8] {
         &self.bytes
     }
+    fn packet_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
     fn grow(&mut self, before: usize, after: usize) -> Option<&mut [u8]> {
         if before.max(after) > self.room {
             return None;
@@ -451,6 +454,13 @@ impl Peer {
     }
 
     fn open(&mut self, frame: &[u8]) {
+        let packet = self.opened(frame);
+        assert_eq!(packet[8], if self.encap.is_tunnel() { 8 } else { 9 }, "a tunnel is a hop");
+        self.got.push(mark(&packet));
+    }
+
+    /// What is inside.
+    fn opened(&mut self, frame: &[u8]) -> Vec<u8> {
         let mut frame = frame.to_vec();
         let at = locate(&frame).expect("ESP");
         let (spi, low) = esp::header(&frame[at..]).expect("a header");
@@ -466,7 +476,6 @@ impl Peer {
         self.opener.process(&mut jobs);
         assert!(jobs[0].done, "a wrong check value");
         let Ok(Found::Packet(place)) = self.decap.unwrap(&mut frame, at) else { panic!("no packet inside") };
-        assert_eq!(frame[place.clone()][8], if self.encap.is_tunnel() { 8 } else { 9 }, "a tunnel is a hop");
-        self.got.push(mark(&frame[place]));
+        frame[place].to_vec()
     }
 }
