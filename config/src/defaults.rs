@@ -182,6 +182,8 @@ pub const LIMIT_RANGE: (u32, u32) = (1, 16_777_216);
 /// How long a packet may be held: shorter than a round trip is useless, longer than TCP's first retransmission too.
 pub const HOLD_TIME_RANGE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(5));
 
+/// Below five minutes a peer hardly has time to come again before it is ended; to a year. 0 is never.
+pub const REAUTH_TIME_RANGE: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(31_536_000));
 /// What does IPsec's cryptography.
 pub const IPSEC_ENGINE: IpsecEngine = IpsecEngine::Auto;
 /// Many networks swallow what says that a packet is too big.

@@ -158,6 +158,8 @@ fn connection(problems: &mut Problems<'_>, mut s: Section<'_, '_>, file: &Path) 
     let proposals = s.or(problems, "proposals", Vec::new(), |r| proposals(r, "[\"aes256gcm16-prfsha384-ecp384\"]"));
     let pools = s.optional(problems, "pools", |r| r.list("[\"roadwarriors\"]", |r| r.name()));
     let dns = s.optional(problems, "dns", name_servers);
+    let reauth_time =
+        s.or(problems, "reauth_time_s", Duration::ZERO, |r| r.seconds_or_none(defaults::REAUTH_TIME_RANGE));
     let unique = s.or(problems, "unique", Unique::No, |r| r.word(Unique::WORDS));
     let dpd_delay =
         s.or(problems, "dpd_delay_s", defaults::DPD_DELAY, |r| r.seconds_or_none(defaults::DPD_DELAY_RANGE));
@@ -192,6 +194,7 @@ fn connection(problems: &mut Problems<'_>, mut s: Section<'_, '_>, file: &Path) 
         proposals: proposals?.value,
         pools: pools.value.iter().map(|pool| pool.value.clone()).collect(),
         dns: dns.map(|dns| dns.value).unwrap_or_default(),
+        reauth_time: reauth_time?.value,
         unique: unique?.value,
         dpd_delay: dpd_delay?.value,
         rekey_time: rekey_time?.value,

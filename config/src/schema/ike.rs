@@ -32,6 +32,8 @@ pub struct IkeConnection {
     pub pools: Vec<String>,
     /// The name servers that a peer is told with its address.
     pub dns: Vec<IpAddr>,
+    /// How long after a peer proved its name it is to prove it again, or its IKE SA ends (RFC 4478); zero: never.
+    pub reauth_time: Duration,
     /// What becomes of a peer's older IKE SAs when it comes anew.
     pub unique: Unique,
     /// After how much silence the peer is asked whether it is still there; zero: never.

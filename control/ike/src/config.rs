@@ -89,6 +89,8 @@ pub struct Connection {
     pub pools: Vec<String>,
     /// Name servers for them.
     pub dns: Vec<IpAddr>,
+    /// So long after it proved its name a peer is to prove it again, by an IKE SA of its own (RFC 4478); 0: never.
+    pub reauth_s: u64,
     /// What becomes of a peer's older IKE SAs when it comes anew.
     pub unique: Unique,
     /// Their children.

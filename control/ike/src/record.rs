@@ -210,6 +210,9 @@ fn save_peer(to: &mut Writer, peer: &Peer) {
     if peer.sole_since_s > 0 {
         to.number(5, peer.sole_since_s);
     }
+    if peer.proved_until_s > 0 {
+        to.number(6, peer.proved_until_s);
+    }
 }
 
 fn restore_peer(from: &Reader<'_>) -> Option<Peer> {
@@ -218,6 +221,7 @@ fn restore_peer(from: &Reader<'_>) -> Option<Peer> {
         identity: Identity { kind: from.small(2)?, data: from.bytes(3)?.into() },
         addresses: from.all(4).map(address).collect::<Option<_>>()?,
         sole_since_s: from.number(5).unwrap_or(0),
+        proved_until_s: from.number(6).unwrap_or(0),
     })
 }
 

@@ -117,6 +117,8 @@ pub struct Peer {
     pub addresses: Vec<IpAddr>,
     /// When it came anew, if its IKE SAs from before then are no more; 0: they are what they are.
     pub sole_since_s: u64,
+    /// When it is to prove its name again; 0: never. New keys for the IKE SA do not change that.
+    pub proved_until_s: u64,
 }
 
 /// Two ends of a path through the network.

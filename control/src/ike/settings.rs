@@ -90,6 +90,7 @@ fn connection(it: &IkeConnection) -> Result<Connection, IkeError> {
         peers_proof: proofs::peers(it).map_err(at_file)?,
         pools: it.pools.clone(),
         dns: it.dns.clone(),
+        reauth_s: it.reauth_time.as_secs(),
         unique: match it.unique {
             Unique::No => phalanx_ike::config::Unique::IfSaid,
             Unique::Never => phalanx_ike::config::Unique::Never,

@@ -151,7 +151,17 @@ impl Turn<'_, '_> {
         };
         // From when this one began, so that it does not end itself.
         let sole_since_s = if sole { sa.created_s } else { 0 };
-        let mut peer = Peer { connection: connection.name.clone(), identity, addresses: Vec::new(), sole_since_s };
+        let mut peer = Peer {
+            connection: connection.name.clone(),
+            identity,
+            addresses: Vec::new(),
+            sole_since_s,
+            proved_until_s: if connection.reauth_s == 0 {
+                0
+            } else {
+                self.given.now_s.saturating_add(connection.reauth_s)
+            },
+        };
         let addresses = self.give_addresses(connection, &sa, &mut peer, payloads);
         sa.phase = Phase::Established(peer.clone());
         self.report(Report::Established {
@@ -170,6 +180,10 @@ impl Turn<'_, '_> {
                 self.report(Report::Failed { from: path.theirs, why: Failure::NoAddress(name) });
                 answers.push(Payload::Notify(Notify::new(notify::INTERNAL_ADDRESS_FAILURE, Vec::new())));
             }
+        }
+        if connection.reauth_s > 0 {
+            let seconds = u32::try_from(connection.reauth_s).unwrap_or(u32::MAX);
+            answers.push(Payload::Notify(Notify::new(notify::AUTH_LIFETIME, seconds.to_be_bytes().into())));
         }
         if sa.abilities.mobike {
             answers.push(Payload::Notify(Notify::new(notify::MOBIKE_SUPPORTED, Vec::new())));

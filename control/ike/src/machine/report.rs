@@ -115,6 +115,9 @@ pub enum Closure {
     /// The peer says nothing any more.
     #[error("the peer answers no more")]
     Silent,
+    /// The peer was to prove its name again.
+    #[error("the peer has not proved its name again in time")]
+    Unproved,
     /// The peer has come anew.
     #[error("the peer has come anew")]
     Replaced,

@@ -97,6 +97,7 @@ pub(super) fn config() -> Config {
         peers_proof: PeersProof::SharedKey(Secret::from(KEY)),
         pools: Vec::new(),
         unique: Unique::IfSaid,
+        reauth_s: 0,
         dns: vec!["10.3.0.53".parse().unwrap()],
         children: vec![child("lan", "10.3.0.0/24", &["10.9.0.0/16"]), child("more", "10.4.0.0/16", &["10.9.0.0/16"])],
         dpd_delay_s: 30,

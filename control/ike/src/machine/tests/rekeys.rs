@@ -57,6 +57,7 @@ impl Pair {
                 identity: Identity::of_text(GATEWAY),
                 addresses: Vec::new(),
                 sole_since_s: 0,
+                proved_until_s: 0,
             }),
             succeeded: false,
             abilities: Abilities { fragmentation: true, ..Abilities::default() },

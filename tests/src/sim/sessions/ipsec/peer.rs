@@ -48,6 +48,7 @@ fn config(local_id: Identity, local: Selector, remote: Selector, (ike_s, child_s
         peers_proof: PeersProof::SharedKey(key()),
         pools: Vec::new(),
         unique: Unique::IfSaid,
+        reauth_s: 0,
         dns: Vec::new(),
         children: vec![child],
         dpd_delay_s: dpd_s,
@@ -293,6 +294,7 @@ impl Peer {
             identity: Identity::of_text(GATEWAY),
             addresses: Vec::new(),
             sole_since_s: 0,
+            proved_until_s: 0,
         });
         self.records.insert(self.spi, sa);
         self.stage = Stage::Up;
