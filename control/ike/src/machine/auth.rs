@@ -7,8 +7,8 @@
 //! What the peer wants (addresses, a child) it says in its first message; who must be asked first gets it in the end.
 
 use super::child::Wanted;
-use super::hear::notified;
 use super::limits::WANTED_MAX;
+use super::payloads::{eap, notified};
 use super::proof::{Claim, Proofs};
 use super::{Failure, Report, Turn};
 use crate::config::{Connection, Unique};
@@ -92,11 +92,7 @@ impl Turn<'_, '_> {
             return self.hear_final_proof(sa, path, &asking, payloads);
         }
         let name = asking.identity.to_string();
-        let packet = payloads.iter().find_map(|payload| match payload {
-            Payload::Eap(packet) => Some(packet),
-            _ => None,
-        });
-        let Some(packet) = packet else { return self.distrust(sa, path, &name, "it does not say its password") };
+        let Some(packet) = eap(payloads) else { return self.distrust(sa, path, &name, "it does not say its password") };
         let random = &mut self.given.random;
         let step = asking.conversation.hear(packet, self.config.users.as_ref(), &mut |bytes| random.fill(bytes));
         let question = match step {

@@ -1,9 +1,8 @@
 //! A child SA: which traffic, which algorithms, which keys (RFC 7296 sections 2.9, 2.17).
 
-use super::hear::notified;
-use super::init::{key_exchange, nonce};
 use super::limits::{NETWORKS_MAX, SELECTORS_MAX};
 use super::part::Part;
+use super::payloads::{key_exchange, nonce, notified, proposals, selectors};
 use super::{ChildEvent, Failure, Machine, Report, Turn};
 use crate::config::{ChildConfig, Connection};
 use crate::crypto::{Group, KeyPair, Secret, child_keymat};
@@ -114,18 +113,7 @@ impl Traffic {
 impl<'m> Wanted<'m> {
     /// In a message with this nonce. None: it wants no child.
     pub(super) fn of(payloads: &'m [Payload], nonce: &'m [u8]) -> Option<Self> {
-        let proposals = payloads.iter().find_map(|payload| match payload {
-            Payload::Sa(proposals) => Some(proposals.as_slice()),
-            _ => None,
-        })?;
-        let theirs = payloads.iter().find_map(|payload| match payload {
-            Payload::SelectorsInitiator(selectors) => Some(selectors.as_slice()),
-            _ => None,
-        })?;
-        let ours = payloads.iter().find_map(|payload| match payload {
-            Payload::SelectorsResponder(selectors) => Some(selectors.as_slice()),
-            _ => None,
-        })?;
+        let ([theirs, ours], proposals) = (selectors(payloads)?, proposals(payloads)?);
         let transport = notified(payloads, notify::USE_TRANSPORT_MODE).is_some();
         Some(Self { proposals, theirs, ours, nonce, key_exchange: None, transport, alone: false })
     }

@@ -1,8 +1,8 @@
 //! INFORMATIONAL, at the responder (RFC 7296 section 1.4, RFC 4555): deletes, moves, signs of life.
 
-use super::hear::notified;
 use super::init::{nat_between, nat_notifies};
 use super::limits::COOKIE2_MAX;
+use super::payloads::notified;
 use super::report::Closure;
 use super::{ChildEvent, Report, Turn};
 use crate::state::{IkeSa, Path, Purpose};

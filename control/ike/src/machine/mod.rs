@@ -11,6 +11,7 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `sealed` | opens what comes, whole or in pieces; seals what goes |
+//! | `payloads` | finds the payloads of a message |
 //! | `hear` | whose turn it is: requests, answers, repetitions |
 //! | `init` | IKE_SA_INIT: algorithms, key exchange, cookies |
 //! | `auth`, `proof`, `addresses` | IKE_AUTH: who the peer is, and how that is proved; addresses for it |
@@ -33,6 +34,7 @@ mod init;
 mod limits;
 mod own;
 mod part;
+mod payloads;
 mod proof;
 mod rekey;
 mod report;

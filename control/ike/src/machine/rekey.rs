@@ -5,14 +5,13 @@
 //! is not the same for both.
 
 use super::child::{Made, Traffic, common};
-use super::hear::notified;
-use super::init::{key_exchange, nonce};
+use super::payloads::{key_exchange, nonce, notified, proposals, selectors};
 use super::{Report, Turn};
 use crate::crypto::{Group, IkeKeys, KeyPair, Secret, child_keymat};
 use crate::proposal::{accepted_esp, accepted_ike, offer_esp, offer_ike};
 use crate::state::{Child, Collision, IkeSa, Pieces, Purpose, Rekey, Role};
 use crate::wire::protocol::ESP;
-use crate::wire::{Exchange, Notify, Payload, Proposal, Selector, notify};
+use crate::wire::{Exchange, Notify, Payload, Proposal, notify};
 
 /// Notifications below this are errors (RFC 7296 section 3.10.1).
 const FIRST_FACT: u16 = 16384;
@@ -98,7 +97,7 @@ impl Turn<'_, '_> {
             return None;
         }
         // It may grant less than it was asked for, but nothing else.
-        let (local, remote) = (common(&local, &granted[0]), common(&remote, &granted[1]));
+        let (local, remote) = (common(&local, granted[0]), common(&remote, granted[1]));
         let keymat = child_keymat(
             sa.suite.prf,
             &sa.keys.d,
@@ -266,21 +265,5 @@ fn agreed(rekey: &Rekey, group: Group, payloads: &[Payload]) -> Option<Secret> {
 
 /// The one proposal of an answer.
 fn proposal(payloads: &[Payload]) -> Option<&Proposal> {
-    payloads.iter().find_map(|payload| match payload {
-        Payload::Sa(proposals) => proposals.first().filter(|_| proposals.len() == 1),
-        _ => None,
-    })
-}
-
-/// Our traffic and the peer's, in an answer to us.
-fn selectors(payloads: &[Payload]) -> Option<[Vec<Selector>; 2]> {
-    let ours = payloads.iter().find_map(|payload| match payload {
-        Payload::SelectorsInitiator(selectors) => Some(selectors.clone()),
-        _ => None,
-    });
-    let theirs = payloads.iter().find_map(|payload| match payload {
-        Payload::SelectorsResponder(selectors) => Some(selectors.clone()),
-        _ => None,
-    });
-    Some([ours?, theirs?])
+    proposals(payloads).and_then(|proposals| proposals.first().filter(|_| proposals.len() == 1))
 }
