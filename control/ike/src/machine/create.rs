@@ -47,9 +47,9 @@ impl Turn<'_, '_> {
         };
         let wanted = Wanted::of_own(payloads).ok_or_else(|| plain(notify::INVALID_SYNTAX))?;
         let peer = sa.peer().cloned().ok_or_else(|| plain(notify::TEMPORARY_FAILURE))?;
-        let connection = self.connection(&peer.connection).cloned().ok_or_else(|| plain(notify::NO_ADDITIONAL_SAS))?;
+        let connection = self.connection(&peer.connection).ok_or_else(|| plain(notify::NO_ADDITIONAL_SAS))?;
         let our_nonce = self.nonce();
-        let mut answers = self.make_child(sa, &connection, &peer, &wanted, &our_nonce, replaces)?;
+        let mut answers = self.make_child(sa, connection, &peer, &wanted, &our_nonce, replaces)?;
         if let (Some(old_spi), Some(new)) = (replaces, sa.children.last().map(|child| child.inbound_spi)) {
             note_collision(sa, old_spi, new, wanted.nonce().min(&our_nonce).to_vec());
         }
@@ -131,8 +131,8 @@ impl Turn<'_, '_> {
 
     fn choose_again(&mut self, sa: &IkeSa, proposals: &[Proposal], sent: u16) -> Result<(Suite, Proposal), Notify> {
         let connection = sa.peer().and_then(|peer| self.connection(&peer.connection));
-        let ours = connection.map(|connection| connection.proposals.clone()).unwrap_or_default();
-        let Some((_, suite, chosen)) = choose_ike(&ours, proposals, Some(sent)) else {
+        let ours = connection.map_or(&[][..], |connection| &connection.proposals);
+        let Some((_, suite, chosen)) = choose_ike(ours, proposals, Some(sent)) else {
             let why = Failure::NoProposal(super::init::text_of(proposals));
             self.report(Report::Failed { from: sa.path.theirs, why });
             return Err(Notify::new(notify::NO_PROPOSAL_CHOSEN, Vec::new()));

@@ -48,7 +48,7 @@ pub use child::{ChildSa, Contact, Half};
 pub use part::Part;
 pub use report::{Closure, Failure, Report};
 
-use crate::config::Config;
+use crate::config::{Config, Connection};
 use crate::crypto::{Prf, Random};
 use crate::pool::Pools;
 use crate::state::{IkeSa, Path, Peer, Phase};
@@ -207,6 +207,13 @@ impl<'c> Machine<'c> {
     }
 }
 
+impl<'t> Turn<'t, '_> {
+    /// A connection by its name. None: the configuration has it no more.
+    fn connection(&self, name: &str) -> Option<&'t Connection> {
+        self.config.connections.iter().find(|connection| connection.name == name)
+    }
+}
+
 impl Turn<'_, '_> {
     /// The SA goes on with another value.
     fn go_on(&mut self, sa: IkeSa) {
@@ -236,11 +243,6 @@ impl Turn<'_, '_> {
             return Some(pending.again_s);
         }
         self.due(sa, peer).map(|(at_s, _)| at_s)
-    }
-
-    /// A connection by its name. None: the configuration has it no more.
-    fn connection(&self, name: &str) -> Option<&crate::config::Connection> {
-        self.config.connections.iter().find(|connection| connection.name == name)
     }
 
     fn send(&mut self, path: Path, datagrams: impl IntoIterator<Item = Vec<u8>>) {

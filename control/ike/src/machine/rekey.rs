@@ -32,7 +32,7 @@ impl Turn<'_, '_> {
         let config = sa.children.iter().find(|child| child.inbound_spi == spi).and_then(|child| {
             let connection = self.connection(&sa.peer()?.connection)?;
             let config = connection.children.iter().find(|config| config.name == child.name)?;
-            Some((config.proposals.clone(), child.local.clone(), child.remote.clone(), child.transport))
+            Some((&config.proposals, child.local.clone(), child.remote.clone(), child.transport))
         });
         let Some((proposals, local, remote, transport)) = config else {
             // The configuration does not know it any more: so it lives as long as the peer wants.
@@ -40,7 +40,7 @@ impl Turn<'_, '_> {
             return self.go_on(sa);
         };
         let (new_spi, our_nonce) = (self.child_spi(), self.nonce());
-        let offer = offer_esp(&proposals, new_spi, true);
+        let offer = offer_esp(proposals, new_spi, true);
         let key_pair = group.or_else(|| first_group(&offer)).map(|group| KeyPair::generate(group, self.given.random));
         let named = Notify { protocol: ESP, spi: spi.to_be_bytes().into(), kind: notify::REKEY_SA, data: Vec::new() };
         let mut payloads = vec![Payload::Notify(named), Payload::Sa(offer), Payload::Nonce(our_nonce.clone())];
@@ -83,7 +83,7 @@ impl Turn<'_, '_> {
     ) -> Option<()> {
         let old = |child: &&Child| [rekey.old_spi, collision.their_spi].contains(&child.inbound_spi);
         let Child { name, local, remote, transport, .. } = sa.children.iter().find(old)?.clone();
-        let connection = self.connection(&sa.peer()?.connection)?.clone();
+        let connection = self.connection(&sa.peer()?.connection)?;
         let config = connection.children.iter().find(|config| config.name == name)?;
         let answer = proposal(payloads)?;
         let choice = accepted_esp(&config.proposals, answer, true)?;
@@ -167,12 +167,12 @@ impl Turn<'_, '_> {
     /// Asks for new keys for the IKE SA; in this group, if the peer has named one.
     pub(super) fn rekey_own(&mut self, mut sa: IkeSa, group: Option<Group>) {
         let connection = sa.peer().and_then(|peer| self.connection(&peer.connection));
-        let Some(proposals) = connection.map(|connection| connection.proposals.clone()) else {
+        let Some(proposals) = connection.map(|connection| &connection.proposals) else {
             sa.rekey_at_s = 0;
             return self.go_on(sa);
         };
         let (new_spi, our_nonce) = (self.ike_spi(), self.nonce());
-        let offer = offer_ike(&proposals, &new_spi.to_be_bytes());
+        let offer = offer_ike(proposals, &new_spi.to_be_bytes());
         let Some(group) = group.or_else(|| first_group(&offer)) else { return self.go_on(sa) };
         let pair = KeyPair::generate(group, self.given.random);
         let payloads = [Payload::Sa(offer), Payload::Nonce(our_nonce.clone()), public_of(&pair)];
