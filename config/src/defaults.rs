@@ -182,8 +182,12 @@ pub const LIMIT_RANGE: (u32, u32) = (1, 16_777_216);
 /// How long a packet may be held: shorter than a round trip is useless, longer than TCP's first retransmission too.
 pub const HOLD_TIME_RANGE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(5));
 
+/// Below five minutes a peer hardly has time to come again before it is ended; to a year. 0 is never.
+pub const REAUTH_TIME_RANGE: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(31_536_000));
 /// What does IPsec's cryptography.
 pub const IPSEC_ENGINE: IpsecEngine = IpsecEngine::Auto;
+/// Many networks swallow what says that a packet is too big.
+pub const MSS_CLAMP: bool = true;
 /// SPIs below are reserved (RFC 4303 section 2.1).
 pub const SPI_MIN: u32 = 256;
 /// Static SAs at most: they are for benchmarks and tests.
@@ -198,6 +202,8 @@ pub const IKE_CONNECTIONS_MAX: usize = 256;
 pub const IKE_CHILDREN_MAX: usize = 64;
 /// Networks in one list: a traffic selector of IPv6 has 40 bytes (RFC 7296 section 3.13.1), so both sides' take 5 KiB.
 pub const IKE_NETWORKS_MAX: usize = 64;
+/// Rules for traffic that no tunnel is asked about: each is tried for each packet.
+pub const TRAFFIC_RULES_MAX: usize = 32;
 /// Proposals in one list: they all go in one message, and 16 of about 50 bytes are 800, which no path takes apart.
 pub const IKE_PROPOSALS_MAX: usize = 16;
 /// Name servers that a peer is told; resolvers ask three.

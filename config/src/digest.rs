@@ -46,6 +46,14 @@ impl Config {
         for sa in &self.static_sas {
             encoder.static_sa(sa);
         }
+        if self.clamp_mss != crate::defaults::MSS_CLAMP {
+            encoder.field("mss_clamp", self.clamp_mss);
+        }
+        for rule in &self.ipsec_rules {
+            encoder.field("rule", if rule.discard { "discard" } else { "bypass" });
+            rule.local_ts.iter().for_each(|network| encoder.field("local_ts", network));
+            rule.remote_ts.iter().for_each(|network| encoder.field("remote_ts", network));
+        }
         for connection in &self.ike_connections {
             encoder.connection(connection);
         }
@@ -119,10 +127,13 @@ impl Encoder {
         connection.proposals.iter().for_each(|proposal| self.field("proposal", proposal));
         connection.pools.iter().for_each(|pool| self.field("from_pool", pool));
         connection.dns.iter().for_each(|server| self.field("dns", server));
+        self.field("reauth_time_ns", connection.reauth_time.as_nanos());
+        self.field("unique", connection.unique);
         self.field("dpd_delay_ns", connection.dpd_delay.as_nanos());
         self.field("rekey_time_ns", connection.rekey_time.as_nanos());
         for child in &connection.children {
             self.field("child", &child.name);
+            self.field("mode", child.mode);
             child.local_ts.iter().for_each(|network| self.field("local_ts", network));
             child.remote_ts.iter().for_each(|network| self.field("remote_ts", network));
             child.esp.iter().for_each(|proposal| self.field("esp", proposal));

@@ -18,6 +18,7 @@ mod reload;
 mod schema;
 mod secret;
 mod suggest;
+mod traffic;
 
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -26,8 +27,9 @@ pub use parse::Machine;
 pub use problem::{ConfigErrors, Kind, Problem};
 pub use reload::{LiveChanges, Refusal, reload_diff};
 pub use schema::{
-    AddressPool, Cluster, ClusterThread, Config, DeliveryMode, Eal, HealthCheck, Idle, IkeChild, IkeConnection,
-    IpsecEngine, IpsecProtocol, Level, Limits, Link, Log, LogFormat, Management, Member, OwnProof, PeersProof, Port,
-    Quorum, Relay, Replicas, Role, Route, Scheme, StaticSa, Timing, Workers,
+    AddressPool, ChildMode, Cluster, ClusterThread, Config, DeliveryMode, Eal, HealthCheck, Idle, IkeChild,
+    IkeConnection, IpsecEngine, IpsecProtocol, Level, Limits, Link, Log, LogFormat, Management, Member, OwnProof,
+    PeersProof, Port, Quorum, Relay, Replicas, Role, Route, Scheme, StaticSa, Timing, TrafficRule, Unique, Workers,
 };
 pub use secret::{NotHex, Secret};
+pub use traffic::{NoTraffic, TrafficNet};

@@ -88,6 +88,7 @@ pub fn reload_diff(old: &Config, new: &Config) -> Result<LiveChanges, Vec<Refusa
     fixed("link.group", c.group == d.group, LINK);
     ports(old, new, &mut fixed);
     relays(old, new, &mut fixed);
+    fixed("ipsec.mss_clamp", old.clamp_mss == new.clamp_mss, ALL_MEMBERS);
     fixed("ipsec.engine", old.ipsec_engine == new.ipsec_engine, THREAD);
     fixed("ipsec.users", old.ike_users == new.ike_users, FILES);
     static_sas(old, new, &mut fixed);
@@ -157,6 +158,7 @@ fn relays(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'stati
 }
 
 fn static_sas(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'static str)) {
+    fixed("[[ipsec.bypass]] and [[ipsec.discard]]", old.ipsec_rules == new.ipsec_rules, ALL_MEMBERS);
     let by_name = |config: &Config| {
         let mut sas = config.static_sas.clone();
         sas.sort_by(|a, b| a.name.cmp(&b.name));
@@ -199,6 +201,8 @@ fn connections(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'
         key("proposals", c.proposals == d.proposals);
         key("pools", c.pools == d.pools);
         key("dns", c.dns == d.dns);
+        key("reauth_time_s", c.reauth_time == d.reauth_time);
+        key("unique", c.unique == d.unique);
         key("dpd_delay_s", c.dpd_delay == d.dpd_delay);
         key("rekey_time_s", c.rekey_time == d.rekey_time);
         children(c, d, &mut key);
@@ -244,6 +248,7 @@ fn children(old: &IkeConnection, new: &IkeConnection, fixed: &mut impl FnMut(&st
     }
     for (c, d) in old.iter().zip(new) {
         let mut key = |key: &str, same| fixed(&format!("child {:?} {key}", c.name), same);
+        key("mode", c.mode == d.mode);
         key("local_ts", c.local_ts == d.local_ts);
         key("remote_ts", c.remote_ts == d.remote_ts);
         key("esp", c.esp == d.esp);

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use crate::mac::MacAddr;
 use crate::secret::Secret;
 
-pub use ike::{AddressPool, IkeChild, IkeConnection, OwnProof, PeersProof};
+pub use ike::{AddressPool, ChildMode, IkeChild, IkeConnection, OwnProof, PeersProof, TrafficRule, Unique};
 
 /// How the LAN brings packets to members (DESIGN section 4; the patent's three methods).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -471,12 +471,16 @@ pub struct Config {
     pub relays: Vec<Relay>,
     /// What does IPsec's cryptography here.
     pub ipsec_engine: IpsecEngine,
+    /// Whether TCP through tunnels is told to send no larger segments than fit. The same on all members.
+    pub clamp_mss: bool,
     /// `[[ipsec.sa]]`, in the order of `spi_in`, whatever the file's: so a tunnel's index means the same on all members.
     pub static_sas: Vec<StaticSa>,
     /// `[ipsec] users`: the file that says who has which password; there if any connection asks for one. Each member's own.
     pub ike_users: Option<PathBuf>,
     /// `[[ipsec.connection]]`, in the file's order: of those that suit a peer, the first is taken.
     pub ike_connections: Vec<IkeConnection>,
+    /// `[[ipsec.bypass]]`, then `[[ipsec.discard]]`, in the file's order: of those that fit a packet, the first is taken.
+    pub ipsec_rules: Vec<TrafficRule>,
     /// `[[ipsec.pool]]`, in the order of their names.
     pub pools: Vec<AddressPool>,
     /// `[workers]`
@@ -514,6 +518,8 @@ words!(Scheme { "steered" => Self::Steered, "classic" => Self::Classic });
 words!(Quorum { "none" => Self::None, "majority" => Self::Majority });
 words!(Role { "outside" => Self::Outside, "inside" => Self::Inside });
 words!(IpsecEngine { "auto" => Self::Auto, "built_in" => Self::BuiltIn, "ipsec_mb" => Self::IpsecMb });
+words!(ChildMode { "tunnel" => Self::Tunnel, "transport" => Self::Transport });
+words!(Unique { "no" => Self::No, "never" => Self::Never, "replace" => Self::Replace });
 words!(Idle { "spin" => Self::Spin, "interrupt" => Self::Interrupt, "sleep" => Self::Sleep });
 words!(LogFormat { "human" => Self::Human, "json" => Self::Json });
 words!(Level {

@@ -6,7 +6,7 @@ mod mistakes;
 use std::time::Duration;
 
 use mistakes::{Mistake, are_told};
-use phalanx_config::{Config, Kind, defaults, reload_diff};
+use phalanx_config::{ChildMode, Config, Kind, defaults, reload_diff};
 
 const SOUND: &str = include_str!("../examples/road.toml");
 const TEXT_KEY: &str = "psk = \"change me: all who are on the road\"";
@@ -134,6 +134,8 @@ const CHILDREN: &[Mistake] = &[
         "has no [[ipsec.connection.child]]",
     ),
     ("local_ts = [\"10.3.0.0/24\"]       # the", "#", 76, 1, Kind::MissingKey, "has no `local_ts`"),
+    ("local_ts = [\"10.3.0.0/24\"]", "mode = \"trasport\"", 78, 8, Kind::BadValue, "did you mean \"transport\"?"),
+    ("local_ts = [\"10.3.0.0/24\"]", "mode = \"transport\"", 79, 13, Kind::Contradiction, "between the two addresses"),
     ("local_ts = [\"10.3.0.0/24\"]", "local_ts = []", 78, 12, Kind::MissingKey, "it is empty; give at least one"),
     ("local_ts = [\"10.3.0.0/24\"]", "local_ts = [\"10.3.0.1/24\"]", 78, 13, Kind::BadValue, "write \"10.3.0.0/24\""),
     ("remote_ts = [\"10.9.0.0/24\"]", "remote_ts = [\"10.9.0.1/24\"]", 79, 14, Kind::BadValue, "write \"10.9.0.0/24\""),
@@ -274,6 +276,8 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("pools = [\"roadwarriors\"]", "#", "connection \"road\" pools"),
     ("10.3.0.53", "10.3.0.54", "connection \"road\" dns"),
     ("dpd_delay_s = 10 ", "dpd_delay_s = 11 ", "connection \"branch\" dpd_delay_s"),
+    ("dpd_delay_s = 10 ", "dpd_delay_s = 10\nreauth_time_s = 300 ", "connection \"branch\" reauth_time_s"),
+    ("dpd_delay_s = 10 ", "dpd_delay_s = 10\nunique = \"replace\" ", "connection \"branch\" unique"),
     ("dpd_delay_s = 10 ", "dpd_delay_s = 10\nrekey_time_s = 60 ", "connection \"branch\" rekey_time_s"),
     ("name = \"lan\"", "name = \"wan\"", "connection \"branch\" child"),
     ("name = \"lan\"", "name = \"lan\"\nrekey_time_s = 0", "connection \"branch\" child \"lan\" rekey_time_s"),
@@ -285,6 +289,63 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("10.99.0.0/16", "10.99.0.0/17", "pool \"roadwarriors\" network"),
     ("shares = 4", "shares = 5", "pool \"roadwarriors\" shares"),
 ];
+
+#[test]
+fn transport_mode_has_no_networks() {
+    let (before, after) =
+        (sound(SOUND), changed("local_ts = [\"10.3.0.0/24\"]       # no", "mode = \"transport\" # no"));
+    let mode = |config: &Config| config.ike_connections[1].children[0].mode;
+    assert_eq!((mode(&before), mode(&after)), (ChildMode::Tunnel, ChildMode::Transport));
+    assert!(after.ike_connections[1].children[0].local_ts.is_empty());
+    assert_ne!(before.digest(), after.digest());
+    let refused: Vec<String> = reload_diff(&before, &after).unwrap_err().into_iter().map(|it| it.key).collect();
+    assert_eq!(refused, ["mode", "local_ts"].map(|key| format!("connection \"road\" child \"lan\" {key}")));
+}
+
+#[test]
+fn traffic_may_be_limited_to_a_protocol_and_ports() {
+    let config =
+        changed("remote_ts = [\"10.9.0.0/24\"]", "remote_ts = [\"10.9.0.0/24[udp/53]\", \"10.9.0.0/24[icmp]\"]");
+    let texts: Vec<String> = config.ike_connections[0].children[0].remote_ts.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, ["10.9.0.0/24[udp/53]", "10.9.0.0/24[icmp]"]);
+    assert_ne!(config.digest(), sound(SOUND).digest());
+}
+
+const RULES: &str = "[[ipsec.discard]]\nlocal_ts = [\"10.3.0.0/24\"]\nremote_ts = [\"10.9.7.0/24\"]\n\
+    [[ipsec.bypass]]\nlocal_ts = [\"10.3.0.5/32[tcp/22]\"]\nremote_ts = [\"::/0\", \"10.9.0.0/24\"]\n\n[[ipsec.pool]]";
+
+#[test]
+fn rules_let_pass_before_they_drop() {
+    let config = changed("[[ipsec.pool]]", RULES);
+    let rules: Vec<(bool, usize)> = config.ipsec_rules.iter().map(|it| (it.discard, it.remote_ts.len())).collect();
+    assert_eq!(rules, [(false, 2), (true, 1)]);
+    assert_ne!(config.digest(), sound(SOUND).digest());
+    let refused: Vec<String> = reload_diff(&sound(SOUND), &config).unwrap_err().into_iter().map(|it| it.key).collect();
+    assert_eq!(refused, ["[[ipsec.bypass]] and [[ipsec.discard]]"]);
+    for (from, to, told) in [
+        ("\"10.9.7.0/24\"", "\"::/0\"", "give both sides networks of one family"),
+        ("\"10.9.7.0/24\"", "", "give at least one"),
+        ("[tcp/22]", "[tcp/ssh]", "is not a network"),
+        ("10.3.0.5/32", "10.3.0.5/24", "write \"10.3.0.0/24[tcp/22]\""),
+        ("[[ipsec.discard]]", "[[ipsec.discards]]", "did you mean `discard`?"),
+    ] {
+        assert!(RULES.contains(from), "{from}");
+        let text = SOUND.replacen("[[ipsec.pool]]", &RULES.replacen(from, to, 1), 1);
+        assert!(errors(&text).contains(told), "{}", errors(&text));
+    }
+    let one = "[[ipsec.discard]]\nlocal_ts = [\"10.3.0.0/24\"]\nremote_ts = [\"10.9.7.0/24\"]\n";
+    let text = SOUND.replacen("[[ipsec.pool]]", &(one.repeat(defaults::TRAFFIC_RULES_MAX - 1) + RULES), 1);
+    assert!(errors(&text).contains("each is tried for each packet"));
+}
+
+#[test]
+fn the_mss_is_clamped_unless_that_is_not_wanted() {
+    let (on, off) = (sound(SOUND), changed("[[ipsec.connection]]", "[ipsec]\nmss_clamp = false\n[[ipsec.connection]]"));
+    assert!(on.clamp_mss && !off.clamp_mss);
+    assert_ne!(on.digest(), off.digest());
+    let refused: Vec<String> = reload_diff(&on, &off).unwrap_err().into_iter().map(|it| it.key).collect();
+    assert_eq!(refused, ["ipsec.mss_clamp"]);
+}
 
 #[test]
 fn members_must_agree_on_all_of_it() {

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
-use phalanx_config::{Config, IpNet, IpsecProtocol, StaticSa};
+use phalanx_config::{Config, IpNet, IpsecProtocol, StaticSa, TrafficNet, TrafficRule};
 use phalanx_dataplane::filter::{Filter, Flow};
 use phalanx_dataplane::ipsec::crypto::Numbers;
-use phalanx_dataplane::ipsec::gateway::{Half, Network, Passing, Policies, Protection, Selectors, TunnelSpec};
+use phalanx_dataplane::ipsec::gateway::{
+    Half, Limits, Network, Passing, Policies, Protection, Rule, SaMode, Selectors, TunnelSpec,
+};
 use phalanx_dataplane::ipsec::outer::{DontFragment, Outer};
 use phalanx_dataplane::ipsec::{KeyLengths, Keys, Transform, UnknownTransform};
 use phalanx_dataplane::unit::Unit;
@@ -60,11 +62,31 @@ fn apart(tunnels: &[TunnelSpec]) -> Result<(), TunnelError> {
     Ok(())
 }
 
+/// What no tunnel is asked about.
+pub(crate) fn traffic_rules(config: &Config) -> Vec<(Selectors, Rule)> {
+    let rule = |it: &TrafficRule| {
+        let selectors = Selectors { local: parts(&it.local_ts), remote: parts(&it.remote_ts) };
+        (selectors, if it.discard { Rule::Discard } else { Rule::Bypass })
+    };
+    config.ipsec_rules.iter().map(rule).collect()
+}
+
+/// Networks and which of their traffic, as the gateway has them.
+pub(crate) fn parts(list: &[TrafficNet]) -> Vec<Network> {
+    let part = |it: &TrafficNet| {
+        let limits = Limits { protocol: it.protocol, ports: it.ports };
+        Network::new(it.network.addr(), it.network.prefix_len()).only(limits)
+    };
+    list.iter().map(part).collect()
+}
+
 /// The unit of a flow's packets, `forwarding` through the cluster or to it: that of the tunnel that they belong into, or what the
 /// filter says.
 pub(crate) fn unit_of_flow(config: Option<&Config>, filter: &Filter, flow: &Flow, forwarding: bool) -> Unit {
     let tunnels = config.filter(|_| forwarding).and_then(|config| tunnels(config).ok()).unwrap_or_default();
-    let policies = Policies::new(tunnels.iter().map(|tunnel| (&tunnel.selectors, tunnel.inbound.spi)));
+    let mut policies = Policies::new(tunnels.iter().map(|tunnel| (&tunnel.selectors, tunnel.inbound.spi)));
+    let rules = config.filter(|_| forwarding).map(traffic_rules).unwrap_or_default();
+    rules.into_iter().for_each(|(selectors, rule)| policies.rule(selectors, rule));
     match policies.judge(&flow.summary()) {
         Passing::Into(spi) => Unit::from_low_bits(spi),
         Passing::Clear | Passing::Bare | Passing::Guarded => filter.unit_of_flow(flow, forwarding),
@@ -90,6 +112,7 @@ fn tunnel(sa: &StaticSa) -> Result<TunnelSpec, Why> {
     Ok(TunnelSpec {
         name: sa.name.clone(),
         protection,
+        mode: SaMode::Tunnel,
         numbers: if sa.esn { Numbers::Extended } else { Numbers::Short },
         replay_window: sa.replay_window,
         outer: Outer {
@@ -103,6 +126,7 @@ fn tunnel(sa: &StaticSa) -> Result<TunnelSpec, Why> {
         selectors: Selectors { local: networks(&sa.local_ts), remote: networks(&sa.remote_ts) },
         inbound: Half { spi: sa.spi_in, keys: inbound },
         outbound: Half { spi: sa.spi_out, keys: outbound },
+        contact: None,
     })
 }
 

@@ -14,7 +14,8 @@ use super::{no_duplicates, pool, proof, repeated};
 use crate::defaults;
 use crate::problem::{Kind, Problems, Span};
 use crate::read::{At, Reading, Section};
-use crate::schema::{Cluster, IkeChild, IkeConnection, PeersProof, Replicas, Scheme};
+use crate::schema::{ChildMode, Cluster, IkeChild, IkeConnection, PeersProof, Replicas, Scheme, Unique};
+use crate::traffic::TrafficNet;
 
 pub(super) const CONNECTION: &str = "[[ipsec.connection]]";
 const CHILD: &str = "[[ipsec.connection.child]]";
@@ -157,6 +158,9 @@ fn connection(problems: &mut Problems<'_>, mut s: Section<'_, '_>, file: &Path) 
     let proposals = s.or(problems, "proposals", Vec::new(), |r| proposals(r, "[\"aes256gcm16-prfsha384-ecp384\"]"));
     let pools = s.optional(problems, "pools", |r| r.list("[\"roadwarriors\"]", |r| r.name()));
     let dns = s.optional(problems, "dns", name_servers);
+    let reauth_time =
+        s.or(problems, "reauth_time_s", Duration::ZERO, |r| r.seconds_or_none(defaults::REAUTH_TIME_RANGE));
+    let unique = s.or(problems, "unique", Unique::No, |r| r.word(Unique::WORDS));
     let dpd_delay =
         s.or(problems, "dpd_delay_s", defaults::DPD_DELAY, |r| r.seconds_or_none(defaults::DPD_DELAY_RANGE));
     let rekey_time = s.or(problems, "rekey_time_s", defaults::IKE_REKEY_TIME, rekey_time);
@@ -190,6 +194,8 @@ fn connection(problems: &mut Problems<'_>, mut s: Section<'_, '_>, file: &Path) 
         proposals: proposals?.value,
         pools: pools.value.iter().map(|pool| pool.value.clone()).collect(),
         dns: dns.map(|dns| dns.value).unwrap_or_default(),
+        reauth_time: reauth_time?.value,
+        unique: unique?.value,
         dpd_delay: dpd_delay?.value,
         rekey_time: rekey_time?.value,
         children,
@@ -218,13 +224,17 @@ fn given_addresses(
             ),
             "add `pools`, or remove `dns`",
         ),
-        (false, _) if children.iter().all(|child| !child.remote_ts.is_empty()) => problems.warn(
-            &pools.span,
-            format!(
-                "{CONNECTION} `pools`: no child carries the addresses that peers are given: each names `remote_ts`"
-            ),
-            "remove `remote_ts` from the child that is meant for them, or remove `pools`",
-        ),
+        (false, _)
+            if children.iter().all(|child| !child.remote_ts.is_empty() || child.mode == ChildMode::Transport) =>
+        {
+            problems.warn(
+                &pools.span,
+                format!(
+                    "{CONNECTION} `pools`: no child carries the addresses that peers are given: each names `remote_ts`"
+                ),
+                "remove `remote_ts` from the child that is meant for them, or remove `pools`",
+            )
+        }
         _ => {}
     }
 }
@@ -255,24 +265,44 @@ fn children(problems: &mut Problems<'_>, connection: &Section<'_, '_>) -> Option
 
 fn child(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<(At<String>, IkeChild)> {
     let name = s.required(problems, "name", "\"lan\"", |r| r.name());
-    let local_ts = s.required(problems, "local_ts", "[\"10.3.0.0/24\"]", |r| networks(r, "give at least one"));
-    let remote_ts = s.or(problems, "remote_ts", Vec::new(), |r| networks(r, SOME_OR_ABSENT));
+    let mode = s.or(problems, "mode", ChildMode::Tunnel, |r| r.word(ChildMode::WORDS));
+    let is = |wanted| mode.as_ref().is_some_and(|mode| mode.value == wanted);
+    let local_ts = match is(ChildMode::Tunnel) {
+        true => s.required(problems, "local_ts", "[\"10.3.0.0/24\"]", |r| traffic(r, "give at least one")),
+        false => s.or(problems, "local_ts", Vec::new(), |r| traffic(r, SOME_OR_ABSENT)),
+    };
+    let remote_ts = s.or(problems, "remote_ts", Vec::new(), |r| traffic(r, SOME_OR_ABSENT));
     let esp = s.or(problems, "esp", Vec::new(), |r| proposals(r, "[\"aes256gcm16\"]"));
     let rekey_time = s.or(problems, "rekey_time_s", defaults::CHILD_REKEY_TIME, rekey_time);
     s.finish(problems);
-    let (name, local_ts, remote_ts) = (name?, local_ts?.value, remote_ts?);
-    if !local_ts.iter().any(|network| may_reach(&remote_ts.value, network.addr())) {
+    let (name, local_ts, remote_ts) = (name?, local_ts?, remote_ts?);
+    if is(ChildMode::Transport) {
+        own_ends_only(problems, [("local_ts", &local_ts), ("remote_ts", &remote_ts)]);
+    }
+    let local_ts = local_ts.value;
+    let theirs: Vec<IpNet> = remote_ts.value.iter().map(|it| it.network).collect();
+    if is(ChildMode::Tunnel) && !local_ts.iter().any(|it| may_reach(&theirs, it.addr())) {
         let what = format!("{CHILD} `remote_ts`: no packet goes between these networks and those of `local_ts`");
         problems.add(&remote_ts.span, Kind::Contradiction, what, "give both sides networks of one family");
     }
     let child = IkeChild {
         name: name.value.clone(),
+        mode: mode?.value,
         local_ts,
         remote_ts: remote_ts.value,
         esp: esp?.value,
         rekey_time: rekey_time?.value,
     };
     Some((name, child))
+}
+
+/// In transport mode there are no networks behind the two ends.
+fn own_ends_only(problems: &mut Problems<'_>, given: [(&str, &At<Vec<TrafficNet>>); 2]) {
+    for (key, networks) in given.into_iter().filter(|(_, networks)| !networks.value.is_empty()) {
+        let what =
+            format!("{CHILD} `{key}`: in transport mode the traffic is between the two addresses that speak IKE");
+        problems.add(&networks.span, Kind::Contradiction, what, "remove it, or remove `mode`");
+    }
 }
 
 fn rekey_time(r: &mut Reading<'_, '_, '_>) -> Option<Duration> {
@@ -297,6 +327,18 @@ fn proposals(r: &mut Reading<'_, '_, '_>, example: &str) -> Option<Vec<String>> 
 
 fn networks(r: &mut Reading<'_, '_, '_>, if_empty: &str) -> Option<Vec<IpNet>> {
     some(r, "[\"10.3.0.0/24\"]", defaults::IKE_NETWORKS_MAX, if_empty, network)
+}
+
+/// Networks, and which of their traffic.
+pub(super) fn traffic(r: &mut Reading<'_, '_, '_>, if_empty: &str) -> Option<Vec<TrafficNet>> {
+    some(r, "[\"10.3.0.0/24\"]", defaults::IKE_NETWORKS_MAX, if_empty, |r| {
+        let it = r.parsed::<TrafficNet>("a network", "10.3.0.0/24")?;
+        let whole = TrafficNet { network: it.network.trunc(), ..it };
+        if whole != it {
+            return r.refuse(format!("{} has host bits", it.network), format!("write \"{whole}\""));
+        }
+        Some(it)
+    })
 }
 
 fn name_servers(r: &mut Reading<'_, '_, '_>) -> Option<Vec<IpAddr>> {

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use toml::de::{DeTable, DeValue};
 
-use super::{beside, ike, no_duplicates, pool, port, repeated};
+use super::{beside, ike, no_duplicates, pool, port, repeated, rules};
 use crate::defaults;
 use crate::problem::{Kind, Problems, Span};
 use crate::read::{At, Reading, Section};
-use crate::schema::{Cluster, IpsecEngine, IpsecProtocol, Scheme, StaticSa};
+use crate::schema::{Cluster, IpsecEngine, IpsecProtocol, Scheme, StaticSa, TrafficRule};
 use crate::secret::{NotHex, Secret};
 
 /// A pair that still knows where its addresses stand.
@@ -26,10 +26,12 @@ pub(super) struct Draft {
 /// `[ipsec]` and all sections within it.
 pub(super) struct Drafts {
     pub(super) engine: IpsecEngine,
+    pub(super) clamp_mss: bool,
     pub(super) users: Option<PathBuf>,
     pub(super) sas: Vec<Draft>,
     pub(super) connections: Vec<ike::Draft>,
     pub(super) pools: Vec<pool::Draft>,
+    pub(super) rules: Vec<TrafficRule>,
 }
 
 impl Drafts {
@@ -57,8 +59,15 @@ impl Drafts {
 /// `[ipsec]` and all sections within it; none if anything of it is wrong.
 pub(super) fn ipsec(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path) -> Option<Drafts> {
     let Some((_, value)) = tree.iter().find(|(name, _)| name.get_ref() == "ipsec") else {
-        let engine = defaults::IPSEC_ENGINE;
-        return Some(Drafts { engine, users: None, sas: Vec::new(), connections: Vec::new(), pools: Vec::new() });
+        return Some(Drafts {
+            engine: defaults::IPSEC_ENGINE,
+            clamp_mss: defaults::MSS_CLAMP,
+            users: None,
+            sas: Vec::new(),
+            connections: Vec::new(),
+            pools: Vec::new(),
+            rules: Vec::new(),
+        });
     };
     let DeValue::Table(table) = value.get_ref() else {
         problems.add(&value.span(), Kind::WrongType, "`ipsec` is not a section", "begin with a line `[[ipsec.sa]]`");
@@ -66,15 +75,17 @@ pub(super) fn ipsec(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path
     };
     let mut s = Section::new("[ipsec]", table, value.span());
     let engine = s.or(problems, "engine", defaults::IPSEC_ENGINE, |r| r.word(IpsecEngine::WORDS));
+    let clamp_mss = s.or(problems, "mss_clamp", defaults::MSS_CLAMP, |r| r.flag());
     let users = s.optional(problems, "users", |r| r.filled());
     // What these sections hold is looked at below.
-    ["sa", "connection", "pool"].into_iter().for_each(|key| s.has_sections(key));
+    ["sa", "connection", "pool", "bypass", "discard"].into_iter().for_each(|key| s.has_sections(key));
     s.finish(problems);
     let sas = static_sas(problems, table);
     let sections = repeated(problems, table, "connection", "[[ipsec.connection]]");
     let connections = ike::connections(problems, sections, file);
     let sections = repeated(problems, table, "pool", "[[ipsec.pool]]");
     let pools = pool::pools(problems, sections);
+    let rules = rules::rules(problems, table);
     // With a wrong pool, every connection that names it would be reported too.
     if let (Some(connections), Some(pools)) = (&connections, &pools) {
         ike::with_pools(problems, connections, pools);
@@ -84,10 +95,12 @@ pub(super) fn ipsec(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path
     }
     Some(Drafts {
         engine: engine?.value,
+        clamp_mss: clamp_mss?.value,
         users: users?.map(|users| beside(file, &users.value)),
         sas: sas?,
         connections: connections?,
         pools: pools?,
+        rules: rules?,
     })
 }
 

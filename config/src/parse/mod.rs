@@ -10,6 +10,7 @@ mod proof;
 mod reach;
 mod relay;
 mod route;
+mod rules;
 mod together;
 
 use std::path::Path;
@@ -176,8 +177,10 @@ fn read(problems: &mut Problems<'_>, tree: &DeTable<'_>, file: &Path, machine: O
         routes: routes?,
         relays: relay::finish(relays?),
         ipsec_engine: ipsec.engine,
+        clamp_mss: ipsec.clamp_mss,
         ike_users: ipsec.users,
         static_sas: ipsec::finish(ipsec.sas),
+        ipsec_rules: ipsec.rules,
         ike_connections: ike::finish(ipsec.connections),
         pools: pool::finish(ipsec.pools),
         workers,

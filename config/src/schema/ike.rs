@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::secret::Secret;
+use crate::traffic::TrafficNet;
 
 /// `[[ipsec.connection]]`: who may negotiate tunnels by IKEv2, and which. The same on all members.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +32,10 @@ pub struct IkeConnection {
     pub pools: Vec<String>,
     /// The name servers that a peer is told with its address.
     pub dns: Vec<IpAddr>,
+    /// How long after a peer proved its name it is to prove it again, or its IKE SA ends (RFC 4478); zero: never.
+    pub reauth_time: Duration,
+    /// What becomes of a peer's older IKE SAs when it comes anew.
+    pub unique: Unique,
     /// After how much silence the peer is asked whether it is still there; zero: never.
     pub dpd_delay: Duration,
     /// How long after its beginning an IKE SA gets new keys, if the peer does not give it some before; zero: never.
@@ -79,15 +84,48 @@ impl IkeConnection {
     }
 }
 
+/// What becomes of the older IKE SAs between the same two names; the words are strongSwan's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Unique {
+    /// They end if the peer says that it has no other.
+    No,
+    /// They stay, whatever it says.
+    Never,
+    /// They end.
+    Replace,
+}
+
+/// `[[ipsec.bypass]]`, `[[ipsec.discard]]`: traffic that no tunnel is asked about, either way. The same on all members.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TrafficRule {
+    /// It is dropped; otherwise it is routed as it is.
+    pub discard: bool,
+    /// On our side, at least one.
+    pub local_ts: Vec<TrafficNet>,
+    /// On the others', at least one.
+    pub remote_ts: Vec<TrafficNet>,
+}
+
+/// What becomes of packets' own headers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ChildMode {
+    /// They are hidden with the rest.
+    Tunnel,
+    /// They stay: the traffic is between the cluster's address and the peer's.
+    Transport,
+}
+
 /// `[[ipsec.connection.child]]`: some of the connection's traffic, under SAs of its own.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IkeChild {
     /// The child's name, once in its connection.
     pub name: String,
-    /// The networks on our side, at least one.
-    pub local_ts: Vec<IpNet>,
+    /// What becomes of packets' own headers.
+    pub mode: ChildMode,
+    /// The networks on our side, at least one; in transport mode none.
+    pub local_ts: Vec<TrafficNet>,
     /// Those on the peer's side; empty: the address that the peer was given, or else speaks from.
-    pub remote_ts: Vec<IpNet>,
+    pub remote_ts: Vec<TrafficNet>,
     /// What may protect the traffic, the best first; empty: the usual ones. Not looked at here, but each says something.
     pub esp: Vec<String>,
     /// How long after its beginning the child gets new keys, if the peer does not give it some before; zero: never.

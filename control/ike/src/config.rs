@@ -89,6 +89,10 @@ pub struct Connection {
     pub pools: Vec<String>,
     /// Name servers for them.
     pub dns: Vec<IpAddr>,
+    /// So long after it proved its name a peer is to prove it again, by an IKE SA of its own (RFC 4478); 0: never.
+    pub reauth_s: u64,
+    /// What becomes of a peer's older IKE SAs when it comes anew.
+    pub unique: Unique,
     /// Their children.
     pub children: Vec<ChildConfig>,
     /// So long after the last word a peer is asked whether it lives; 0: never.
@@ -97,12 +101,26 @@ pub struct Connection {
     pub rekey_s: u64,
 }
 
+/// What becomes of the older IKE SAs between the same two names.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Unique {
+    /// They end if the peer says that it has no other (`INITIAL_CONTACT`, RFC 7296 section 2.4).
+    #[default]
+    IfSaid,
+    /// They stay, whatever it says: several devices have one name.
+    Never,
+    /// They end.
+    Always,
+}
+
 /// What a child SA may be.
 #[derive(Clone, Debug)]
 pub struct ChildConfig {
     /// What it is called in logs.
     pub name: String,
-    /// The traffic on our side.
+    /// Packets keep their own headers: the traffic is between the two addresses that speak IKE, and no other.
+    pub transport: bool,
+    /// The traffic on our side; none: the address that the peer speaks to.
     pub local: Vec<Selector>,
     /// The traffic on the peer's side; none: the address that the peer was given, or speaks from.
     pub remote: Vec<Selector>,

@@ -207,6 +207,12 @@ fn save_peer(to: &mut Writer, peer: &Peer) {
     for address in &peer.addresses {
         to.address(4, *address);
     }
+    if peer.sole_since_s > 0 {
+        to.number(5, peer.sole_since_s);
+    }
+    if peer.proved_until_s > 0 {
+        to.number(6, peer.proved_until_s);
+    }
 }
 
 fn restore_peer(from: &Reader<'_>) -> Option<Peer> {
@@ -214,6 +220,8 @@ fn restore_peer(from: &Reader<'_>) -> Option<Peer> {
         connection: from.text(1)?,
         identity: Identity { kind: from.small(2)?, data: from.bytes(3)?.into() },
         addresses: from.all(4).map(address).collect::<Option<_>>()?,
+        sole_since_s: from.number(5).unwrap_or(0),
+        proved_until_s: from.number(6).unwrap_or(0),
     })
 }
 
@@ -292,6 +300,9 @@ fn save_child(to: &mut Writer, child: &Child) {
     to.bytes(1, child.name.as_bytes()).bytes(2, child.transform.as_bytes());
     to.number(3, child.inbound_spi.into()).number(4, child.outbound_spi.into());
     to.number(5, child.extended.into()).number(6, child.created_s).number(9, child.rekey_at_s);
+    if child.transport {
+        to.number(10, 1);
+    }
     for (selectors, at) in [(&child.local, 7), (&child.remote, 8)] {
         for selector in selectors {
             to.nested(at, |to| {
@@ -311,6 +322,7 @@ fn restore_child(from: &Reader<'_>) -> Option<Child> {
         inbound_spi: from.small(3)?,
         outbound_spi: from.small(4)?,
         extended: from.number(5)? == 1,
+        transport: from.number(10) == Some(1),
         created_s: from.number(6)?,
         rekey_at_s: from.number(9)?,
         local: selectors(7)?,

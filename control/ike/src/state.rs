@@ -115,6 +115,10 @@ pub struct Peer {
     pub identity: Identity,
     /// Addresses that it was given.
     pub addresses: Vec<IpAddr>,
+    /// When it came anew, if its IKE SAs from before then are no more; 0: they are what they are.
+    pub sole_since_s: u64,
+    /// When it is to prove its name again; 0: never. New keys for the IKE SA do not change that.
+    pub proved_until_s: u64,
 }
 
 /// Two ends of a path through the network.
@@ -218,6 +222,8 @@ pub struct Child {
     pub transform: String,
     /// Whether it counts to 2^64.
     pub extended: bool,
+    /// Whether its packets keep their own headers.
+    pub transport: bool,
     /// Our traffic.
     pub local: Vec<Selector>,
     /// The peer's.
@@ -263,6 +269,11 @@ impl IkeSa {
             Role::Initiator => (&self.keys.er, &self.keys.ar),
             Role::Responder => (&self.keys.ei, &self.keys.ai),
         }
+    }
+
+    /// Whether addresses are translated on the way.
+    pub const fn is_translated(&self) -> bool {
+        self.nat.ours || self.nat.theirs
     }
 
     /// The peer, once it has proved its name.

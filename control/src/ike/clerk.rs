@@ -3,6 +3,7 @@
 use crossbeam::channel::{Receiver, Sender, bounded};
 use crossbeam::sync::Unparker;
 use phalanx_dataplane::ipsec::gateway::{SessionDesk, Wish};
+use phalanx_ike::machine::Part;
 use phalanx_ike::state::{Child, IkeSa, Phase};
 use phalanx_ike::wire::Selector;
 use tokio::sync::oneshot;
@@ -121,15 +122,15 @@ fn status(spi: u64, sa: &IkeSa, now_s: u64) -> SessionStatus {
         state: state.to_owned(),
         age_s: now_s.saturating_sub(sa.created_s),
         silent_s: now_s.saturating_sub(sa.heard_s),
-        udp: sa.nat.ours || sa.nat.theirs,
+        udp: sa.is_translated(),
         children: sa.children.iter().map(|child| child_status(child, now_s)).collect(),
     }
 }
 
 fn child_status(child: &Child, now_s: u64) -> ChildStatus {
     let networks = |selectors: &[Selector]| {
-        let networks = selectors.iter().filter_map(Selector::networks).flatten();
-        networks.map(|(address, len)| format!("{address}/{len}")).collect()
+        let parts = selectors.iter().filter_map(Part::of).flatten();
+        parts.map(|part| part.to_string()).collect()
     };
     ChildStatus {
         name: child.name.clone(),
@@ -137,6 +138,7 @@ fn child_status(child: &Child, now_s: u64) -> ChildStatus {
         spi_out: format!("{:08x}", child.outbound_spi),
         esp: child.transform.clone(),
         esn: child.extended,
+        transport: child.transport,
         age_s: now_s.saturating_sub(child.created_s),
         local_ts: networks(&child.local),
         remote_ts: networks(&child.remote),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use phalanx_config::{AddressPool, Config, IkeConnection, IpNet, PeersProof};
+use phalanx_config::{AddressPool, ChildMode, Config, IkeConnection, IpNet, PeersProof, TrafficNet, Unique};
 use phalanx_dataplane::ipsec::gateway::{Network, Selectors};
 use phalanx_ike::config::{ChildConfig, Connection};
 use phalanx_ike::crypto::Secret;
@@ -14,6 +14,7 @@ use phalanx_ike::wire::{Identity, Selector};
 
 use super::error::{IkeError, Why};
 use super::{proofs, users};
+use crate::tunnels::parts;
 
 /// RFC 8247's, the fastest first.
 const USUAL_IKE: &[&str] = &[
@@ -58,7 +59,7 @@ pub(crate) fn ike(config: &Config, cookie_key: &[u8]) -> Result<Option<Ike>, Ike
             users: Arc::new(users.unwrap_or_default()),
         },
         book: Book::new(pools),
-        guards: config.ike_connections.iter().flat_map(|it| guards(it, &config.pools)).collect(),
+        guards: config.ike_connections.iter().flat_map(|it| guards(it, config)).collect(),
     }))
 }
 
@@ -69,8 +70,9 @@ fn connection(it: &IkeConnection) -> Result<Connection, IkeError> {
         let proposals = parsed(&child.esp, USUAL_ESP).map_err(at(format!("child {:?} esp", child.name)))?;
         Ok(ChildConfig {
             name: child.name.clone(),
-            local: selectors(&child.local_ts),
-            remote: selectors(&child.remote_ts),
+            transport: child.mode == ChildMode::Transport,
+            local: traffic(&child.local_ts),
+            remote: traffic(&child.remote_ts),
             proposals,
             rekey_s: child.rekey_time.as_secs(),
         })
@@ -88,6 +90,12 @@ fn connection(it: &IkeConnection) -> Result<Connection, IkeError> {
         peers_proof: proofs::peers(it).map_err(at_file)?,
         pools: it.pools.clone(),
         dns: it.dns.clone(),
+        reauth_s: it.reauth_time.as_secs(),
+        unique: match it.unique {
+            Unique::No => phalanx_ike::config::Unique::IfSaid,
+            Unique::Never => phalanx_ike::config::Unique::Never,
+            Unique::Replace => phalanx_ike::config::Unique::Always,
+        },
         children,
         dpd_delay_s: it.dpd_delay.as_secs(),
         rekey_s: it.rekey_time.as_secs(),
@@ -107,26 +115,47 @@ fn selectors(networks: &[IpNet]) -> Vec<Selector> {
     networks.iter().map(|network| Selector::of_network(network.addr(), network.prefix_len())).collect()
 }
 
+fn traffic(list: &[TrafficNet]) -> Vec<Selector> {
+    let selector = |it: &TrafficNet| {
+        let network = Selector::of_network(it.network.addr(), it.network.prefix_len());
+        Selector { protocol: it.protocol, ports: it.ports, ..network }
+    };
+    list.iter().map(selector).collect()
+}
+
 fn pool(it: &AddressPool, member: u8) -> Pool {
     let share = u32::from(member.saturating_sub(1));
     Pool::new(it.name.clone(), it.network.addr(), it.network.prefix_len(), share, it.shares.into())
 }
 
 /// What must not go in clear: from and to the networks of a connection's peers. Whoever is given no address from a pool speaks from an
-/// address that nobody knows before.
-fn guards(it: &IkeConnection, pools: &[AddressPool]) -> Vec<Selectors> {
+/// address that nobody knows before, unless `remote` says from where: what is to go in transport mode is known then, too.
+fn guards(it: &IkeConnection, config: &Config) -> Vec<Selectors> {
     let everywhere = [(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0), (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0)];
     let networks = |list: &[IpNet]| list.iter().map(|it| Network::new(it.addr(), it.prefix_len())).collect();
     let mut guards: Vec<Selectors> = it
         .children
         .iter()
         .filter(|child| !child.remote_ts.is_empty())
-        .map(|child| Selectors { local: networks(&child.local_ts), remote: networks(&child.remote_ts) })
+        .map(|child| Selectors { local: parts(&child.local_ts), remote: parts(&child.remote_ts) })
         .collect();
-    let theirs = pools.iter().filter(|pool| it.pools.contains(&pool.name)).map(|pool| pool.network);
+    if !it.remote.is_empty() && it.children.iter().any(|child| child.mode == ChildMode::Transport) {
+        guards.push(Selectors { local: own_addresses(it, config), remote: networks(&it.remote) });
+    }
+    let theirs = config.pools.iter().filter(|pool| it.pools.contains(&pool.name)).map(|pool| pool.network);
     guards.extend(theirs.map(|network| Selectors {
         local: everywhere.map(|(address, len)| Network::new(address, len)).into(),
         remote: networks(&[network]),
     }));
     guards
+}
+
+/// The cluster's addresses that a connection's peers may speak to.
+fn own_addresses(it: &IkeConnection, config: &Config) -> Vec<Network> {
+    let all = config.ports.iter().flat_map(|port| &port.cluster_addresses).map(|address| address.addr());
+    it.local
+        .map_or_else(|| all.collect(), |local| vec![local])
+        .into_iter()
+        .map(|ip| Network::new(ip, u8::MAX))
+        .collect()
 }

@@ -1,12 +1,12 @@
 //! From the machine's child SAs to the workers' tunnels.
 
-use std::net::IpAddr;
-
 use phalanx_dataplane::ipsec::crypto::Numbers;
-use phalanx_dataplane::ipsec::gateway::{ChildChange, Half, Network, Protection, Selectors, TunnelSpec};
+use phalanx_dataplane::ipsec::gateway::{
+    ChildChange, Contact, Half, Limits, Network, Protection, SaMode, Selectors, TunnelSpec,
+};
 use phalanx_dataplane::ipsec::outer::{DontFragment, Outer, Ports};
 use phalanx_dataplane::ipsec::{Keys, Transform};
-use phalanx_ike::machine::{self, ChildEvent, ChildSa};
+use phalanx_ike::machine::{self, ChildEvent, ChildSa, Part};
 use phalanx_ike::state::Path;
 
 /// The hop limit of tunnelled packets.
@@ -34,18 +34,24 @@ fn tunnel(child: ChildSa) -> Option<TunnelSpec> {
     };
     Some(TunnelSpec {
         protection: Protection::Esp(transform),
+        mode: if child.transport { SaMode::Transport } else { SaMode::Tunnel },
         numbers: if child.extended { Numbers::Extended } else { Numbers::Short },
         replay_window: REPLAY_WINDOW,
         outer: outer(child.path, child.udp),
         selectors: Selectors { local: networks(&child.local), remote: networks(&child.remote) },
         inbound: half(&child.inbound)?,
         outbound: half(&child.outbound)?,
+        contact: child.contact.map(|it| Contact { names: it.names, since_s: it.since_s }),
         name: child.name,
     })
 }
 
-fn networks(list: &[(IpAddr, u8)]) -> Vec<Network> {
-    list.iter().map(|(address, len)| Network::new(*address, *len)).collect()
+fn networks(list: &[Part]) -> Vec<Network> {
+    let network = |part: &Part| {
+        let limits = Limits { protocol: part.protocol, ports: part.ports };
+        Network::new(part.address, part.prefix_len).only(limits)
+    };
+    list.iter().map(network).collect()
 }
 
 fn outer(path: Path, udp: bool) -> Outer {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use phalanx_config::{Config, DeliveryMode, Idle, IpsecEngine, Quorum, Relay, Replicas, Role, Route, Scheme};
 use phalanx_dataplane::ipsec::crypto::choice::Choice;
-use phalanx_dataplane::ipsec::gateway::{GatewayConfig, Selectors, TunnelSpec};
+use phalanx_dataplane::ipsec::gateway::{GatewayConfig, Rule, Selectors, TunnelSpec};
 use phalanx_dataplane::relay::{Health, RelayConfig, RelaySpec};
 use phalanx_dataplane::tcp::{CHUNK_LEN, Keepalive};
 use phalanx_dataplane::unit::{MemberId, UNITS};
@@ -169,8 +169,8 @@ fn relay(config: &Config, secrets: &Secrets) -> Option<RelayConfig> {
 
 /// What the workers are told of the tunnels; none: there are none. `ike`: what must not go in clear, and what wakes the session thread.
 pub(super) fn gateway(
-    engine: IpsecEngine,
-    tunnels: Vec<TunnelSpec>,
+    (engine, clamp_mss): (IpsecEngine, bool),
+    (tunnels, rules): (Vec<TunnelSpec>, Vec<(Selectors, Rule)>),
     ike: Option<(Vec<Selectors>, Wake)>,
     me: MemberId,
     secrets: &Secrets,
@@ -180,9 +180,16 @@ pub(super) fn gateway(
         IpsecEngine::BuiltIn => Choice::BuiltIn,
         IpsecEngine::IpsecMb => Choice::Devices,
     };
-    let any = !tunnels.is_empty() || ike.is_some();
+    let any = !tunnels.is_empty() || ike.is_some() || !rules.is_empty();
     let (guards, ike) = ike.map_or((Vec::new(), None), |(guards, wake)| (guards, Some(wake)));
-    any.then(|| GatewayConfig { engine, guards, ike, ..GatewayConfig::new(me, tunnels, secrets.replica) })
+    any.then(|| GatewayConfig {
+        engine,
+        guards,
+        rules,
+        clamp_mss,
+        ike,
+        ..GatewayConfig::new(me, tunnels, secrets.replica)
+    })
 }
 
 /// A port that heard nothing for as long as it takes to condemn a member may itself be cut off; a member that took over

@@ -39,7 +39,7 @@ use crate::ike::{Running, Sessions, ike};
 use crate::link::{Link, LinkEvent};
 use crate::pki::{Admission, Identity, WallTime};
 use crate::replication::Replication;
-use crate::tunnels::tunnels;
+use crate::tunnels::{traffic_rules, tunnels};
 
 /// Commands that may wait for the cluster thread.
 const COMMANDS_MAX: usize = 256;
@@ -168,7 +168,13 @@ impl Member {
         let unparker = woken.unparker().clone();
         let wake_session: Wake = Arc::new(move || unparker.unpark());
         let guards = talk.as_ref().map(|talk| (talk.guards.clone(), wake_session));
-        wanted.gateway = settings::gateway(config.ipsec_engine, tunnels(&config)?, guards, id, &secrets);
+        wanted.gateway = settings::gateway(
+            (config.ipsec_engine, config.clamp_mss),
+            (tunnels(&config)?, traffic_rules(&config)),
+            guards,
+            id,
+            &secrets,
+        );
         let dataplane = Dataplane::open(eal, &wanted, clock, Arc::new(move || wake.wake()))?;
         let Dataplane { mut workers, handles, shared, ports, macs, pool, desks, tap, warnings } = dataplane;
         for warning in warnings {

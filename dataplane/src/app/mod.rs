@@ -28,7 +28,7 @@ use std::net::IpAddr;
 
 use crate::drop_reason::DropReason;
 use crate::icmp_error::Complaint;
-use crate::ipsec::gateway::{Policies, Selectors};
+use crate::ipsec::gateway::{Contact, Policies, Selectors};
 use crate::parse::Summary;
 use crate::replica::{Outbox, SessionKey, Source, Store};
 use crate::unit::{UNITS, Unit};
@@ -149,9 +149,9 @@ pub trait Outlet {
     /// as [`Self::send`].
     fn send_whole(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool;
 
-    /// Routes on a whole IP packet of somebody else's that has come out of a tunnel, as if it had come in by a port; otherwise as
-    /// [`Self::send_whole`].
-    fn forward(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool;
+    /// Routes on a whole IP packet of somebody else's that has come out of a tunnel of this unit, as if it had come in by a port; one
+    /// to an address of the cluster's goes to who claims it, when this call is over. Otherwise as [`Self::send_whole`].
+    fn forward(&mut self, unit: Unit, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool;
 
     /// Whether packets between these IPv4 hosts may be routed on will be asked soon.
     fn will_ask(&self, _source: u32, _destination: u32) {}
@@ -168,6 +168,9 @@ pub trait Outlet {
     /// Nothing goes into the tunnel from now on.
     fn unprotect(&mut self, _spi: u32) {}
 
+    /// A peer has come anew: who speaks IKE is told, on this member.
+    fn announce(&mut self, _contact: Contact) {}
+
     /// Which of its lives in the cluster the member lives: no other had this number, and it is on disk. 0: it has not joined yet.
     fn incarnation(&self) -> u64;
 }
@@ -176,6 +179,9 @@ pub trait Outlet {
 pub trait Wrappable {
     /// The packet.
     fn packet(&self) -> &[u8];
+
+    /// The packet, to be changed where it lies.
+    fn packet_mut(&mut self) -> &mut [u8];
 
     /// Makes the buffer hold the packet, so much before it and so much behind it, and nothing else; what is there is nobody's.
     /// None: it has not so much room, and is as it was.

@@ -3,7 +3,7 @@
 use crate::ipsec::crypto::Numbers;
 use crate::ipsec::crypto::choice::Choice;
 use crate::ipsec::esp::Shape;
-use crate::ipsec::gateway::{GatewayConfig, Half, Network, Protection, Selectors, TunnelSpec};
+use crate::ipsec::gateway::{GatewayConfig, Half, Network, Protection, SaMode, Selectors, TunnelSpec};
 use crate::ipsec::outer::{DontFragment, Outer};
 use crate::ipsec::{Keys, Transform};
 use crate::parse::summarise;
@@ -67,6 +67,7 @@ impl TunnelsPlan {
         Some(TunnelSpec {
             name: format!("tunnel{number}"),
             protection: Protection::Esp(self.transform),
+            mode: SaMode::Tunnel,
             numbers: Numbers::Extended,
             replay_window: 1024,
             outer: Outer {
@@ -83,6 +84,7 @@ impl TunnelsPlan {
             },
             inbound: half(0x1_0000 + number, 1)?,
             outbound: half(0x2_0000 + number, 101)?,
+            contact: None,
         })
     }
 }

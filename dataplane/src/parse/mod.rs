@@ -92,6 +92,13 @@ impl Summary {
         }
     }
 
+    /// The packet as if its receiver had sent it.
+    #[must_use]
+    pub const fn turned(&self) -> Self {
+        let Self { src, dst, src_port, dst_port, .. } = *self;
+        Self { src: dst, dst: src, src_port: dst_port, dst_port: src_port, ..*self }
+    }
+
     /// Source address.
     #[inline]
     pub fn src_ip(&self) -> IpAddr {

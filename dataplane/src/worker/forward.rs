@@ -14,10 +14,10 @@ use super::transmit::Kind;
 use crate::drop_reason::DropReason;
 use crate::icmp_error::{self, Complaint};
 use crate::neighbour::{Action, Sender};
-use crate::parse::{Family, Summary, address_number, flag, summarise};
+use crate::parse::{Family, Summary, flag, summarise};
 use crate::port::PortIndex;
 use crate::wire::ethernet::{EtherType, HEADER_LEN, Repr, TAGGED_HEADER_LEN};
-use crate::wire::{self, MacAddr, VlanId, ipv6};
+use crate::wire::{self, MacAddr, VlanId, ipv6, proto};
 
 /// The most fragments that a packet is cut into: 64 KiB over the least sensible MTU would be more, and is refused.
 const FRAGMENTS_MAX: usize = 64;
@@ -400,8 +400,9 @@ impl Path {
     fn send_error(&mut self, mbuf: &Mbuf, summary: &Summary, complaint: Complaint) {
         let Some(back) = self.routes.lookup(summary.family, summary.src) else { return };
         let Some(from) = self.addresses.reporting(back.port, summary.family) else { return };
+        let proto = if summary.family == Family::V4 { proto::ICMP } else { proto::ICMPV6 };
         // What goes to a tunnel's peer must not go there in clear.
-        if self.is_protected(summary.family, address_number(from).1, summary.src) {
+        if self.is_protected(&Summary::of_addresses(from, summary.src_ip(), proto)) {
             return;
         }
         let frame = mbuf.data();

@@ -8,11 +8,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use dpdk::Mbuf;
 
+use super::errands::Way;
 use super::path::Path;
 use super::transmit::Kind;
 use crate::app::{App, Hindrance, Outgoing, Outlet, Passed, Returned, UnitSet, Wrappable};
 use crate::drop_reason::DropReason;
-use crate::ipsec::gateway::{Passing, Selectors};
+use crate::ipsec::gateway::{Contact, Passing, Selectors};
 use crate::parse::{Family, Summary, address_number, summarise_l3};
 use crate::replica::{Outbox, Snapshots, Sources, Store};
 use crate::steer::View;
@@ -27,6 +28,15 @@ const TTL: u8 = 64;
 const SNAPSHOT_STEPS: usize = 32;
 
 impl Path {
+    /// Whether a packet's addresses are none that a host behind a tunnel could have, or speak to.
+    fn is_strange(&self, summary: &Summary) -> bool {
+        summary.is_link_local() || summary.is_to_group() || self.addresses.find(summary.family, summary.src).is_some()
+    }
+
+    fn is_for_us(&self, summary: &Summary) -> bool {
+        !self.is_strange(summary) && self.addresses.find(summary.family, summary.dst).is_some()
+    }
+
     /// Offers a packet to the cluster to the apps. False: none claims it.
     pub(super) fn offer(&mut self, unit: Unit, summary: &Summary, frame: &[u8]) -> Result<bool, DropReason> {
         let Some(at) = self.apps.iter().position(|app| app.claims(summary)) else { return Ok(false) };
@@ -34,6 +44,7 @@ impl Path {
         let mut apps = std::mem::take(&mut self.apps);
         let done = apps[at].handle_packet(self, unit, summary, summary.l3(frame));
         self.apps = apps;
+        self.run_errands();
         done.map(|()| true)
     }
 
@@ -47,13 +58,14 @@ impl Path {
             None => Err(DropReason::NoApp.into()),
         };
         self.apps = apps;
+        self.run_errands();
         done
     }
 
-    /// Whether what goes from one address to another belongs into a tunnel.
-    pub(super) fn is_protected(&self, family: Family, source: u128, destination: u128) -> bool {
+    /// Whether a packet of the cluster's own must not go in clear.
+    pub(super) fn is_protected(&self, summary: &Summary) -> bool {
         let policies = self.book.policies();
-        !policies.is_empty() && policies.protect(family, source, destination)
+        !policies.is_empty() && policies.protect(summary)
     }
 
     /// Offers an ICMP error about a packet of the cluster's to the apps. False: no app has sent such a packet.
@@ -154,6 +166,7 @@ impl Path {
         let mut apps = std::mem::take(&mut self.apps);
         apps.iter_mut().for_each(|app| call(app.as_mut(), self));
         self.apps = apps;
+        self.run_errands();
     }
 }
 
@@ -193,17 +206,17 @@ impl Outlet for Path {
 
     fn send(&mut self, packet: Outgoing, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         let (family, number) = address_number(packet.destination);
-        // What goes to a tunnel's peer must not go there in clear.
-        if self.is_protected(family, address_number(packet.source).1, number) {
-            return false;
-        }
         let header = if family == Family::V4 { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
         let built = self.write_mbuf(&mut |room| {
             let len = room.get_mut(header..).map_or(0, &mut *write);
             if len > 0 && write_header(&packet, len, room).is_some() { header + len } else { 0 }
         });
         let Some(mbuf) = built else { return false };
-        self.originate(mbuf, 0, family, number);
+        match self.way_out(&mbuf) {
+            Way::Nowhere => return false,
+            Way::Into(spi) => return self.let_leave(spi, mbuf),
+            Way::Clear => self.originate(mbuf, 0, family, number),
+        }
         true
     }
 
@@ -213,9 +226,12 @@ impl Outlet for Path {
         true
     }
 
-    fn forward(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+    fn forward(&mut self, unit: Unit, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         let Some(mut mbuf) = self.write_mbuf(write) else { return false };
         let Ok(summary) = summarise_l3(mbuf.data()) else { return false };
+        if self.is_for_us(&summary) {
+            return self.let_arrive(unit, mbuf);
+        }
         if !self.lets_on(&summary, mbuf.data_mut()) {
             return false;
         }
@@ -228,10 +244,11 @@ impl Outlet for Path {
     }
 
     fn lets_on(&mut self, summary: &Summary, packet: &mut [u8]) -> bool {
-        let is_ours = |address| self.addresses.find(summary.family, address).is_some();
-        // Out of one tunnel into another needs the other's owner; to the cluster itself, an app that answers into tunnels.
-        let strange = summary.is_link_local() || summary.is_to_group() || is_ours(summary.src) || is_ours(summary.dst);
-        !strange && self.judge(summary) == Passing::Bare && wire::age(packet)
+        // Out of one tunnel into another needs the other's owner.
+        !self.is_strange(summary)
+            && !self.is_for_us(summary)
+            && self.judge(summary) == Passing::Bare
+            && wire::age(packet)
     }
 
     fn protect(&mut self, selectors: &Selectors, spi: u32) {
@@ -242,12 +259,24 @@ impl Outlet for Path {
         self.book.remove(spi);
     }
 
+    fn announce(&mut self, contact: Contact) {
+        self.book.announce(contact);
+    }
+
     fn incarnation(&self) -> u64 {
         self.shared.incarnation.load(Relaxed)
     }
 }
 
 impl Path {
+    /// Where a packet of an app's goes, which is all that the buffer holds.
+    fn way_out(&self, mbuf: &Mbuf) -> Way {
+        if self.book.policies().is_empty() {
+            return Way::Clear;
+        }
+        summarise_l3(mbuf.data()).map_or(Way::Nowhere, |summary| self.way_of(&summary))
+    }
+
     /// A buffer with the IP packet that `write` writes.
     fn write_mbuf(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> Option<Mbuf> {
         let mut mbuf = self.pool.alloc()?;
@@ -308,6 +337,11 @@ impl Wrappable for InPlace<'_> {
     fn packet(&self) -> &[u8] {
         let (at, len) = (usize::from(self.before), usize::from(self.len));
         self.mbuf.data().get(at..at + len).unwrap_or_default()
+    }
+
+    fn packet_mut(&mut self) -> &mut [u8] {
+        let (at, len) = (usize::from(self.before), usize::from(self.len));
+        self.mbuf.data_mut().get_mut(at..at + len).unwrap_or_default()
     }
 
     fn grow(&mut self, before: usize, after: usize) -> Option<&mut [u8]> {

@@ -68,8 +68,8 @@ impl Worker {
                 }
                 () if near && path.addresses.have_either(source, destination) => None,
                 () => match path.book.judge_v4(source, destination) {
-                    Passing::Into(spi) if look.has_hops(i) => Some((spi, Way::Into)),
-                    Passing::Clear => {
+                    Some(Passing::Into(spi)) if look.has_hops(i) => Some((spi, Way::Into)),
+                    Some(Passing::Clear) => {
                         (any, all) = (any | look.codes[i], all & look.codes[i]);
                         continue;
                     }
@@ -207,11 +207,6 @@ impl Path {
         self.counters.originated.add(ready.len() as u64);
         path.tx.push_all(ready, sum, self.lease_ok, &self.counters);
         true
-    }
-
-    fn lose_own(&self) {
-        self.counters.originated.add(1);
-        self.counters.originated_lost.add(1);
     }
 }
 

@@ -7,11 +7,11 @@
 //! What the peer wants (addresses, a child) it says in its first message; who must be asked first gets it in the end.
 
 use super::child::Wanted;
-use super::hear::notified;
 use super::limits::WANTED_MAX;
+use super::payloads::{eap, notified};
 use super::proof::{Claim, Proofs};
 use super::{Failure, Report, Turn};
-use crate::config::Connection;
+use crate::config::{Connection, Unique};
 use crate::crypto::Secret;
 use crate::eap::{Conversation, Step};
 use crate::state::{Asking, IkeSa, Opening, Path, Peer, Phase};
@@ -92,11 +92,7 @@ impl Turn<'_, '_> {
             return self.hear_final_proof(sa, path, &asking, payloads);
         }
         let name = asking.identity.to_string();
-        let packet = payloads.iter().find_map(|payload| match payload {
-            Payload::Eap(packet) => Some(packet),
-            _ => None,
-        });
-        let Some(packet) = packet else { return self.distrust(sa, path, &name, "it does not say its password") };
+        let Some(packet) = eap(payloads) else { return self.distrust(sa, path, &name, "it does not say its password") };
         let random = &mut self.given.random;
         let step = asking.conversation.hear(packet, self.config.users.as_ref(), &mut |bytes| random.fill(bytes));
         let question = match step {
@@ -144,7 +140,24 @@ impl Turn<'_, '_> {
         let mut answers = own;
         sa.abilities.mobike = notified(payloads, notify::MOBIKE_SUPPORTED).is_some();
         sa.rekey_at_s = self.lifetime_end(connection.rekey_s);
-        let mut peer = Peer { connection: connection.name.clone(), identity, addresses: Vec::new() };
+        let sole = match connection.unique {
+            Unique::IfSaid => notified(payloads, notify::INITIAL_CONTACT).is_some(),
+            Unique::Never => false,
+            Unique::Always => true,
+        };
+        // From when this one began, so that it does not end itself.
+        let sole_since_s = if sole { sa.created_s } else { 0 };
+        let mut peer = Peer {
+            connection: connection.name.clone(),
+            identity,
+            addresses: Vec::new(),
+            sole_since_s,
+            proved_until_s: if connection.reauth_s == 0 {
+                0
+            } else {
+                self.given.now_s.saturating_add(connection.reauth_s)
+            },
+        };
         let addresses = self.give_addresses(connection, &sa, &mut peer, payloads);
         sa.phase = Phase::Established(peer.clone());
         self.report(Report::Established {
@@ -163,6 +176,10 @@ impl Turn<'_, '_> {
                 self.report(Report::Failed { from: path.theirs, why: Failure::NoAddress(name) });
                 answers.push(Payload::Notify(Notify::new(notify::INTERNAL_ADDRESS_FAILURE, Vec::new())));
             }
+        }
+        if connection.reauth_s > 0 {
+            let seconds = u32::try_from(connection.reauth_s).unwrap_or(u32::MAX);
+            answers.push(Payload::Notify(Notify::new(notify::AUTH_LIFETIME, seconds.to_be_bytes().into())));
         }
         if sa.abilities.mobike {
             answers.push(Payload::Notify(Notify::new(notify::MOBIKE_SUPPORTED, Vec::new())));

@@ -1,16 +1,18 @@
 //! A child SA: which traffic, which algorithms, which keys (RFC 7296 sections 2.9, 2.17).
 
-use std::net::IpAddr;
-
-use super::init::{key_exchange, nonce};
 use super::limits::{NETWORKS_MAX, SELECTORS_MAX};
-use super::{ChildEvent, Failure, Report, Turn};
+use super::part::Part;
+use super::payloads::{key_exchange, nonce, notified, proposals, selectors};
+use super::{ChildEvent, Failure, Machine, Report, Turn};
 use crate::config::{ChildConfig, Connection};
 use crate::crypto::{Group, KeyPair, Secret, child_keymat};
 use crate::proposal::{EspChoice, EspSuite, choose_esp};
 use crate::state::{Child, IkeSa, Path, Peer};
 use crate::wire::protocol::ESP;
 use crate::wire::{Notify, Payload, Proposal, Selector, notify};
+
+/// Protocols whose messages have types in the place of ports (RFC 7296 section 3.13.1).
+const ICMP: [u8; 2] = [1, 58];
 
 /// A pair of SAs, with all that the data plane needs.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub struct ChildSa {
     pub path: Path,
     /// Whether they go in UDP.
     pub udp: bool,
+    /// Whether they keep their own headers (RFC 7296 section 1.3.1).
+    pub transport: bool,
     /// The algorithms, as the data plane calls them.
     pub transform: String,
     /// Whether it counts to 2^64.
@@ -30,11 +34,22 @@ pub struct ChildSa {
     /// What goes.
     pub outbound: Half,
     /// Networks on our side.
-    pub local: Vec<(IpAddr, u8)>,
+    pub local: Vec<Part>,
     /// Networks on the peer's.
-    pub remote: Vec<(IpAddr, u8)>,
+    pub remote: Vec<Part>,
     /// The child that it has new keys for, by our SPI.
     pub replaces: Option<u32>,
+    /// Its peer's IKE SAs from before are no more.
+    pub contact: Option<Contact>,
+}
+
+/// A peer came anew, and has nothing of what was before (RFC 7296 section 2.4).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Contact {
+    /// Between which names: as [`super::Machine::names`] says.
+    pub names: [u8; 16],
+    /// When, on the cluster's clock.
+    pub since_s: u64,
 }
 
 /// One direction.
@@ -55,6 +70,8 @@ pub(super) struct Wanted<'m> {
     ours: &'m [Selector],
     nonce: &'m [u8],
     key_exchange: Option<(u16, &'m [u8])>,
+    /// In transport mode.
+    transport: bool,
     /// It does not come with the IKE SA, so it may have a key exchange of its own.
     alone: bool,
 }
@@ -64,8 +81,8 @@ pub(super) struct Wanted<'m> {
 pub(super) struct Traffic {
     local: Vec<Selector>,
     remote: Vec<Selector>,
-    local_networks: Vec<(IpAddr, u8)>,
-    remote_networks: Vec<(IpAddr, u8)>,
+    local_networks: Vec<Part>,
+    remote_networks: Vec<Part>,
 }
 
 /// What a child SA is made of.
@@ -76,6 +93,7 @@ pub(super) struct Made<'m> {
     pub(super) spis: (u32, u32),
     pub(super) suite: EspSuite,
     pub(super) extended: bool,
+    pub(super) transport: bool,
     pub(super) keymat: &'m Secret,
     /// We began the exchange that made it.
     pub(super) initiated: bool,
@@ -95,19 +113,9 @@ impl Traffic {
 impl<'m> Wanted<'m> {
     /// In a message with this nonce. None: it wants no child.
     pub(super) fn of(payloads: &'m [Payload], nonce: &'m [u8]) -> Option<Self> {
-        let proposals = payloads.iter().find_map(|payload| match payload {
-            Payload::Sa(proposals) => Some(proposals.as_slice()),
-            _ => None,
-        })?;
-        let theirs = payloads.iter().find_map(|payload| match payload {
-            Payload::SelectorsInitiator(selectors) => Some(selectors.as_slice()),
-            _ => None,
-        })?;
-        let ours = payloads.iter().find_map(|payload| match payload {
-            Payload::SelectorsResponder(selectors) => Some(selectors.as_slice()),
-            _ => None,
-        })?;
-        Some(Self { proposals, theirs, ours, nonce, key_exchange: None, alone: false })
+        let ([theirs, ours], proposals) = (selectors(payloads)?, proposals(payloads)?);
+        let transport = notified(payloads, notify::USE_TRANSPORT_MODE).is_some();
+        Some(Self { proposals, theirs, ours, nonce, key_exchange: None, transport, alone: false })
     }
 
     /// The initiator's nonce.
@@ -134,10 +142,17 @@ impl Turn<'_, '_> {
         replaces: Option<u32>,
     ) -> Result<Vec<Payload>, Notify> {
         let old = sa.children.iter().find(|child| Some(child.inbound_spi) == replaces).map(|child| child.name.clone());
-        let suiting = connection.children.iter().filter(|child| old.as_ref().is_none_or(|name| *name == child.name));
-        let found = suiting.filter_map(|child| Some((child, traffic(child, peer, sa.path, wanted)?))).next();
-        let Some((config, traffic)) = found else {
-            let why = Failure::NoTraffic(peer.identity.to_string());
+        let suiting = || connection.children.iter().filter(|child| old.as_ref().is_none_or(|name| *name == child.name));
+        let in_mode = |transport: bool| {
+            let mut suiting = suiting().filter(|child| child.transport == transport);
+            suiting.find_map(|child| Some((child, traffic(child, peer, sa.path, wanted)?)))
+        };
+        // Who asks for transport mode may be given a tunnel. Through a translator it is: whose addresses they are, nobody knows.
+        let transport = (wanted.transport && !sa.is_translated()).then(|| in_mode(true)).flatten();
+        let Some((config, traffic)) = transport.or_else(|| in_mode(false)) else {
+            let name = peer.identity.to_string();
+            let translated = wanted.transport && sa.is_translated();
+            let why = if translated { Failure::Translated(name) } else { Failure::NoTraffic(name) };
             self.report(Report::Failed { from: sa.path.theirs, why });
             return Err(Notify::new(notify::TS_UNACCEPTABLE, Vec::new()));
         };
@@ -154,6 +169,7 @@ impl Turn<'_, '_> {
             spis: (spi, peers_spi),
             suite: choice.suite,
             extended: choice.esn,
+            transport: config.transport,
             keymat: &keymat,
             initiated: false,
             replaces,
@@ -164,12 +180,16 @@ impl Turn<'_, '_> {
         payloads.extend(exchanged);
         payloads.push(Payload::SelectorsInitiator(traffic.remote));
         payloads.push(Payload::SelectorsResponder(traffic.local));
+        if config.transport {
+            payloads.push(Payload::Notify(Notify::new(notify::USE_TRANSPORT_MODE, Vec::new())));
+        }
         Ok(payloads)
     }
 
     /// There is a new child SA.
     pub(super) fn add_child(&mut self, sa: &mut IkeSa, made: Made<'_>, traffic: Traffic) {
-        let Made { name: (connection, child), spis: (inbound_spi, outbound_spi), suite, extended, replaces, .. } = made;
+        let Made { name: (connection, child), spis: (inbound_spi, outbound_spi), suite, extended, .. } = made;
+        let (transport, replaces) = (made.transport, made.replaces);
         // The initiator's direction comes first.
         let [first, second] = suite.split(made.keymat.as_bytes()).unwrap_or_default();
         let (theirs, ours) = if made.initiated { (second, first) } else { (first, second) };
@@ -185,12 +205,14 @@ impl Turn<'_, '_> {
             inbound_spi,
             outbound_spi,
             transform: transform.clone(),
+            transport,
             rekeyed: replaces.is_some(),
         });
         self.out.children.push(ChildEvent::Add(Box::new(ChildSa {
             name,
             path: sa.path,
-            udp: sa.nat.ours || sa.nat.theirs,
+            udp: sa.is_translated(),
+            transport,
             transform: transform.clone(),
             extended,
             inbound: half(inbound_spi, theirs),
@@ -198,6 +220,7 @@ impl Turn<'_, '_> {
             local: traffic.local_networks,
             remote: traffic.remote_networks,
             replaces,
+            contact: self.contact(sa),
         })));
         sa.children.push(Child {
             name: child.to_owned(),
@@ -205,11 +228,19 @@ impl Turn<'_, '_> {
             outbound_spi,
             transform,
             extended,
+            transport,
             local: traffic.local,
             remote: traffic.remote,
             created_s: self.given.now_s,
             rekey_at_s: self.lifetime_end(made.rekey_s),
         });
+    }
+
+    /// What the cluster is to know of the peer's older IKE SAs.
+    fn contact(&self, sa: &IkeSa) -> Option<Contact> {
+        let peer = sa.peer().filter(|peer| peer.sole_since_s > 0)?;
+        let names = Machine::new(self.config).names(peer)?;
+        Some(Contact { names, since_s: peer.sole_since_s })
     }
 
     fn choose_child(&mut self, sa: &IkeSa, config: &ChildConfig, wanted: &Wanted<'_>) -> Result<EspChoice, Notify> {
@@ -238,7 +269,7 @@ impl Turn<'_, '_> {
 
     /// The children's packets go the IKE SA's way.
     pub(super) fn move_children(&mut self, sa: &IkeSa) {
-        let (path, udp) = (sa.path, sa.nat.ours || sa.nat.theirs);
+        let (path, udp) = (sa.path, sa.is_translated());
         self.out.children.extend(sa.children.iter().map(|child| ChildEvent::Move {
             inbound_spi: child.inbound_spi,
             path,
@@ -250,19 +281,28 @@ impl Turn<'_, '_> {
 /// What of the wanted traffic a child may carry. None: nothing.
 fn traffic(child: &ChildConfig, peer: &Peer, path: Path, wanted: &Wanted<'_>) -> Option<Traffic> {
     let dynamic: Vec<Selector> = match peer.addresses.as_slice() {
+        // Both ends speak in their own names.
+        _ if child.transport => vec![Selector::of_network(path.theirs.ip(), u8::MAX)],
         [] => vec![Selector::of_network(path.theirs.ip(), u8::MAX)],
         addresses => addresses.iter().map(|address| Selector::of_network(*address, u8::MAX)).collect(),
     };
+    let here = [Selector::of_network(path.ours.ip(), u8::MAX)];
+    let ours = if child.local.is_empty() { here.as_slice() } else { &child.local };
     let theirs = if child.remote.is_empty() { &dynamic } else { &child.remote };
-    Traffic::new(common(&child.local, wanted.ours), common(theirs, wanted.theirs))
+    Traffic::new(common(ours, wanted.ours), common(theirs, wanted.theirs))
 }
 
-/// What two lists have in common, without what says ports or protocols: the data plane looks at addresses only.
+/// What two lists have in common, without what says types of ICMP: the data plane looks at ports only.
 pub(super) fn common(ours: &[Selector], theirs: &[Selector]) -> Vec<Selector> {
     let mut all: Vec<Selector> = Vec::new();
     for both in ours.iter().flat_map(|our| theirs.iter().filter_map(|their| our.intersection(their))) {
-        let anything = both.protocol == 0 && both.ports == (0, u16::MAX);
-        if anything && all.len() < SELECTORS_MAX && !all.iter().any(|known| known.contains(&both)) {
+        let has_types = ICMP.contains(&both.protocol) && both.ports != Selector::ANY_PORTS;
+        if has_types || all.iter().any(|known| known.contains(&both)) {
+            continue;
+        }
+        // A peer may name the packet that it begins for, and then what is to go beside it.
+        all.retain(|known| !both.contains(known));
+        if all.len() < SELECTORS_MAX {
             all.push(both);
         }
     }
@@ -270,8 +310,8 @@ pub(super) fn common(ours: &[Selector], theirs: &[Selector]) -> Vec<Selector> {
 }
 
 /// As networks. None: too many.
-fn networks(selectors: &[Selector]) -> Option<Vec<(IpAddr, u8)>> {
-    let lists: Option<Vec<_>> = selectors.iter().map(Selector::networks).collect();
+fn networks(selectors: &[Selector]) -> Option<Vec<Part>> {
+    let lists: Option<Vec<_>> = selectors.iter().map(Part::of).collect();
     Some(lists?.concat()).filter(|networks| networks.len() <= NETWORKS_MAX)
 }
 

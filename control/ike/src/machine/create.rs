@@ -3,8 +3,8 @@
 //! A child with new keys stands beside the old one until the peer deletes that. An IKE SA with new keys takes all children with it.
 
 use super::child::Wanted;
-use super::init::{key_exchange, nonce};
 use super::limits::{ALL_SELECTORS_MAX, CHILDREN_MAX};
+use super::payloads::{key_exchange, nonce, notification, proposals};
 use super::{Failure, Report, Turn};
 use crate::crypto::{IkeKeys, KeyPair, Suite};
 use crate::proposal::choose_ike;
@@ -15,11 +15,7 @@ use crate::wire::{Exchange, IkeSpi, Notify, Payload, Proposal, notify};
 impl Turn<'_, '_> {
     /// Handles a peer's wish for an SA.
     pub(super) fn create(&mut self, mut sa: IkeSa, path: Path, payloads: &[Payload]) {
-        let proposals = payloads.iter().find_map(|payload| match payload {
-            Payload::Sa(proposals) => Some(proposals.as_slice()),
-            _ => None,
-        });
-        let Some(proposals) = proposals else {
+        let Some(proposals) = proposals(payloads) else {
             return self.refuse(sa, path, Notify::new(notify::INVALID_SYNTAX, Vec::new()));
         };
         if proposals.iter().any(|proposal| proposal.protocol == IKE) {
@@ -45,15 +41,15 @@ impl Turn<'_, '_> {
         if sa.children.len() >= CHILDREN_MAX || selectors(sa) >= ALL_SELECTORS_MAX {
             return Err(plain(notify::NO_ADDITIONAL_SAS));
         }
-        let replaces = match rekeyed(payloads) {
+        let replaces = match notification(payloads, notify::REKEY_SA) {
             Some(named) => Some(self.child_named(sa, named)?),
             None => None,
         };
         let wanted = Wanted::of_own(payloads).ok_or_else(|| plain(notify::INVALID_SYNTAX))?;
         let peer = sa.peer().cloned().ok_or_else(|| plain(notify::TEMPORARY_FAILURE))?;
-        let connection = self.connection(&peer.connection).cloned().ok_or_else(|| plain(notify::NO_ADDITIONAL_SAS))?;
+        let connection = self.connection(&peer.connection).ok_or_else(|| plain(notify::NO_ADDITIONAL_SAS))?;
         let our_nonce = self.nonce();
-        let mut answers = self.make_child(sa, &connection, &peer, &wanted, &our_nonce, replaces)?;
+        let mut answers = self.make_child(sa, connection, &peer, &wanted, &our_nonce, replaces)?;
         if let (Some(old_spi), Some(new)) = (replaces, sa.children.last().map(|child| child.inbound_spi)) {
             note_collision(sa, old_spi, new, wanted.nonce().min(&our_nonce).to_vec());
         }
@@ -135,8 +131,8 @@ impl Turn<'_, '_> {
 
     fn choose_again(&mut self, sa: &IkeSa, proposals: &[Proposal], sent: u16) -> Result<(Suite, Proposal), Notify> {
         let connection = sa.peer().and_then(|peer| self.connection(&peer.connection));
-        let ours = connection.map(|connection| connection.proposals.clone()).unwrap_or_default();
-        let Some((_, suite, chosen)) = choose_ike(&ours, proposals, Some(sent)) else {
+        let ours = connection.map_or(&[][..], |connection| &connection.proposals);
+        let Some((_, suite, chosen)) = choose_ike(ours, proposals, Some(sent)) else {
             let why = Failure::NoProposal(super::init::text_of(proposals));
             self.report(Report::Failed { from: sa.path.theirs, why });
             return Err(Notify::new(notify::NO_PROPOSAL_CHOSEN, Vec::new()));
@@ -161,14 +157,6 @@ fn note_collision(sa: &mut IkeSa, old_spi: u32, their_spi: u32, nonce: Vec<u8>) 
 /// How many selectors its children have.
 fn selectors(sa: &IkeSa) -> usize {
     sa.children.iter().map(|child| child.local.len() + child.remote.len()).sum()
-}
-
-/// The notification that says which child gets new keys.
-fn rekeyed(payloads: &[Payload]) -> Option<&Notify> {
-    payloads.iter().find_map(|payload| match payload {
-        Payload::Notify(named) if named.kind == notify::REKEY_SA => Some(named),
-        _ => None,
-    })
 }
 
 /// The initiator's SPI in the proposal that was chosen.

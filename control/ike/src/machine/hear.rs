@@ -3,6 +3,7 @@
 //! The window is one message each way. A request is either the next one, or the last one once more, which gets the same answer again;
 //! all else is not looked at.
 
+use super::payloads::not_understood;
 use super::sealed::Opened;
 use super::{Failure, Report, Turn};
 use crate::state::{IkeSa, Path, Phase};
@@ -67,11 +68,7 @@ impl Turn<'_, '_> {
             return;
         }
         self.follow(&mut sa, path, header);
-        let unknown = payloads.iter().find_map(|payload| match payload {
-            Payload::Unknown { kind, critical: true } => Some(*kind),
-            _ => None,
-        });
-        if let Some(kind) = unknown {
+        if let Some(kind) = not_understood(payloads) {
             let refusal = Notify::new(notify::UNSUPPORTED_CRITICAL_PAYLOAD, vec![kind]);
             return self.answer_only(sa, path, header.exchange, refusal);
         }
@@ -131,12 +128,4 @@ impl Notify {
     pub(super) const fn new(kind: u16, data: Vec<u8>) -> Self {
         Self { protocol: 0, spi: Vec::new(), kind, data }
     }
-}
-
-/// The data of the first notification of a kind.
-pub(super) fn notified(payloads: &[Payload], wanted: u16) -> Option<&[u8]> {
-    payloads.iter().find_map(|payload| match payload {
-        Payload::Notify(Notify { kind, data, .. }) if *kind == wanted => Some(data.as_slice()),
-        _ => None,
-    })
 }

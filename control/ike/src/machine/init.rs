@@ -5,8 +5,8 @@
 
 use std::net::IpAddr;
 
-use super::hear::notified;
 use super::limits::FIRST_MAX;
+use super::payloads::{key_exchange, nonce, not_understood, notified, proposals};
 use super::{Failure, Report, Turn};
 use crate::config::{OwnProof, PeersProof};
 use crate::crypto::{IkeKeys, KeyPair, Prf, Suite, nat_hash};
@@ -14,9 +14,6 @@ use crate::pki::{ENCODING_X509, hash_algorithms};
 use crate::proposal::{IkeProposal, choose_ike};
 use crate::state::{Abilities, IkeSa, Nat, Opening, Path, Phase, Pieces, Role};
 use crate::wire::{self, Body, Exchange, Header, IkeSpi, Notify, Payload, Proposal, notify};
-
-/// RFC 7296 section 2.10.
-const NONCE_LEN: std::ops::RangeInclusive<usize> = 16..=256;
 
 /// What an initiator's first message says.
 struct First<'m> {
@@ -41,11 +38,7 @@ impl Turn<'_, '_> {
         if !first || bytes.len() > FIRST_MAX {
             return;
         }
-        let critical = payloads.iter().find_map(|payload| match payload {
-            Payload::Unknown { kind, critical: true } => Some(*kind),
-            _ => None,
-        });
-        if let Some(kind) = critical {
+        if let Some(kind) = not_understood(payloads) {
             return self.turn_away(path, &header, Notify::new(notify::UNSUPPORTED_CRITICAL_PAYLOAD, vec![kind]));
         }
         let Some(first) = First::of(payloads) else { return };
@@ -187,29 +180,9 @@ impl Turn<'_, '_> {
 
 impl<'m> First<'m> {
     fn of(payloads: &'m [Payload]) -> Option<Self> {
-        let proposals = payloads.iter().find_map(|payload| match payload {
-            Payload::Sa(proposals) => Some(proposals),
-            _ => None,
-        })?;
         let (group, public) = key_exchange(payloads)?;
-        Some(Self { proposals, group, public, nonce: nonce(payloads)? })
+        Some(Self { proposals: proposals(payloads)?, group, public, nonce: nonce(payloads)? })
     }
-}
-
-/// The key exchange of a message.
-pub(super) fn key_exchange(payloads: &[Payload]) -> Option<(u16, &[u8])> {
-    payloads.iter().find_map(|payload| match payload {
-        Payload::KeyExchange { group, public } => Some((*group, public.as_slice())),
-        _ => None,
-    })
-}
-
-/// The nonce of a message, if it has an allowed one.
-pub(super) fn nonce(payloads: &[Payload]) -> Option<&[u8]> {
-    payloads.iter().find_map(|payload| match payload {
-        Payload::Nonce(nonce) => Some(nonce.as_slice()).filter(|nonce| NONCE_LEN.contains(&nonce.len())),
-        _ => None,
-    })
 }
 
 /// What we say of the addresses that we see, so that the peer finds translators on the way.

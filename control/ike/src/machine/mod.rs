@@ -11,10 +11,12 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `sealed` | opens what comes, whole or in pieces; seals what goes |
+//! | `payloads` | finds the payloads of a message |
 //! | `hear` | whose turn it is: requests, answers, repetitions |
 //! | `init` | IKE_SA_INIT: algorithms, key exchange, cookies |
 //! | `auth`, `proof`, `addresses` | IKE_AUTH: who the peer is, and how that is proved; addresses for it |
 //! | `child` | which traffic, which algorithms, which keys a child SA has |
+//! | `part` | which traffic, as the data plane looks at it |
 //! | `create` | CREATE_CHILD_SA: further children, new keys for them and for the IKE SA |
 //! | `informational` | deletes, moves, signs of life |
 //! | `own` | what we ask: whether the peer lives; that it is over |
@@ -31,6 +33,8 @@ mod informational;
 mod init;
 mod limits;
 mod own;
+mod part;
+mod payloads;
 mod proof;
 mod rekey;
 mod report;
@@ -40,14 +44,15 @@ mod tests;
 
 use std::net::SocketAddr;
 
-pub use child::{ChildSa, Half};
+pub use child::{ChildSa, Contact, Half};
+pub use part::Part;
 pub use report::{Closure, Failure, Report};
 
-use crate::config::Config;
-use crate::crypto::Random;
+use crate::config::{Config, Connection};
+use crate::crypto::{Prf, Random};
 use crate::pool::Pools;
-use crate::state::{IkeSa, Path, Phase};
-use crate::wire::IkeSpi;
+use crate::state::{IkeSa, Path, Peer, Phase};
+use crate::wire::{Identity, IkeSpi};
 
 /// So long an IKE SA whose peer has not proved its name is kept.
 pub const OPENING_S: u64 = 30;
@@ -93,6 +98,8 @@ pub enum Event<'a> {
     Close,
     /// Somebody wants new keys for it.
     Rekey,
+    /// Its peer has come anew, and has it no more.
+    Replaced,
 }
 
 /// What became of it.
@@ -174,18 +181,36 @@ impl<'c> Machine<'c> {
         Self { config }
     }
 
+    /// What the cluster calls the pair of names between which a peer's IKE SAs are: the same on all members. None: its connection is
+    /// configured no more.
+    pub fn names(&self, peer: &Peer) -> Option<[u8; 16]> {
+        let connection = self.config.connections.iter().find(|connection| connection.name == peer.connection)?;
+        let [ours, theirs] = [&connection.local_id, &peer.identity].map(Identity::body);
+        let parts = [&b"names"[..], &(ours.len() as u64).to_be_bytes(), &ours, &theirs];
+        let tag = Prf::HmacSha256.compute(self.config.cookie_key.as_bytes(), &parts);
+        tag.as_bytes().first_chunk().copied()
+    }
+
     /// Handles an event of the IKE SA that we call `spi`; none: there is no such SA yet.
     pub fn handle(&self, mut given: Given<'_>, spi: IkeSpi, sa: Option<IkeSa>, event: Event<'_>) -> Outcome {
         let mut turn = Turn { config: self.config, given: &mut given, drawn: 0, out: Outcome::default() };
         match (sa, event) {
             (None, Event::Message { path, bytes }) => turn.begin(spi, path, bytes),
-            (None, Event::Timeout | Event::Close | Event::Rekey) => {}
+            (None, Event::Timeout | Event::Close | Event::Rekey | Event::Replaced) => {}
             (Some(sa), Event::Message { path, bytes }) => turn.hear(sa, path, bytes),
             (Some(sa), Event::Timeout) => turn.tick(sa),
             (Some(sa), Event::Close) => turn.close(sa),
             (Some(sa), Event::Rekey) => turn.rekey_now(sa),
+            (Some(sa), Event::Replaced) => turn.replaced(&sa),
         }
         turn.out
+    }
+}
+
+impl<'t> Turn<'t, '_> {
+    /// A connection by its name. None: the configuration has it no more.
+    fn connection(&self, name: &str) -> Option<&'t Connection> {
+        self.config.connections.iter().find(|connection| connection.name == name)
     }
 }
 
@@ -218,11 +243,6 @@ impl Turn<'_, '_> {
             return Some(pending.again_s);
         }
         self.due(sa, peer).map(|(at_s, _)| at_s)
-    }
-
-    /// A connection by its name. None: the configuration has it no more.
-    fn connection(&self, name: &str) -> Option<&crate::config::Connection> {
-        self.config.connections.iter().find(|connection| connection.name == name)
     }
 
     fn send(&mut self, path: Path, datagrams: impl IntoIterator<Item = Vec<u8>>) {

@@ -21,6 +21,8 @@ const PAUSE_MAX_S: u64 = 32;
 pub(super) enum Duty {
     Probe,
     Close,
+    /// To end it: its peer has not proved its name again.
+    Expire,
     CloseChild(u32),
     RekeyChild(u32),
     RekeyIke,
@@ -63,6 +65,8 @@ impl Turn<'_, '_> {
             return Some((sa.heard_s.saturating_add(RETIRED_S), Duty::Close));
         }
         let mut duties: Vec<(u64, Duty)> = Vec::new();
+        // A peer that proves its name again in time ends this one itself (RFC 4478 section 3).
+        duties.extend((peer.proved_until_s > 0).then_some((peer.proved_until_s, Duty::Expire)));
         duties.extend(after(sa.created_s, hard(connection.rekey_s)).map(|at_s| (at_s, Duty::Close)));
         for child in &sa.children {
             let config = connection.children.iter().find(|config| config.name == child.name);
@@ -79,6 +83,10 @@ impl Turn<'_, '_> {
         match duty {
             Duty::Probe => self.ask(sa, Exchange::INFORMATIONAL, Purpose::Probe, &[]),
             Duty::Close => self.close(sa),
+            Duty::Expire => {
+                self.report(Report::Closed { peer: self.name_of(&sa), why: Closure::Unproved });
+                self.close(sa);
+            }
             Duty::CloseChild(spi) => self.close_child(sa, spi),
             Duty::RekeyChild(spi) => self.rekey_child(sa, spi, None),
             Duty::RekeyIke => self.rekey_own(sa, None),
@@ -133,6 +141,13 @@ impl Turn<'_, '_> {
         let datagrams = pending.datagrams.clone();
         self.send(sa.path, datagrams);
         self.go_on(sa);
+    }
+
+    /// The peer has nothing left to be told of.
+    pub(super) fn replaced(&mut self, sa: &IkeSa) {
+        if sa.peer().is_some() {
+            self.give_up(sa, Closure::Replaced);
+        }
     }
 
     fn give_up(&mut self, sa: &IkeSa, why: Closure) {

@@ -1,7 +1,7 @@
 //! Proofs of names: by a shared key, by a certificate, by the key that EAP gives (RFC 7296 sections 2.15, 2.16; RFC 7427).
 
-use super::hear::notified;
 use super::limits::NAME_MAX;
+use super::payloads::{initiator, notified, proof, responder};
 use crate::config::{Connection, OwnProof, PeersProof};
 use crate::crypto::{Secret, psk_auth, signed_octets};
 use crate::pki::ENCODING_X509;
@@ -31,22 +31,20 @@ pub(super) struct Proofs<'s> {
 impl<'m> Claim<'m> {
     /// None: it says no name, or one that no name is as long as.
     pub(super) fn of(payloads: &'m [Payload]) -> Option<Self> {
-        let identity = payloads.iter().find_map(|payload| match payload {
-            Payload::IdInitiator(identity) => Some(identity),
-            _ => None,
-        })?;
+        let identity = initiator(payloads)?;
         if identity.data.len() > NAME_MAX {
             return None;
         }
-        let wants = payloads.iter().find_map(|payload| match payload {
-            Payload::IdResponder(identity) => Some(identity),
-            _ => None,
-        });
         let certificates = payloads.iter().filter_map(|payload| match payload {
             Payload::Certificate { encoding: ENCODING_X509, data } => Some(data.clone()),
             _ => None,
         });
-        Some(Self { identity, wants, proof: proof(payloads), certificates: certificates.collect() })
+        Some(Self {
+            identity,
+            wants: responder(payloads),
+            proof: proof(payloads),
+            certificates: certificates.collect(),
+        })
     }
 }
 
@@ -125,13 +123,6 @@ impl Proofs<'_> {
         let said = notified(&payloads, notify::SIGNATURE_HASH_ALGORITHMS).unwrap_or_default();
         said.as_chunks::<2>().0.iter().map(|number| u16::from_be_bytes(*number)).collect()
     }
-}
-
-fn proof(payloads: &[Payload]) -> Option<(u8, &[u8])> {
-    payloads.iter().find_map(|payload| match payload {
-        Payload::Auth { method, data } => Some((*method, data.as_slice())),
-        _ => None,
-    })
 }
 
 impl Identity {

@@ -5,13 +5,13 @@
 //! is not the same for both.
 
 use super::child::{Made, Traffic, common};
-use super::init::{key_exchange, nonce};
+use super::payloads::{key_exchange, nonce, notified, proposals, selectors};
 use super::{Report, Turn};
 use crate::crypto::{Group, IkeKeys, KeyPair, Secret, child_keymat};
 use crate::proposal::{accepted_esp, accepted_ike, offer_esp, offer_ike};
 use crate::state::{Child, Collision, IkeSa, Pieces, Purpose, Rekey, Role};
 use crate::wire::protocol::ESP;
-use crate::wire::{Exchange, Notify, Payload, Proposal, Selector, notify};
+use crate::wire::{Exchange, Notify, Payload, Proposal, notify};
 
 /// Notifications below this are errors (RFC 7296 section 3.10.1).
 const FIRST_FACT: u16 = 16384;
@@ -32,20 +32,21 @@ impl Turn<'_, '_> {
         let config = sa.children.iter().find(|child| child.inbound_spi == spi).and_then(|child| {
             let connection = self.connection(&sa.peer()?.connection)?;
             let config = connection.children.iter().find(|config| config.name == child.name)?;
-            Some((config.proposals.clone(), child.local.clone(), child.remote.clone()))
+            Some((&config.proposals, child.local.clone(), child.remote.clone(), child.transport))
         });
-        let Some((proposals, local, remote)) = config else {
+        let Some((proposals, local, remote, transport)) = config else {
             // The configuration does not know it any more: so it lives as long as the peer wants.
             sa.children.iter_mut().filter(|child| child.inbound_spi == spi).for_each(|child| child.rekey_at_s = 0);
             return self.go_on(sa);
         };
         let (new_spi, our_nonce) = (self.child_spi(), self.nonce());
-        let offer = offer_esp(&proposals, new_spi, true);
+        let offer = offer_esp(proposals, new_spi, true);
         let key_pair = group.or_else(|| first_group(&offer)).map(|group| KeyPair::generate(group, self.given.random));
         let named = Notify { protocol: ESP, spi: spi.to_be_bytes().into(), kind: notify::REKEY_SA, data: Vec::new() };
         let mut payloads = vec![Payload::Notify(named), Payload::Sa(offer), Payload::Nonce(our_nonce.clone())];
         payloads.extend(key_pair.as_ref().map(public_of));
         payloads.extend([Payload::SelectorsInitiator(local), Payload::SelectorsResponder(remote)]);
+        payloads.extend(transport.then(|| Payload::Notify(Notify::new(notify::USE_TRANSPORT_MODE, Vec::new()))));
         let rekey = Rekey { old_spi: spi, new_spi: new_spi.into(), nonce: our_nonce, key_pair };
         let purpose = Purpose::RekeyChild(rekey, Collision::default());
         self.ask(sa, Exchange::CREATE_CHILD_SA, purpose, &payloads);
@@ -81,8 +82,8 @@ impl Turn<'_, '_> {
         payloads: &[Payload],
     ) -> Option<()> {
         let old = |child: &&Child| [rekey.old_spi, collision.their_spi].contains(&child.inbound_spi);
-        let Child { name, local, remote, .. } = sa.children.iter().find(old)?.clone();
-        let connection = self.connection(&sa.peer()?.connection)?.clone();
+        let Child { name, local, remote, transport, .. } = sa.children.iter().find(old)?.clone();
+        let connection = self.connection(&sa.peer()?.connection)?;
         let config = connection.children.iter().find(|config| config.name == name)?;
         let answer = proposal(payloads)?;
         let choice = accepted_esp(&config.proposals, answer, true)?;
@@ -92,8 +93,11 @@ impl Turn<'_, '_> {
             None => None,
         };
         let granted = selectors(payloads)?;
+        if transport != notified(payloads, notify::USE_TRANSPORT_MODE).is_some() {
+            return None;
+        }
         // It may grant less than it was asked for, but nothing else.
-        let (local, remote) = (common(&local, &granted[0]), common(&remote, &granted[1]));
+        let (local, remote) = (common(&local, granted[0]), common(&remote, granted[1]));
         let keymat = child_keymat(
             sa.suite.prf,
             &sa.keys.d,
@@ -107,6 +111,7 @@ impl Turn<'_, '_> {
             spis: (u32::try_from(rekey.new_spi).ok()?, peers_spi),
             suite: choice.suite,
             extended: choice.esn,
+            transport,
             keymat: &keymat,
             initiated: true,
             replaces: Some(rekey.old_spi),
@@ -162,12 +167,12 @@ impl Turn<'_, '_> {
     /// Asks for new keys for the IKE SA; in this group, if the peer has named one.
     pub(super) fn rekey_own(&mut self, mut sa: IkeSa, group: Option<Group>) {
         let connection = sa.peer().and_then(|peer| self.connection(&peer.connection));
-        let Some(proposals) = connection.map(|connection| connection.proposals.clone()) else {
+        let Some(proposals) = connection.map(|connection| &connection.proposals) else {
             sa.rekey_at_s = 0;
             return self.go_on(sa);
         };
         let (new_spi, our_nonce) = (self.ike_spi(), self.nonce());
-        let offer = offer_ike(&proposals, &new_spi.to_be_bytes());
+        let offer = offer_ike(proposals, &new_spi.to_be_bytes());
         let Some(group) = group.or_else(|| first_group(&offer)) else { return self.go_on(sa) };
         let pair = KeyPair::generate(group, self.given.random);
         let payloads = [Payload::Sa(offer), Payload::Nonce(our_nonce.clone()), public_of(&pair)];
@@ -260,21 +265,5 @@ fn agreed(rekey: &Rekey, group: Group, payloads: &[Payload]) -> Option<Secret> {
 
 /// The one proposal of an answer.
 fn proposal(payloads: &[Payload]) -> Option<&Proposal> {
-    payloads.iter().find_map(|payload| match payload {
-        Payload::Sa(proposals) => proposals.first().filter(|_| proposals.len() == 1),
-        _ => None,
-    })
-}
-
-/// Our traffic and the peer's, in an answer to us.
-fn selectors(payloads: &[Payload]) -> Option<[Vec<Selector>; 2]> {
-    let ours = payloads.iter().find_map(|payload| match payload {
-        Payload::SelectorsInitiator(selectors) => Some(selectors.clone()),
-        _ => None,
-    });
-    let theirs = payloads.iter().find_map(|payload| match payload {
-        Payload::SelectorsResponder(selectors) => Some(selectors.clone()),
-        _ => None,
-    });
-    Some([ours?, theirs?])
+    proposals(payloads).and_then(|proposals| proposals.first().filter(|_| proposals.len() == 1))
 }

@@ -112,7 +112,7 @@ impl Outlet for Desk {
     }
 
     /// No traffic goes through these tunnels.
-    fn forward(&mut self, _: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+    fn forward(&mut self, _: Unit, _: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         false
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use phalanx_ike::config::{ChildConfig, Config, Connection, OwnProof, Passwords, PeersProof};
+use phalanx_ike::config::{ChildConfig, Config, Connection, OwnProof, Passwords, PeersProof, Unique};
 use phalanx_ike::crypto::Secret;
 use phalanx_ike::proposal::{EspProposal, IkeProposal};
 use phalanx_ike::wire::{Identity, Selector};
@@ -93,6 +93,7 @@ pub(super) fn config(way: Way, credentials: &Credentials) -> Result<Config, IkeB
         local: vec![inside()],
         remote: vec![Selector::of_network(IpAddr::from(PEERS.0), PEERS.1)],
         proposals: esp,
+        transport: false,
         rekey_s: 3600,
     };
     let connection = Connection {
@@ -109,6 +110,8 @@ pub(super) fn config(way: Way, credentials: &Credentials) -> Result<Config, IkeB
         children: vec![child],
         dpd_delay_s: 30,
         rekey_s: 14_400,
+        reauth_s: 0,
+        unique: Unique::Never,
     };
     let users: Passwords = [(USER.to_owned(), Zeroizing::new(PASSWORD.to_owned()))].into_iter().collect();
     Ok(Config { connections: vec![connection], cookie_key: Secret::from(&b"cookies"[..]), users: users.into() })

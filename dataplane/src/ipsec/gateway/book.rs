@@ -6,12 +6,14 @@
 //! in clear, or to the wrong member, until the tunnel ends.
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use super::judged::Judged;
 use super::policies::{Passing, Policies, Selectors};
+use super::spec::Contact;
 use crate::parse::{Family, Summary};
 use crate::worker::Wake;
 
@@ -27,6 +29,8 @@ pub enum Word {
     Insert(Arc<Selectors>, u32),
     /// It is no more.
     Remove(u32),
+    /// A peer has come anew: workers need not know.
+    Contact(Contact),
 }
 
 struct Other {
@@ -83,18 +87,20 @@ impl Book {
     /// What becomes of a packet between hosts.
     #[inline]
     pub(crate) fn judge(&mut self, summary: &Summary) -> Passing {
-        match summary.family {
+        let remembered = match summary.family {
             Family::V4 => self.judge_v4(summary.src as u32, summary.dst as u32),
-            Family::V6 => self.policies.judge(summary),
-        }
+            Family::V6 => None,
+        };
+        remembered.unwrap_or_else(|| self.policies.judge(summary))
     }
 
-    /// The same, of IPv4 hosts.
+    /// The same, of IPv4 hosts. None: it depends on more than who they are.
     #[inline]
-    pub(crate) fn judge_v4(&mut self, source: u32, destination: u32) -> Passing {
+    pub(crate) fn judge_v4(&mut self, source: u32, destination: u32) -> Option<Passing> {
         let policies = &self.policies;
-        let judge = || policies.judge_pair(Family::V4, source.into(), destination.into());
-        self.judged.of(source, destination, judge)
+        let address = |number: u32| IpAddr::V4(Ipv4Addr::from_bits(number));
+        let judge = || policies.judge(&Summary::of_addresses(address(source), address(destination), 0));
+        policies.need_only_hosts().then(|| self.judged.of(source, destination, judge))
     }
 
     /// IPv4 hosts will be asked of soon.
@@ -119,6 +125,11 @@ impl Book {
         }
     }
 
+    /// A peer of this worker's units has come anew.
+    pub(crate) fn announce(&mut self, contact: Contact) {
+        self.tell(&Word::Contact(contact));
+    }
+
     fn tell(&mut self, word: &Word) {
         for other in &mut self.others {
             other.waiting.push_back(word.clone());
@@ -133,6 +144,7 @@ impl Book {
                 let changed = match word {
                     Word::Insert(selectors, spi) => self.policies.insert(&selectors, spi),
                     Word::Remove(spi) => self.policies.remove(spi),
+                    Word::Contact(_) => continue,
                 };
                 if changed {
                     self.judged.forget();

@@ -2,7 +2,7 @@
 //! they lie.
 //!
 //! Here is only what is done to nearly all packets. Where one needs more (a number that is not leased, a sleeping tunnel that does
-//! not wake up, AH, a sender that is to be told of a smaller MTU), it is left as it is with all that follow in its tunnel, and comes
+//! not wake up, AH, transport mode, a SYN whose MSS is too large, a sender that is to be told of a smaller MTU), it is left as it is with all that follow in its tunnel, and comes
 //! again by itself (`outbound`, `inbound`). A packet that was opened cannot be left: with it everything is done that `inbound` does.
 
 use std::ops::Range;
@@ -10,7 +10,9 @@ use std::ops::Range;
 use dpdk::prefetch::{prefetch, prefetch_first};
 
 use super::Gateway;
+use super::clamp::{clamp, is_syn, is_syn_v4};
 use super::form::Form;
+use super::inbound::forward;
 use super::slots::Slot;
 use super::tally::Tally;
 use super::tap::{Heading, show};
@@ -123,12 +125,19 @@ impl Gateway {
         };
         let Some(tunnel) = slot.tunnel.as_deref_mut().filter(|tunnel| tunnel.to_seal.is_empty()) else { return };
         let Form::Esp { encap, .. } = &tunnel.form else { return };
+        if !encap.is_tunnel() {
+            return;
+        }
+        let clamps = self.config.clamp_mss;
         let mtu = || outlet.mtu_towards(slot.spec.outer.destination).map_or(usize::MAX, |mtu| encap.mtu(mtu.into(), 0));
         let mtu = if run.iter().any(must_be_whole) { mtu() } else { usize::MAX };
         let mut jobs: [Job<'_>; N] = std::array::from_fn(|_| Job::new(&mut [], 0));
         let (mut count, mut bytes) = (0, 0);
         for (parcel, job) in run.iter_mut().zip(&mut jobs) {
             let Some(planned) = plan(encap, parcel, mtu) else { break };
+            if clamps && is_syn_v4(parcel.packet()) {
+                break;
+            }
             let Some(sequence) = tunnel.outbound.take(&mut self.leases) else { break };
             if tunnel.numbers == Numbers::Short && sequence > u64::from(u32::MAX) {
                 break;
@@ -186,6 +195,9 @@ impl Gateway {
         let Some(slot) = self.slots.get_mut(number) else { return };
         let Some(tunnel) = slot.tunnel.as_deref_mut() else { return };
         let Form::Esp { decap, .. } = &tunnel.form else { return };
+        if !tunnel.form.is_hop() {
+            return;
+        }
         let mut jobs: [Job<'_>; N] = std::array::from_fn(|_| Job::new(&mut [], 0));
         let mut sequences = [0; N];
         let mut places = [0_u8; N];
@@ -245,6 +257,10 @@ impl Gateway {
         let place = found.as_ref().map_or(0..0, |(place, _)| place.clone());
         let (start, len) = (place.start as u16, place.len() as u16);
         let inner = parcel.room.get_mut(place).unwrap_or_default();
+        if let Some((_, inside)) = found.as_ref().filter(|(_, inside)| self.config.clamp_mss && is_syn(inner, inside)) {
+            let mtu = tunnel.form.mtu_towards(outlet, slot.spec.outer.destination, inner);
+            clamp(inner, inside, mtu);
+        }
         // None that nobody holds a lease for: whoever takes over would let it in again.
         if !tunnel.inbound.admit(sequence, &mut self.leases) {
             // All of a burst wait for one commit: what came twice in it need not wait twice.
@@ -274,7 +290,8 @@ impl Gateway {
         if outlet.lets_on(&summary, inner) {
             return Ok(Fate::Sent { start, len });
         }
-        counts.not_sent += 1;
+        // It may be for the cluster itself.
+        counts.not_sent += u64::from(!forward(outlet, slot.spec.unit(), inner));
         Ok(Fate::Taken)
     }
 }
@@ -342,7 +359,7 @@ fn look(slot: &Slot, parcel: &mut Parcel<'_>) -> Result<Option<(Range<usize>, Su
     let Summary { family, src, dst, .. } = summary;
     let allowed = match &tunnel.plain {
         Some(plain) => plain.allow(family, src, dst),
-        None => slot.spec.selectors.allow(family, src, dst),
+        None => slot.spec.selectors.allow(&summary),
     };
     if !allowed {
         return Err(DropReason::PolicyMismatch);

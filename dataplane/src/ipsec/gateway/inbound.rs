@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Gateway;
+use super::clamp::{clamp, is_syn};
 use super::counters::TunnelCounters;
 use super::form::label;
 use super::tap::{Heading, show};
@@ -13,6 +14,7 @@ use crate::ipsec::Refused;
 use crate::ipsec::decap::Found;
 use crate::parse::{Summary, address_number, summarise_l3};
 use crate::tallies::add;
+use crate::unit::Unit;
 use crate::wire::proto;
 
 impl From<Refused> for DropReason {
@@ -40,23 +42,27 @@ impl Gateway {
         place.copy_from_slice(packet);
         let high = (sequence >> u32::BITS) as u32;
         let inner = match tunnel.form.open(place, high, tunnel.opener.as_mut(), &mut self.text)? {
-            Found::Packet(range) => place.get(range).unwrap_or_default(),
-            Found::Dummy => &[],
+            Found::Packet(range) => place.get_mut(range).unwrap_or_default(),
+            Found::Dummy => &mut [],
         };
         if !inner.is_empty() {
             let inside = summarise_l3(inner).map_err(|_| DropReason::EspMalformed)?;
-            if !slot.spec.selectors.allow(inside.family, inside.src, inside.dst) {
+            if !slot.spec.selectors.allow(&inside) {
                 return Err(DropReason::PolicyMismatch);
             }
+            if self.config.clamp_mss && is_syn(inner, &inside) {
+                let mtu = tunnel.form.mtu_towards(outlet, slot.spec.outer.destination, inner);
+                clamp(inner, &inside, mtu);
+            }
         }
-        let counters = self.counters.of(slot.counters);
+        let (unit, counters) = (slot.spec.unit(), self.counters.of(slot.counters));
         let from = (summary.proto == proto::UDP).then(|| SocketAddr::new(summary.src_ip(), summary.src_port));
         // None that nobody holds a lease for: whoever takes over would let it in again.
         if tunnel.inbound.admit(sequence, &mut self.leases) {
             let newest = sequence >= tunnel.window.next();
             tunnel.window.accept(sequence)?;
             show(&mut self.tap, outlet, spi, Heading::In, inner);
-            deliver(outlet, counters, inner);
+            deliver(outlet, unit, counters, inner);
             self.note(outlet, number, from.filter(|_| newest));
             self.renew(outlet, number, None);
             return Ok(());
@@ -90,21 +96,25 @@ impl Gateway {
     }
 }
 
-/// Sends a packet from a tunnel on its way. An empty one is a dummy.
-pub(super) fn deliver(outlet: &mut dyn Outlet, counters: &TunnelCounters, packet: &[u8]) {
+/// Sends a packet from a tunnel of this unit on its way. An empty one is a dummy.
+pub(super) fn deliver(outlet: &mut dyn Outlet, unit: Unit, counters: &TunnelCounters, packet: &[u8]) {
     add(&counters.packets_in, 1);
     if packet.is_empty() {
         return add(&counters.dummies_in, 1);
     }
     add(&counters.bytes_in, packet.len() as u64);
-    let forwarded = outlet.forward(&mut |room| match room.get_mut(..packet.len()) {
+    if !forward(outlet, unit, packet) {
+        add(&counters.not_sent, 1);
+    }
+}
+
+/// Routes a copy on.
+pub(super) fn forward(outlet: &mut dyn Outlet, unit: Unit, packet: &[u8]) -> bool {
+    outlet.forward(unit, &mut |room| match room.get_mut(..packet.len()) {
         Some(place) => {
             place.copy_from_slice(packet);
             packet.len()
         }
         None => 0,
-    });
-    if !forwarded {
-        add(&counters.not_sent, 1);
-    }
+    })
 }

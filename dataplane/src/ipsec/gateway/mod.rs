@@ -17,12 +17,14 @@
 //! *IKE* makes tunnels while packets pass. Who speaks it sits behind a desk (`desk`); the worker owns what it knows, and replicates
 //! it as it does the tunnels (`ike`).
 //!
-//! Files: `spec` (what there is to be), `policies` (which packets), `judged` (what they said), `book` (which workers know), `slots` (the tunnels), `lifecycle`
-//! (they come, wake up, fall asleep, go), `tunnel` (one that is awake), `form` (ESP or AH), `inbound`, `outbound`, `burst` (the same for many at once), `waiting`, `pace`,
-//! `record`, `saved`, `written` (what the backups are told), `tap` (for whoever looks for a fault), `desk`, `ike`, `counters`, `tally`.
+//! Files: `spec` (what there is to be), `policies` (which packets), `judged` (what they said), `book` (which workers know), `slots` (the
+//! tunnels), `lifecycle` (they come, wake up, fall asleep, go), `tunnel` (one that is awake), `form` (ESP or AH), `inbound`, `outbound`,
+//! `burst` (the same for many at once), `waiting`, `pace`, `clamp` (TCP's MSS), `record`, `saved`, `written` (what the backups are told),
+//! `tap` (for whoever looks for a fault), `desk`, `ike`, `counters`, `tally`.
 
 mod book;
 mod burst;
+mod clamp;
 mod counters;
 mod desk;
 mod form;
@@ -52,8 +54,8 @@ pub use counters::{IkeCounters, TunnelCounters, TunnelStats};
 pub use desk::{
     Answer, Asked, ChildChange, DRAWS, Datagram, Kept, QUESTIONS_MAX, Question, SessionDesk, Wish, WorkerDesk, desk,
 };
-pub use policies::{Network, Passing, Policies, Selectors};
-pub use spec::{GatewayConfig, Half, Protection, TunnelSpec};
+pub use policies::{Limits, Network, Passing, Policies, Rule, Selectors};
+pub use spec::{Contact, GatewayConfig, Half, Protection, SaMode, TunnelSpec};
 pub use tap::{Heading, Tap, TapReader, Tapped, taps};
 
 use std::collections::VecDeque;

@@ -1,6 +1,7 @@
 //! To the peer: the size looked at, numbered, sealed.
 
 use super::Gateway;
+use super::clamp::{clamp, is_syn};
 use super::tap::{Heading, show};
 use crate::app::{Hindrance, Outlet, Passed, Wrappable};
 use crate::drop_reason::DropReason;
@@ -31,16 +32,19 @@ impl Gateway {
         summary: &Summary,
         buffer: &mut dyn Wrappable,
     ) -> Result<Passed, Hindrance> {
-        if summary.ttl <= 1 {
-            return Err(Hindrance::Complaint(Complaint::TimeExceeded, DropReason::TtlExceeded));
-        }
         let number = self.way_of(outlet, spi).ok_or(DropReason::EspNoSa)?;
         self.wake(outlet, number)?;
         let Some(slot) = self.slots.get_mut(number) else { return Err(DropReason::SaUnusable.into()) };
         let Some(tunnel) = &mut slot.tunnel else { return Err(DropReason::SaUnusable.into()) };
+        if summary.ttl <= 1 && tunnel.form.is_hop() {
+            return Err(Hindrance::Complaint(Complaint::TimeExceeded, DropReason::TtlExceeded));
+        }
+        if self.config.clamp_mss && is_syn(buffer.packet(), summary) {
+            let mtu = tunnel.form.mtu_towards(outlet, slot.spec.outer.destination, buffer.packet());
+            clamp(buffer.packet_mut(), summary, mtu);
+        }
         if summary.has(flag::DONT_FRAGMENT) {
-            let link = outlet.mtu_towards(slot.spec.outer.destination);
-            let mtu = link.map_or(usize::from(u16::MAX), |link| tunnel.form.mtu(usize::from(link)));
+            let mtu = tunnel.form.mtu_towards(outlet, slot.spec.outer.destination, buffer.packet());
             if buffer.packet().len() > mtu {
                 let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
                 return Err(Hindrance::Complaint(Complaint::TooBig { mtu }, DropReason::TooBig));

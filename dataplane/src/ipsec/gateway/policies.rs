@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | tunnel | "protect" | configured SAs; IKE's, which come and go |
 //! | guard | "discard" what no tunnel claims | networks that IKE is to protect: without a tunnel there, nothing goes in clear |
+//! | rule | "bypass", "discard" | what the configuration says, before all tunnels, either way; the first that fits |
 //! | none | "bypass" | all else |
 //!
 //! Every worker of every member asks it of every packet that is merely forwarded, for the packet's unit is the tunnel's: so the
@@ -16,14 +17,42 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::mix::Table;
-use crate::parse::{Family, Summary, address_number};
+use crate::parse::{Family, Summary, address_number, flag};
 
-/// A network: addresses of which so many leading bits are the same.
+/// A network: addresses of which so many leading bits are the same; all of their traffic, or some.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Network {
     family: Family,
     bits: u128,
     len: u8,
+    limits: Limits,
+}
+
+/// Which traffic of an address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Limits {
+    /// The protocol; 0: any.
+    pub protocol: u8,
+    /// The first port and the last, of packets that show them.
+    pub ports: (u16, u16),
+}
+
+/// What becomes of traffic that no tunnel is asked about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Rule {
+    /// It is routed as it is.
+    Bypass,
+    /// It is dropped.
+    Discard,
+}
+
+/// One end of a packet's way.
+struct End {
+    family: Family,
+    address: u128,
+    protocol: u8,
+    /// None: it shows none, for its protocol has none, or it is a later fragment.
+    port: Option<u16>,
 }
 
 /// A tunnel's traffic: from any of the local networks to any of the remote ones, and back.
@@ -58,10 +87,13 @@ pub enum Passing {
 /// All tunnels' selectors, and the guards'.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Policies {
+    rules: Vec<(Selectors, Rule)>,
     tunnels: Levels,
     guards: Levels,
     /// By inbound SPI: what each tunnel has.
     selectors: Table<u32, Selectors>,
+    /// How many of all these mean only some of their hosts' traffic.
+    limited: usize,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -79,8 +111,49 @@ struct Level {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Policy {
+    remote: Limits,
     local: Network,
     spi: u32,
+}
+
+impl Limits {
+    /// All of it.
+    pub const NONE: Self = Self { protocol: 0, ports: Self::ANY };
+    const ANY: (u16, u16) = (0, u16::MAX);
+    /// Packets that show no port (RFC 4301 section 4.4.1.1).
+    const OPAQUE: (u16, u16) = (u16::MAX, 0);
+
+    fn allow(self, end: &End) -> bool {
+        let (first, last) = self.ports;
+        let has_port = match end.port {
+            Some(port) => (first..=last).contains(&port),
+            None => matches!(self.ports, Self::ANY | Self::OPAQUE),
+        };
+        (self.protocol == 0 || self.protocol == end.protocol) && has_port
+    }
+
+    /// How much they leave out.
+    const fn rank(self) -> u8 {
+        let (first, last) = self.ports;
+        (self.protocol != 0) as u8 + (first != 0 || last != u16::MAX) as u8
+    }
+}
+
+impl End {
+    /// A packet's source and destination.
+    fn both(packet: &Summary) -> (Self, Self) {
+        let Summary { family, proto: protocol, src, dst, .. } = *packet;
+        let port = |port| packet.has(flag::PORTS).then_some(port);
+        let end = |address, port| Self { family, address, protocol, port };
+        (end(src, port(packet.src_port)), end(dst, port(packet.dst_port)))
+    }
+}
+
+impl Policy {
+    /// Of two that want the same packet the one with more of this gets it.
+    const fn rank(&self) -> (u8, u8) {
+        (self.local.len, self.local.limits.rank() + self.remote.rank())
+    }
 }
 
 impl Network {
@@ -88,7 +161,18 @@ impl Network {
     pub fn new(address: IpAddr, len: u8) -> Self {
         let (family, number) = address_number(address);
         let len = len.min(width(family));
-        Self { family, bits: number & mask(family, len), len }
+        Self { family, bits: number & mask(family, len), len, limits: Limits::NONE }
+    }
+
+    /// Some of its traffic.
+    #[must_use]
+    pub const fn only(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Which traffic of it.
+    pub const fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Its address.
@@ -109,10 +193,16 @@ impl Network {
         self.len
     }
 
-    /// Whether an address is in it.
+    /// Whether a packet may have one end in each of both.
+    fn meets(&self, other: &Self) -> bool {
+        let (one, another) = (self.limits.protocol, other.limits.protocol);
+        self.family == other.family && (one == 0 || another == 0 || one == another)
+    }
+
+    /// Whether a packet's end is in it.
     #[inline]
-    pub fn contains(&self, family: Family, address: u128) -> bool {
-        family == self.family && address & mask(family, self.len) == self.bits
+    fn contains(&self, end: &End) -> bool {
+        end.family == self.family && end.address & mask(end.family, self.len) == self.bits && self.limits.allow(end)
     }
 }
 
@@ -132,24 +222,30 @@ fn mask(family: Family, len: u8) -> u128 {
 
 impl Selectors {
     /// Whether they allow a packet that came out of the tunnel.
-    pub fn allow(&self, family: Family, source: u128, destination: u128) -> bool {
-        self.remote.iter().any(|network| network.contains(family, source))
-            && self.local.iter().any(|network| network.contains(family, destination))
+    pub fn allow(&self, packet: &Summary) -> bool {
+        let (source, destination) = End::both(packet);
+        self.remote.iter().any(|network| network.contains(&source))
+            && self.local.iter().any(|network| network.contains(&destination))
     }
 
     /// The same in few bytes, if they are the plainest.
     pub(super) fn plain(&self) -> Option<Plain> {
         let v4 = |network: &Network| {
-            (network.family == Family::V4).then(|| (network.bits as u32, mask(Family::V4, network.len) as u32))
+            (network.family == Family::V4 && network.limits == Limits::NONE)
+                .then(|| (network.bits as u32, mask(Family::V4, network.len) as u32))
         };
         let ([local], [remote]) = (&self.local[..], &self.remote[..]) else { return None };
         Some(Plain { local: v4(local)?, remote: v4(remote)? })
     }
 
-    /// All pairs of a remote and a local network of one family.
+    fn are_limited(&self) -> bool {
+        self.local.iter().chain(&self.remote).any(|network| network.limits != Limits::NONE)
+    }
+
+    /// All pairs of a remote and a local network between which a packet may go.
     fn pairs(&self) -> impl Iterator<Item = (Network, Network)> {
         self.remote.iter().flat_map(|remote| {
-            let locals = self.local.iter().filter(|local| local.family == remote.family);
+            let locals = self.local.iter().filter(|local| local.meets(remote));
             locals.map(|local| (*remote, *local))
         })
     }
@@ -180,7 +276,8 @@ impl Policies {
         if self.selectors.contains_key(&spi) {
             return false;
         }
-        selectors.pairs().for_each(|(remote, local)| self.tunnels.add(remote, Policy { local, spi }));
+        selectors.pairs().for_each(|(remote, local)| self.tunnels.add(remote, local, spi));
+        self.limited += usize::from(selectors.are_limited());
         self.selectors.insert(spi, selectors.clone());
         true
     }
@@ -189,40 +286,76 @@ impl Policies {
     pub fn remove(&mut self, spi: u32) -> bool {
         let Some(selectors) = self.selectors.remove(&spi) else { return false };
         selectors.pairs().for_each(|(remote, _)| self.tunnels.take_out(remote, spi));
+        self.limited -= usize::from(selectors.are_limited());
         true
     }
 
     /// From now on such traffic goes through a tunnel or not at all, either way.
     pub fn guard(&mut self, selectors: &Selectors) {
-        selectors.pairs().for_each(|(remote, local)| self.guards.add(remote, Policy { local, spi: 0 }));
+        selectors.pairs().for_each(|(remote, local)| self.guards.add(remote, local, 0));
+        self.limited += usize::from(selectors.are_limited());
+    }
+
+    /// From now on this becomes of such traffic, either way, unless a rule before says otherwise. Each is tried for each packet: so they
+    /// are few.
+    pub fn rule(&mut self, selectors: Selectors, rule: Rule) {
+        self.limited += usize::from(selectors.are_limited());
+        self.rules.push((selectors, rule));
+    }
+
+    /// Whether nothing counts but between whom a packet goes.
+    #[inline]
+    pub const fn need_only_hosts(&self) -> bool {
+        self.limited == 0
     }
 
     /// Whether all packets are routed as they are.
     pub fn is_empty(&self) -> bool {
-        self.tunnels.is_empty() && self.guards.is_empty()
+        self.tunnels.is_empty() && self.guards.is_empty() && self.rules.is_empty()
+    }
+
+    /// What the rules say of a packet, whichever way it goes.
+    #[inline]
+    fn ruled(&self, summary: &Summary) -> Option<Passing> {
+        let fits = |selectors: &Selectors| selectors.allow(summary) || selectors.allow(&summary.turned());
+        self.rules.iter().find(|(selectors, _)| fits(selectors)).map(|(_, rule)| match rule {
+            Rule::Bypass => Passing::Clear,
+            Rule::Discard => Passing::Guarded,
+        })
     }
 
     /// What becomes of a packet between hosts.
     #[inline]
     pub fn judge(&self, summary: &Summary) -> Passing {
-        self.judge_pair(summary.family, summary.src, summary.dst)
-    }
-
-    /// What becomes of a packet from one host to another.
-    #[inline]
-    pub fn judge_pair(&self, family: Family, source: u128, destination: u128) -> Passing {
-        match self.tunnels.find(family, destination, source) {
+        if let Some(ruled) = self.ruled(summary) {
+            return ruled;
+        }
+        let (source, destination) = End::both(summary);
+        match self.tunnels.find(&destination, &source) {
             Some(policy) => Passing::Into(policy.spi),
-            None if self.tunnels.find(family, source, destination).is_some() => Passing::Bare,
-            None if self.guards.find(family, destination, source).is_some() => Passing::Guarded,
-            None if self.guards.find(family, source, destination).is_some() => Passing::Guarded,
+            None if self.tunnels.find(&source, &destination).is_some() => Passing::Bare,
+            None if self.guards.find(&destination, &source).is_some() => Passing::Guarded,
+            None if self.guards.find(&source, &destination).is_some() => Passing::Guarded,
             None => Passing::Clear,
         }
     }
 
-    /// Whether a packet from one address to another must not go in clear.
-    pub fn protect(&self, family: Family, source: u128, destination: u128) -> bool {
-        [&self.tunnels, &self.guards].into_iter().any(|levels| levels.find(family, destination, source).is_some())
+    /// What becomes of a packet of our own.
+    pub fn outward(&self, summary: &Summary) -> Passing {
+        if let Some(ruled) = self.ruled(summary) {
+            return ruled;
+        }
+        let (source, destination) = End::both(summary);
+        match self.tunnels.find(&destination, &source) {
+            Some(policy) => Passing::Into(policy.spi),
+            None if self.guards.find(&destination, &source).is_some() => Passing::Guarded,
+            None => Passing::Clear,
+        }
+    }
+
+    /// Whether a packet of our own must not go in clear.
+    pub fn protect(&self, summary: &Summary) -> bool {
+        self.outward(summary) != Passing::Clear
     }
 }
 
@@ -238,14 +371,15 @@ impl Levels {
         }
     }
 
-    fn add(&mut self, remote: Network, policy: Policy) {
+    fn add(&mut self, remote: Network, local: Network, spi: u32) {
+        let policy = Policy { remote: remote.limits, local, spi };
         let levels = self.of(remote.family);
         let at = levels.partition_point(|level| level.len > remote.len);
         if levels.get(at).is_none_or(|level| level.len != remote.len) {
             levels.insert(at, Level { len: remote.len, networks: Table::default() });
         }
         let policies = levels[at].networks.entry(remote.bits).or_default();
-        let at = policies.partition_point(|known| known.local.len > policy.local.len);
+        let at = policies.partition_point(|known| known.rank() > policy.rank());
         policies.insert(at, policy);
     }
 
@@ -265,14 +399,15 @@ impl Levels {
     }
 
     #[inline]
-    fn find(&self, family: Family, remote: u128, local: u128) -> Option<&Policy> {
+    fn find(&self, remote: &End, local: &End) -> Option<&Policy> {
+        let family = remote.family;
         let levels = match family {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
         };
         levels.iter().find_map(|level| {
-            let policies = level.networks.get(&(remote & mask(family, level.len)))?;
-            policies.iter().find(|policy| policy.local.contains(family, local))
+            let policies = level.networks.get(&(remote.address & mask(family, level.len)))?;
+            policies.iter().find(|policy| policy.remote.allow(remote) && policy.local.contains(local))
         })
     }
 }
@@ -345,8 +480,7 @@ mod tests {
         let (there, back) = (packet("10.3.0.1", "10.9.0.1"), packet("10.9.0.1", "10.3.0.1"));
         assert_eq!((policies.judge(&there), policies.judge(&back)), (Passing::Guarded, Passing::Guarded));
         assert_eq!(policies.judge(&packet("10.4.0.1", "10.9.0.1")), Passing::Clear);
-        assert!(policies.protect(there.family, there.src, there.dst));
-        assert!(!policies.protect(back.family, back.src, back.dst));
+        assert!(policies.protect(&there) && !policies.protect(&back));
         // A tunnel may have the shorter networks: it comes first all the same.
         policies.insert(&selectors(&["0.0.0.0/0"], &["10.0.0.0/8"]), 5);
         assert_eq!(policies.judge(&there), Passing::Into(5));
@@ -366,8 +500,75 @@ mod tests {
             ("::a09:1", "::a03:1", false),
         ] {
             let inner = packet(source, destination);
-            assert_eq!(selectors.allow(inner.family, inner.src, inner.dst), allowed, "{source} -> {destination}");
+            assert_eq!(selectors.allow(&inner), allowed, "{source} -> {destination}");
         }
+    }
+
+    fn with_ports(source: &str, destination: &str, protocol: u8, ports: (u16, u16)) -> Summary {
+        let mut packet = Summary::of_addresses(source.parse().unwrap(), destination.parse().unwrap(), protocol);
+        (packet.src_port, packet.dst_port) = ports;
+        packet.flags |= flag::PORTS;
+        packet
+    }
+
+    #[test]
+    fn ports_and_protocols_are_held_to_both_ways() {
+        let web = Limits { protocol: 6, ports: (80, 81) };
+        let only = Selectors { local: vec![network("10.3.0.0/16").only(web)], remote: vec![network("10.9.0.0/16")] };
+        let whole = selectors(&["10.3.0.0/16"], &["10.9.0.0/16"]);
+        let mut policies = Policies::new([(&whole, 1), (&only, 2)].into_iter());
+        assert!(!policies.need_only_hosts());
+        for (protocol, port, expected) in [(6, 80, 2), (6, 81, 2), (6, 79, 1), (6, 82, 1), (17, 80, 1)] {
+            let answer = with_ports("10.3.0.1", "10.9.0.1", protocol, (port, 4000));
+            assert_eq!(policies.judge(&answer), Passing::Into(expected), "{protocol}, {port}");
+            assert_eq!(only.allow(&answer.turned()), expected == 2);
+        }
+        policies.remove(2);
+        assert!(policies.need_only_hosts());
+        policies.insert(&only, 2);
+        // A later fragment shows no port; the wrong end has it.
+        let bare = packet("10.3.0.1", "10.9.0.1");
+        assert_eq!((policies.judge(&bare), only.allow(&bare.turned())), (Passing::Into(1), false));
+        assert!(!only.allow(&with_ports("10.9.0.1", "10.3.0.1", 6, (80, 4000))));
+        let alone = Policies::new([(&only, 2)].into_iter());
+        assert_eq!(alone.judge(&bare), Passing::Clear);
+        assert_eq!(alone.judge(&with_ports("10.9.0.1", "10.3.0.1", 6, (4000, 80))), Passing::Bare);
+        assert_eq!(alone.judge(&with_ports("10.9.0.1", "10.3.0.1", 6, (4000, 22))), Passing::Clear);
+        // Those that show no port, and a protocol that has none.
+        let opaque = network("10.3.0.0/16").only(Limits { protocol: 0, ports: (u16::MAX, 0) });
+        let opaque = Selectors { local: vec![opaque], ..whole.clone() };
+        assert!(opaque.allow(&bare.turned()) && !opaque.allow(&with_ports("10.9.0.1", "10.3.0.1", 6, (1, 2))));
+    }
+
+    #[test]
+    fn rules_come_before_tunnels_in_their_order() {
+        let mut policies = Policies::new([(&selectors(&["10.3.0.0/16"], &["0.0.0.0/0"]), 1)].into_iter());
+        let ssh = Selectors {
+            local: vec![network("10.3.0.5/32").only(Limits { protocol: 6, ports: (22, 22) })],
+            remote: vec![network("10.9.0.0/16")],
+        };
+        policies.rule(ssh, Rule::Bypass);
+        policies.rule(selectors(&["10.3.0.0/24"], &["10.9.0.0/16"]), Rule::Discard);
+        let (to, from) = ("10.3.0.5", "10.9.0.1");
+        let ssh = with_ports(from, to, 6, (4000, 22));
+        let web = with_ports(from, to, 6, (4000, 80));
+        assert_eq!((policies.judge(&ssh), policies.judge(&ssh.turned())), (Passing::Clear, Passing::Clear));
+        assert_eq!((policies.judge(&web), policies.judge(&web.turned())), (Passing::Guarded, Passing::Guarded));
+        assert!(policies.protect(&web.turned()) && !policies.protect(&ssh.turned()));
+        assert_eq!(policies.judge(&packet("10.3.1.5", "10.9.0.1")), Passing::Into(1));
+        let mut alone = Policies::default();
+        alone.rule(selectors(&["10.3.0.0/24"], &["10.9.0.0/16"]), Rule::Discard);
+        assert!(!alone.is_empty());
+        assert_eq!(alone.judge(&web), Passing::Guarded);
+    }
+
+    #[test]
+    fn protocols_that_no_packet_has_at_both_ends_make_no_policy() {
+        let limited = |text: &str, protocol| network(text).only(Limits { protocol, ..Limits::NONE });
+        let remote = vec![limited("10.9.0.0/16", 6), limited("10.8.0.0/16", 17)];
+        let policies = Policies::new([(&Selectors { local: vec![limited("10.3.0.0/16", 17)], remote }, 7)].into_iter());
+        assert_eq!(policies.judge(&packet("10.3.0.1", "10.9.0.1")), Passing::Clear);
+        assert_eq!(policies.judge(&packet("10.3.0.1", "10.8.0.1")), Passing::Into(7), "it is of protocol 17");
     }
 
     proptest! {
@@ -385,10 +586,12 @@ mod tests {
             };
             let (source, destination) = (address(1), address(0));
             let family = if v6 { Family::V6 } else { Family::V4 };
-            prop_assert_eq!(
-                plain.allow(family, source, destination),
-                selectors.allow(family, source, destination)
-            );
+            let address = |number: u128| match family {
+                Family::V4 => IpAddr::V4(Ipv4Addr::from_bits(number as u32)),
+                Family::V6 => IpAddr::V6(Ipv6Addr::from_bits(number)),
+            };
+            let packet = Summary::of_addresses(address(source), address(destination), 6);
+            prop_assert_eq!(plain.allow(family, source, destination), selectors.allow(&packet));
         }
     }
 
@@ -398,6 +601,8 @@ mod tests {
         assert_eq!(selectors(&["10.3.0.0/16"], &["10.9.0.0/24", "10.9.2.0/24"]).plain(), None);
         assert_eq!(selectors(&["::/0"], &["::/0"]).plain(), None);
         assert_eq!(Selectors::default().plain(), None);
+        let web = network("10.3.0.0/16").only(Limits { protocol: 6, ..Limits::NONE });
+        assert_eq!(Selectors { local: vec![web], remote: vec![network("10.9.0.0/24")] }.plain(), None);
     }
 
     proptest! {
@@ -414,7 +619,7 @@ mod tests {
             }).collect();
             let policies = Policies::new(all.iter().zip(0..));
             let inner = Summary::of_addresses(address(source), address(destination), 6);
-            let wanting = |selectors: &&Selectors| selectors.allow(inner.family, inner.dst, inner.src);
+            let wanting = |selectors: &&Selectors| selectors.allow(&inner.turned());
             let best = all.iter().filter(wanting).map(|it| (it.remote[0].len, it.local[0].len)).max();
             let found = match policies.judge(&inner) {
                 Passing::Into(tunnel) => Some((all[tunnel as usize].remote[0].len, all[tunnel as usize].local[0].len)),

@@ -4,15 +4,15 @@
 //!  protocol  transform   ESN  window  IKE SPI  replaced SPI  outer header  selectors        keys               name
 //!  u8        u8 + text   u8   u16     u64      u32           see `outer`   local, remote    inbound, outbound  u8 + text
 //! ```
-//! All numbers are big-endian. Networks and keys stand behind their counts (u16). What a newer member appends is skipped; what
+//! A network of which only some traffic is meant says its family otherwise, and has protocol and ports behind it. Behind all, if the peer has come anew: its names (16 bytes), since when (u64). //! The protocol says the mode, too. All numbers are big-endian. Networks and keys stand behind their counts (u16). What a newer member appends is skipped; what
 //! makes no sense is no tunnel.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use zeroize::Zeroizing;
 
-use super::policies::{Network, Selectors};
-use super::spec::{Half, Protection, TunnelSpec};
+use super::policies::{Limits, Network, Selectors};
+use super::spec::{Contact, Half, Protection, SaMode, TunnelSpec};
 use crate::ipsec::crypto::Numbers;
 use crate::ipsec::keys::Keys;
 use crate::ipsec::outer::{DontFragment, Outer, Ports};
@@ -20,7 +20,11 @@ use crate::ipsec::transform::{Cipher, Transform};
 
 const ESP: u8 = 0;
 const AH: u8 = 1;
+const ESP_TRANSPORT: u8 = 2;
+const AH_TRANSPORT: u8 = 3;
 const NO_DSCP: u8 = 0xff;
+/// Of an address's family: it is followed by which traffic of it.
+const LIMITED: u8 = 0x80;
 
 /// A tunnel and what IKE says of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,7 +38,12 @@ impl Saved {
     /// The Initial record of a tunnel.
     pub(super) fn encode(spec: &TunnelSpec, ike_spi: u64, replaces: Option<u32>) -> Zeroizing<Vec<u8>> {
         let mut out = Zeroizing::new(Vec::with_capacity(encoded_len_max(spec)));
-        out.push(if matches!(spec.protection, Protection::Esp(_)) { ESP } else { AH });
+        out.push(match (spec.protection, spec.mode) {
+            (Protection::Esp(_), SaMode::Tunnel) => ESP,
+            (Protection::Ah(_), SaMode::Tunnel) => AH,
+            (Protection::Esp(_), SaMode::Transport) => ESP_TRANSPORT,
+            (Protection::Ah(_), SaMode::Transport) => AH_TRANSPORT,
+        });
         put_text(&mut out, &spec.protection.transform().to_string());
         out.push(u8::from(spec.numbers == Numbers::Extended));
         out.extend_from_slice(&spec.replay_window.to_be_bytes());
@@ -51,6 +60,10 @@ impl Saved {
             }
         }
         put_text(&mut out, &spec.name);
+        if let Some(Contact { names, since_s }) = spec.contact {
+            out.extend_from_slice(&names);
+            out.extend_from_slice(&since_s.to_be_bytes());
+        }
         out
     }
 
@@ -60,10 +73,11 @@ impl Saved {
         let protocol = r.u8()?;
         let transform: Transform = r.text()?.parse().ok()?;
         let protection = match (protocol, transform) {
-            (ESP, transform) => Protection::Esp(transform),
-            (AH, Transform::Pair(Cipher::Null, integrity)) => Protection::Ah(integrity),
+            (ESP | ESP_TRANSPORT, transform) => Protection::Esp(transform),
+            (AH | AH_TRANSPORT, Transform::Pair(Cipher::Null, integrity)) => Protection::Ah(integrity),
             _ => return None,
         };
+        let mode = if protocol < ESP_TRANSPORT { SaMode::Tunnel } else { SaMode::Transport };
         let numbers = if r.flag()? { Numbers::Extended } else { Numbers::Short };
         let replay_window = r.u16()?;
         let ike_spi = r.u64()?;
@@ -72,14 +86,16 @@ impl Saved {
         let selectors = Selectors { local: r.networks()?, remote: r.networks()? };
         let (inbound, outbound) = (r.half(transform)?, r.half(transform)?);
         let name = r.text()?.to_owned();
-        let spec = TunnelSpec { name, protection, numbers, replay_window, outer, selectors, inbound, outbound };
+        let contact = r.contact();
+        let spec =
+            TunnelSpec { name, protection, mode, numbers, replay_window, outer, selectors, inbound, outbound, contact };
         Some(Self { spec, ike_spi, replaces })
     }
 }
 
 /// No less than what its record takes: a buffer that grew would leave keys behind.
 fn encoded_len_max(spec: &TunnelSpec) -> usize {
-    let networks = 18 * (spec.selectors.local.len() + spec.selectors.remote.len());
+    let networks = 23 * (spec.selectors.local.len() + spec.selectors.remote.len());
     let keys = [&spec.inbound, &spec.outbound].map(|half| half.keys.cipher().len() + half.keys.integrity().len());
     512 + networks + keys.iter().sum::<usize>() + spec.name.len()
 }
@@ -109,8 +125,16 @@ fn put_networks(out: &mut Vec<u8>, networks: &[Network]) {
     let networks = &networks[..networks.len().min(u16::MAX.into())];
     out.extend_from_slice(&(networks.len() as u16).to_be_bytes());
     for network in networks {
+        let family_at = out.len();
         put_address(out, network.address());
         out.push(network.prefix_len());
+        let Limits { protocol, ports: (first, last) } = network.limits();
+        if network.limits() != Limits::NONE {
+            out[family_at] |= LIMITED;
+            out.push(protocol);
+            out.extend_from_slice(&first.to_be_bytes());
+            out.extend_from_slice(&last.to_be_bytes());
+        }
     }
 }
 
@@ -170,7 +194,12 @@ impl<'a> Reader<'a> {
     }
 
     fn address(&mut self) -> Option<IpAddr> {
-        match self.u8()? {
+        let family = self.u8()?;
+        self.address_of(family)
+    }
+
+    fn address_of(&mut self, family: u8) -> Option<IpAddr> {
+        match family {
             4 => Some(Ipv4Addr::from(self.array::<4>()?).into()),
             6 => Some(Ipv6Addr::from(self.array::<16>()?).into()),
             _ => None,
@@ -179,7 +208,21 @@ impl<'a> Reader<'a> {
 
     fn networks(&mut self) -> Option<Vec<Network>> {
         let count = self.u16()?;
-        (0..count).map(|_| Some(Network::new(self.address()?, self.u8()?))).collect()
+        (0..count).map(|_| self.network()).collect()
+    }
+
+    fn network(&mut self) -> Option<Network> {
+        let family = self.u8()?;
+        let network = Network::new(self.address_of(family & !LIMITED)?, self.u8()?);
+        if family & LIMITED == 0 {
+            return Some(network);
+        }
+        Some(network.only(Limits { protocol: self.u8()?, ports: (self.u16()?, self.u16()?) }))
+    }
+
+    /// It may not be there.
+    fn contact(&mut self) -> Option<Contact> {
+        Some(Contact { names: self.array()?, since_s: self.u64()? })
     }
 
     fn key(&mut self) -> Option<&'a [u8]> {
@@ -225,6 +268,7 @@ mod tests {
         TunnelSpec {
             name: "é".to_owned(),
             protection: Protection::Esp(transform),
+            mode: SaMode::Tunnel,
             numbers: Numbers::Extended,
             replay_window: 128,
             outer: Outer {
@@ -238,6 +282,7 @@ mod tests {
             selectors: Selectors { local: network("10.3.0.0", 16), remote: network("2001:db8::", 32) },
             inbound: half(0x1_004d, 0xaa),
             outbound: half(0x2_0001, 0xbb),
+            contact: None,
         }
     }
 
@@ -273,11 +318,30 @@ mod tests {
             assert_eq!(Saved::decode(&bytes[..len]), None, "{len} bytes");
         }
         // The protocol: aes128gcm16 is no AH; the transform; a family; the halves' key lengths.
-        for (at, value) in [(0, 1), (0, 2), (2, b'x'), (28, 5), (79, 19)] {
+        for (at, value) in [(0, 1), (0, 3), (0, 4), (2, b'x'), (28, 5), (79, 19)] {
             let mut bytes = bytes.to_vec();
             bytes[at] = value;
             assert_eq!(Saved::decode(&bytes), None, "byte {at}");
         }
+    }
+
+    #[test]
+    fn networks_of_which_some_traffic_is_meant() {
+        let limits = Limits { protocol: 6, ports: (80, 0x1234) };
+        let mut spec = spec();
+        spec.selectors.remote[0] = spec.selectors.remote[0].only(limits);
+        let bytes = Saved::encode(&spec, 1, None);
+        let written = [&[0, 1, 0x86, 0x20, 1, 0x0d, 0xb8][..], &[0; 12], &[32, 6, 0, 80, 0x12, 0x34]].concat();
+        assert!(bytes.windows(written.len()).any(|part| part == written), "{bytes:?}");
+        assert_eq!(Saved::decode(&bytes).unwrap().spec, spec);
+    }
+
+    #[test]
+    fn who_has_come_anew() {
+        let spec = TunnelSpec { contact: Some(Contact { names: [9; 16], since_s: 0x0102 }), ..spec() };
+        let bytes = Saved::encode(&spec, 1, None);
+        assert!(bytes.ends_with(&[9, 9, 0, 0, 0, 0, 0, 0, 1, 2]) && bytes.len() <= encoded_len_max(&spec));
+        assert_eq!(Saved::decode(&bytes).unwrap().spec, spec);
     }
 
     #[test]
@@ -289,6 +353,7 @@ mod tests {
             name: "x".repeat(300),
             protection: Protection::Ah(integrity),
             numbers: Numbers::Short,
+            mode: SaMode::Transport,
             outer: Outer { source, destination, udp: None, dscp: Some(10), ..spec().outer },
             inbound: half(1000),
             outbound: half(2000),

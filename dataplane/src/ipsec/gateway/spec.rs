@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ring::hmac;
 
-use super::policies::{Policies, Selectors};
+use super::policies::{Policies, Rule, Selectors};
 use crate::ipsec::crypto::Numbers;
 use crate::ipsec::crypto::choice::Choice;
 use crate::ipsec::keys::Keys;
@@ -51,6 +51,16 @@ impl Protection {
     }
 }
 
+/// What becomes of a packet's own header (RFC 4301 section 4.1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum SaMode {
+    /// It is hidden with the rest: packets go in packets of the cluster's.
+    #[default]
+    Tunnel,
+    /// It stays: the traffic is between the cluster's address and the peer's alone.
+    Transport,
+}
+
 /// A tunnel: a pair of SAs, one a direction.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TunnelSpec {
@@ -58,11 +68,13 @@ pub struct TunnelSpec {
     pub name: String,
     /// How both directions are protected.
     pub protection: Protection,
+    /// What they wrap.
+    pub mode: SaMode,
     /// How both count.
     pub numbers: Numbers,
     /// The size of the replay window ([`crate::ipsec::replay`]).
     pub replay_window: u16,
-    /// The headers of what we send: from the cluster's address to the peer's.
+    /// The headers of what we send: from the cluster's address to the peer's. In transport mode only its addresses and ports count.
     pub outer: Outer,
     /// Whose traffic it carries.
     pub selectors: Selectors,
@@ -70,6 +82,17 @@ pub struct TunnelSpec {
     pub inbound: Half,
     /// To the peer, who chose its SPI.
     pub outbound: Half,
+    /// Its peer has come anew: all members are told.
+    pub contact: Option<Contact>,
+}
+
+/// A peer has come anew, and its IKE SAs from before are no more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Contact {
+    /// Who, as who speaks IKE calls it.
+    pub names: [u8; 16],
+    /// When, on the cluster's clock.
+    pub since_s: u64,
 }
 
 impl TunnelSpec {
@@ -104,6 +127,10 @@ pub struct GatewayConfig {
     pub tunnels: Arc<[TunnelSpec]>,
     /// Traffic that goes through a tunnel or not at all: that of IKE's connections, while there are none.
     pub guards: Vec<Selectors>,
+    /// What is routed as it is, or dropped, before any tunnel is asked about it; the first that fits.
+    pub rules: Vec<(Selectors, Rule)>,
+    /// TCP through tunnels is told to send no larger segments than fit.
+    pub clamp_mss: bool,
     /// The key of the members' digests.
     pub replica_key: [u8; 16],
     /// The key of the SPIs of IKE SAs that begin, the same on all members, and theirs alone: nobody else may foresee an SPI.
@@ -119,13 +146,24 @@ impl GatewayConfig {
     pub fn new(me: MemberId, tunnels: Vec<TunnelSpec>, replica_key: [u8; 16]) -> Self {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &replica_key), b"phalanx ike spi");
         let spi_key = tag.as_ref().first_chunk().copied().unwrap_or(replica_key);
-        Self { me, tunnels: tunnels.into(), guards: Vec::new(), replica_key, spi_key, engine: Choice::Auto, ike: None }
+        Self {
+            me,
+            tunnels: tunnels.into(),
+            guards: Vec::new(),
+            rules: Vec::new(),
+            clamp_mss: true,
+            replica_key,
+            spi_key,
+            engine: Choice::Auto,
+            ike: None,
+        }
     }
 
     /// What all workers of all members have, whoever comes and goes.
     pub fn policies(&self) -> Policies {
         let mut policies = Policies::new(self.tunnels.iter().map(|tunnel| (&tunnel.selectors, tunnel.inbound.spi)));
         self.guards.iter().for_each(|guard| policies.guard(guard));
+        self.rules.iter().for_each(|(selectors, rule)| policies.rule(selectors.clone(), *rule));
         policies
     }
 }

@@ -23,6 +23,7 @@ mod chaos;
 mod exchange;
 mod failover;
 mod ike;
+mod transport;
 mod tunnels;
 
 const MS: u64 = 1_000_000;
@@ -60,12 +61,14 @@ fn spec(numbers: Numbers) -> TunnelSpec {
     TunnelSpec {
         name: "branch".to_owned(),
         protection: Protection::Esp(transform),
+        mode: SaMode::Tunnel,
         numbers,
         replay_window: 64,
         outer: outer(HERE, PEER),
         selectors: Selectors { local: vec![network(INSIDE)], remote: vec![network(BRANCH)] },
         inbound: Half { ..half(SPI_IN, 1) },
         outbound: half(SPI_OUT, 2),
+        contact: None,
     }
 }
 
@@ -94,6 +97,7 @@ struct Desk {
     to_peer: Vec<Vec<u8>>,
     to_host: Vec<Vec<u8>>,
     policies: Policies,
+    contacts: Vec<Contact>,
     clock_s: u64,
 }
 
@@ -128,13 +132,16 @@ impl Outlet for Desk {
     fn unprotect(&mut self, spi: u32) {
         self.policies.remove(spi);
     }
+    fn announce(&mut self, contact: Contact) {
+        self.contacts.push(contact);
+    }
     fn send(&mut self, _: Outgoing, _: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         panic!("the gateway sends whole packets")
     }
     fn send_whole(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         written(write, &mut self.to_peer)
     }
-    fn forward(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+    fn forward(&mut self, _: Unit, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         written(write, &mut self.to_host)
     }
     fn incarnation(&self) -> u64 {
@@ -160,6 +167,9 @@ struct Buffer {
 impl Wrappable for Buffer {
     fn packet(&self) -> &[u8] {
         &self.bytes
+    }
+    fn packet_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
     }
     fn grow(&mut self, before: usize, after: usize) -> Option<&mut [u8]> {
         if before.max(after) > self.room {
@@ -197,6 +207,7 @@ impl Member {
                 to_peer: Vec::new(),
                 to_host: Vec::new(),
                 policies: Policies::default(),
+                contacts: Vec::new(),
                 clock_s: 1000,
             },
             snapshots: Snapshots::new(),
@@ -252,9 +263,12 @@ struct World {
 
 impl World {
     fn new(numbers: Numbers) -> Self {
-        let spec = spec(numbers);
-        let members = [Member::new(1, 5, &spec), Member::new(2, 9, &spec)];
-        let mut world = Self { members, owner: 1, generation: 0, peer: Peer::new(&spec) };
+        Self::of(&spec(numbers))
+    }
+
+    fn of(spec: &TunnelSpec) -> Self {
+        let members = [Member::new(1, 5, spec), Member::new(2, 9, spec)];
+        let mut world = Self { members, owner: 1, generation: 0, peer: Peer::new(spec) };
         world.turn();
         world
     }
@@ -403,7 +417,10 @@ impl Peer {
     fn new(spec: &TunnelSpec) -> Self {
         let Outer { source, destination, udp, .. } = spec.outer;
         let udp = udp.map(|Ports { source, destination }| Ports { source: destination, destination: source });
-        let mode = Mode::Tunnel(Outer { source: destination, destination: source, udp, ..spec.outer });
+        let mode = match spec.mode {
+            SaMode::Tunnel => Mode::Tunnel(Outer { source: destination, destination: source, udp, ..spec.outer }),
+            SaMode::Transport => Mode::Transport { udp },
+        };
         let transform = spec.protection.transform();
         let session = |half: &Half, direction| {
             BuiltIn.session(transform, &half.keys, spec.numbers, direction).expect("a session")
@@ -441,6 +458,13 @@ impl Peer {
     }
 
     fn open(&mut self, frame: &[u8]) {
+        let packet = self.opened(frame);
+        assert_eq!(packet[8], if self.encap.is_tunnel() { 8 } else { 9 }, "a tunnel is a hop");
+        self.got.push(mark(&packet));
+    }
+
+    /// What is inside.
+    fn opened(&mut self, frame: &[u8]) -> Vec<u8> {
         let mut frame = frame.to_vec();
         let at = locate(&frame).expect("ESP");
         let (spi, low) = esp::header(&frame[at..]).expect("a header");
@@ -456,7 +480,6 @@ impl Peer {
         self.opener.process(&mut jobs);
         assert!(jobs[0].done, "a wrong check value");
         let Ok(Found::Packet(place)) = self.decap.unwrap(&mut frame, at) else { panic!("no packet inside") };
-        assert_eq!(frame[place.clone()][8], 8, "the tunnel is a hop");
-        self.got.push(mark(&frame[place]));
+        frame[place].to_vec()
     }
 }

@@ -128,7 +128,7 @@ impl Tunnel {
             numbers: spec.numbers,
             source: source_of(spec),
             plain: spec.selectors.plain(),
-            form: Form::new(spec.protection, spec.outbound.spi, spec.outer),
+            form: Form::new(spec),
             sealer: session(&spec.outbound, Direction::Seal)?,
             opener: session(&spec.inbound, Direction::Open)?,
             outbound: Lease::restore(Extent::default(), leases.outbound, now_ns),
@@ -149,7 +149,7 @@ impl Tunnel {
     /// What it sends goes elsewhere from now on.
     pub(super) const fn redirect(&mut self, spec: &TunnelSpec) {
         self.source = source_of(spec);
-        self.form = Form::new(spec.protection, spec.outbound.spi, spec.outer);
+        self.form = Form::new(spec);
     }
 
     /// The whole number of a packet of the peer's. None: there is none.

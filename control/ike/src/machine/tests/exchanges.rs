@@ -30,7 +30,7 @@ fn two_messages_make_an_ike_sa_and_a_child_with_the_same_keys_on_both_sides() {
     let child = added(&shown);
     assert_eq!((child.outbound.spi, child.inbound.spi & 0x3ff), (0xc001, 77), "our SPI carries the unit");
     assert_eq!((&*child.transform, child.extended, child.udp, child.replaces), ("aes128gcm16", true, false, None));
-    assert_eq!(child.local, [("10.3.0.0".parse().unwrap(), 24)]);
+    assert_eq!(child.local, whole("10.3.0.0/24"));
     let keys = client.keys.as_ref().unwrap();
     let keymat = child_keymat(SUITE.prf, &keys.d, None, &client.nonce, &client.gateway_nonce, 40);
     assert_eq!(
@@ -68,7 +68,7 @@ fn a_peer_is_given_an_address_and_its_traffic_is_that_address() {
         given,
         [(attribute::INTERNAL_IP4_ADDRESS, vec![10, 99, 0, 1]), (attribute::INTERNAL_IP4_DNS, vec![10, 3, 0, 53])]
     );
-    assert_eq!(added(&shown).remote, [("10.99.0.1".parse().unwrap(), 32)]);
+    assert_eq!(added(&shown).remote, whole("10.99.0.1/32"));
     // The address is taken as long as the SA lives.
     let alice = Identity::of_text(CLIENT);
     let mut lease = |wish: &str| {

@@ -72,6 +72,8 @@ fn new_keys_are_for_the_same_traffic() {
     let answer = client.message(Exchange::CREATE_CHILD_SA, header.message_id, true, &answer);
     let shown = world.step(SPI, Event::Message { path: path(), bytes: &answer });
     let Some(ChildEvent::Add(child)) = shown.children.first() else { panic!("{:?}", shown.reports) };
-    let net = |text: &str| text.parse::<IpAddr>().map(|address| (address, 24)).unwrap();
-    assert_eq!((child.local.as_slice(), child.remote.as_slice()), (&[net("10.3.0.0")][..], &[net("10.9.1.0")][..]));
+    assert_eq!(
+        (child.local.as_slice(), child.remote.as_slice()),
+        (&whole("10.3.0.0/24")[..], &whole("10.9.1.0/24")[..])
+    );
 }

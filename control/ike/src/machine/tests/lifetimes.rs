@@ -2,7 +2,7 @@
 
 use super::client::SPI;
 use super::*;
-use crate::wire::Exchange;
+use crate::wire::{Exchange, Payload, notify};
 
 #[test]
 fn a_half_open_sa_is_dropped_after_a_while() {
@@ -78,4 +78,38 @@ fn one_whose_connection_is_configured_no_more_ends() {
     let shown = world.step(SPI, Event::Timeout);
     assert!(shown.reports[0].to_string().ends_with("its connection is configured no more"));
     assert!(world.records.is_empty());
+}
+
+/// RFC 4478: it is told when to prove its name again. New keys do not put that off, and one that does not is ended.
+#[test]
+fn a_peer_is_to_prove_its_name_again() {
+    let mut config = config();
+    config.connections[0].reauth_s = 3600;
+    config.connections[0].dpd_delay_s = 0;
+    let (mut world, mut client) = (World::new(config), Client::new());
+    let payloads = client.connect(&mut world);
+    let told = payloads.iter().find_map(|payload| match payload {
+        Payload::Notify(it) if it.kind == notify::AUTH_LIFETIME => Some(it.data.clone()),
+        _ => None,
+    });
+    assert_eq!(told, Some(3600_u32.to_be_bytes().to_vec()));
+    let sa = world.sa(SPI);
+    assert_eq!(sa.peer().map(|peer| peer.proved_until_s), Some(4600));
+    world.now_s = 4599;
+    let shown = world.step(SPI, Event::Timeout);
+    assert!(shown.sent.is_empty() && shown.timeout_s == Some(4600));
+    world.now_s = 4600;
+    let shown = world.step(SPI, Event::Timeout);
+    let (_, payloads) = client.open(&[shown.sent[0].bytes.clone()]);
+    assert_eq!(payloads, [Payload::Delete { protocol: 1, spis: Vec::new() }]);
+    assert!(matches!(shown.children.as_slice(), [ChildEvent::Remove(_)]));
+    assert!(shown.reports[0].to_string().ends_with("the peer has not proved its name again in time"));
+}
+
+#[test]
+fn a_peer_of_a_connection_without_a_limit_is_told_none() {
+    let (mut world, mut client) = (World::new(config()), Client::new());
+    let payloads = client.connect(&mut world);
+    assert!(!super::client::notified(&payloads).contains(&notify::AUTH_LIFETIME));
+    assert_eq!(world.sa(SPI).peer().map(|peer| peer.proved_until_s), Some(0));
 }

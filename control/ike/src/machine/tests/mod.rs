@@ -1,11 +1,14 @@
 //! The machine before a client that is written here: in one process, step by step, the SA going through its record between any two.
 
 mod client;
+mod contact;
 mod exchanges;
 mod faults;
 mod hostile;
 mod lifetimes;
+mod parts;
 mod rekeys;
+mod transport;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +16,7 @@ use std::sync::Arc;
 
 pub(super) use self::client::Client;
 use super::{ChildEvent, Datagram, Event, Given, Machine, Next, Outcome, Report, Unit10};
-use crate::config::{ChildConfig, Config, Connection, OwnProof, PeersProof};
+use crate::config::{ChildConfig, Config, Connection, OwnProof, PeersProof, Unique};
 use crate::crypto::{Random, Secret};
 use crate::pool::{Book, Pool};
 use crate::state::{IkeSa, Path};
@@ -77,6 +80,7 @@ pub(super) fn network(text: &str) -> Selector {
 pub(super) fn config() -> Config {
     let child = |name: &str, local: &str, remote: &[&str]| ChildConfig {
         name: name.into(),
+        transport: false,
         local: vec![network(local)],
         remote: remote.iter().map(|text| network(text)).collect(),
         proposals: ["aes128gcm16", "aes256-sha256-x25519"].map(|text| text.parse().unwrap()).into(),
@@ -92,6 +96,8 @@ pub(super) fn config() -> Config {
         own_proof: OwnProof::SharedKey(Secret::from(KEY)),
         peers_proof: PeersProof::SharedKey(Secret::from(KEY)),
         pools: Vec::new(),
+        unique: Unique::IfSaid,
+        reauth_s: 0,
         dns: vec!["10.3.0.53".parse().unwrap()],
         children: vec![child("lan", "10.3.0.0/24", &["10.9.0.0/16"]), child("more", "10.4.0.0/16", &["10.9.0.0/16"])],
         dpd_delay_s: 30,
@@ -139,7 +145,7 @@ impl World {
         for event in &outcome.children {
             match event {
                 ChildEvent::Add(child) => {
-                    let hosts = child.remote.iter().map(|(address, _)| *address);
+                    let hosts = child.remote.iter().map(|part| part.address);
                     self.book.hear_tunnel(child.inbound.spi, hosts);
                 }
                 ChildEvent::Remove(spi) => self.book.lose_tunnel(*spi, self.now_s),
@@ -176,4 +182,9 @@ impl World {
         assert_eq!(shown.sent.len(), 1, "{:?}", shown.reports);
         (shown.sent[0].bytes.clone(), shown)
     }
+}
+
+/// All traffic of a network.
+pub(super) fn whole(text: &str) -> Vec<super::Part> {
+    super::Part::of(&network(text)).unwrap()
 }

@@ -157,6 +157,10 @@ impl Wrappable for Roomy {
         &self.0
     }
 
+    fn packet_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+
     fn grow(&mut self, before: usize, after: usize) -> Option<&mut [u8]> {
         self.0 = [&vec![0; before], &self.0[..], &vec![0; after]].concat();
         Some(&mut self.0)
