@@ -78,10 +78,11 @@ impl Papers {
         for paper in &self.all {
             let name = name_of(paper.keys);
             let own = format!("certificate = \"{dir}/{name}.pem\"\nprivate_key = \"{dir}/{name}.key\"");
-            connection(&mut toml, name, name, &format!("{own}\nca = [\"{dir}/{name}.ca\"]"), "");
+            let called = name.replace('.', "-");
+            connection(&mut toml, &called, name, &format!("{own}\nca = [\"{dir}/{name}.ca\"]"), "");
             if [Keys::P256, Keys::Rsa].contains(&paper.keys) {
                 let road = format!("{own}\neap = \"mschapv2\"\npools = [\"road4\", \"road6\"]\ndns = [\"10.3.0.100\"]");
-                roaming(&mut toml, &format!("eap-{name}"), name, &road);
+                roaming(&mut toml, &format!("eap-{called}"), name, &road);
             }
         }
         roaming(&mut toml, "road", "road.gw.lab", &format!("{psk}\npools = [\"road4\", \"road6\"]"));
