@@ -123,6 +123,7 @@ impl Encoder {
         self.field("rekey_time_ns", connection.rekey_time.as_nanos());
         for child in &connection.children {
             self.field("child", &child.name);
+            self.field("mode", child.mode);
             child.local_ts.iter().for_each(|network| self.field("local_ts", network));
             child.remote_ts.iter().for_each(|network| self.field("remote_ts", network));
             child.esp.iter().for_each(|proposal| self.field("esp", proposal));

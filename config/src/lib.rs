@@ -26,8 +26,8 @@ pub use parse::Machine;
 pub use problem::{ConfigErrors, Kind, Problem};
 pub use reload::{LiveChanges, Refusal, reload_diff};
 pub use schema::{
-    AddressPool, Cluster, ClusterThread, Config, DeliveryMode, Eal, HealthCheck, Idle, IkeChild, IkeConnection,
-    IpsecEngine, IpsecProtocol, Level, Limits, Link, Log, LogFormat, Management, Member, OwnProof, PeersProof, Port,
-    Quorum, Relay, Replicas, Role, Route, Scheme, StaticSa, Timing, Workers,
+    AddressPool, ChildMode, Cluster, ClusterThread, Config, DeliveryMode, Eal, HealthCheck, Idle, IkeChild,
+    IkeConnection, IpsecEngine, IpsecProtocol, Level, Limits, Link, Log, LogFormat, Management, Member, OwnProof,
+    PeersProof, Port, Quorum, Relay, Replicas, Role, Route, Scheme, StaticSa, Timing, Workers,
 };
 pub use secret::{NotHex, Secret};

@@ -244,6 +244,7 @@ fn children(old: &IkeConnection, new: &IkeConnection, fixed: &mut impl FnMut(&st
     }
     for (c, d) in old.iter().zip(new) {
         let mut key = |key: &str, same| fixed(&format!("child {:?} {key}", c.name), same);
+        key("mode", c.mode == d.mode);
         key("local_ts", c.local_ts == d.local_ts);
         key("remote_ts", c.remote_ts == d.remote_ts);
         key("esp", c.esp == d.esp);

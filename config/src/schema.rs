@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use crate::mac::MacAddr;
 use crate::secret::Secret;
 
-pub use ike::{AddressPool, IkeChild, IkeConnection, OwnProof, PeersProof};
+pub use ike::{AddressPool, ChildMode, IkeChild, IkeConnection, OwnProof, PeersProof};
 
 /// How the LAN brings packets to members (DESIGN section 4; the patent's three methods).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -514,6 +514,7 @@ words!(Scheme { "steered" => Self::Steered, "classic" => Self::Classic });
 words!(Quorum { "none" => Self::None, "majority" => Self::Majority });
 words!(Role { "outside" => Self::Outside, "inside" => Self::Inside });
 words!(IpsecEngine { "auto" => Self::Auto, "built_in" => Self::BuiltIn, "ipsec_mb" => Self::IpsecMb });
+words!(ChildMode { "tunnel" => Self::Tunnel, "transport" => Self::Transport });
 words!(Idle { "spin" => Self::Spin, "interrupt" => Self::Interrupt, "sleep" => Self::Sleep });
 words!(LogFormat { "human" => Self::Human, "json" => Self::Json });
 words!(Level {

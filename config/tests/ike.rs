@@ -6,7 +6,7 @@ mod mistakes;
 use std::time::Duration;
 
 use mistakes::{Mistake, are_told};
-use phalanx_config::{Config, Kind, defaults, reload_diff};
+use phalanx_config::{ChildMode, Config, Kind, defaults, reload_diff};
 
 const SOUND: &str = include_str!("../examples/road.toml");
 const TEXT_KEY: &str = "psk = \"change me: all who are on the road\"";
@@ -134,6 +134,8 @@ const CHILDREN: &[Mistake] = &[
         "has no [[ipsec.connection.child]]",
     ),
     ("local_ts = [\"10.3.0.0/24\"]       # the", "#", 76, 1, Kind::MissingKey, "has no `local_ts`"),
+    ("local_ts = [\"10.3.0.0/24\"]", "mode = \"trasport\"", 78, 8, Kind::BadValue, "did you mean \"transport\"?"),
+    ("local_ts = [\"10.3.0.0/24\"]", "mode = \"transport\"", 79, 13, Kind::Contradiction, "between the two addresses"),
     ("local_ts = [\"10.3.0.0/24\"]", "local_ts = []", 78, 12, Kind::MissingKey, "it is empty; give at least one"),
     ("local_ts = [\"10.3.0.0/24\"]", "local_ts = [\"10.3.0.1/24\"]", 78, 13, Kind::BadValue, "write \"10.3.0.0/24\""),
     ("remote_ts = [\"10.9.0.0/24\"]", "remote_ts = [\"10.9.0.1/24\"]", 79, 14, Kind::BadValue, "write \"10.9.0.0/24\""),
@@ -285,6 +287,18 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("10.99.0.0/16", "10.99.0.0/17", "pool \"roadwarriors\" network"),
     ("shares = 4", "shares = 5", "pool \"roadwarriors\" shares"),
 ];
+
+#[test]
+fn transport_mode_has_no_networks() {
+    let (before, after) =
+        (sound(SOUND), changed("local_ts = [\"10.3.0.0/24\"]       # no", "mode = \"transport\" # no"));
+    let mode = |config: &Config| config.ike_connections[1].children[0].mode;
+    assert_eq!((mode(&before), mode(&after)), (ChildMode::Tunnel, ChildMode::Transport));
+    assert!(after.ike_connections[1].children[0].local_ts.is_empty());
+    assert_ne!(before.digest(), after.digest());
+    let refused: Vec<String> = reload_diff(&before, &after).unwrap_err().into_iter().map(|it| it.key).collect();
+    assert_eq!(refused, ["mode", "local_ts"].map(|key| format!("connection \"road\" child \"lan\" {key}")));
+}
 
 #[test]
 fn members_must_agree_on_all_of_it() {

@@ -419,6 +419,8 @@ pub struct ChildStatus {
     pub esp: String,
     /// Whether sequence numbers have 64 bits.
     pub esn: bool,
+    /// Whether packets keep their own headers: transport mode.
+    pub transport: bool,
     /// How old it is.
     pub age_s: u64,
     /// Networks on our side.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use phalanx_config::{Config, IpNet, IpsecProtocol, StaticSa};
 use phalanx_dataplane::filter::{Filter, Flow};
 use phalanx_dataplane::ipsec::crypto::Numbers;
-use phalanx_dataplane::ipsec::gateway::{Half, Network, Passing, Policies, Protection, Selectors, TunnelSpec};
+use phalanx_dataplane::ipsec::gateway::{Half, Network, Passing, Policies, Protection, SaMode, Selectors, TunnelSpec};
 use phalanx_dataplane::ipsec::outer::{DontFragment, Outer};
 use phalanx_dataplane::ipsec::{KeyLengths, Keys, Transform, UnknownTransform};
 use phalanx_dataplane::unit::Unit;
@@ -90,6 +90,7 @@ fn tunnel(sa: &StaticSa) -> Result<TunnelSpec, Why> {
     Ok(TunnelSpec {
         name: sa.name.clone(),
         protection,
+        mode: SaMode::Tunnel,
         numbers: if sa.esn { Numbers::Extended } else { Numbers::Short },
         replay_window: sa.replay_window,
         outer: Outer {

@@ -14,7 +14,7 @@ use super::{no_duplicates, pool, proof, repeated};
 use crate::defaults;
 use crate::problem::{Kind, Problems, Span};
 use crate::read::{At, Reading, Section};
-use crate::schema::{Cluster, IkeChild, IkeConnection, PeersProof, Replicas, Scheme};
+use crate::schema::{ChildMode, Cluster, IkeChild, IkeConnection, PeersProof, Replicas, Scheme};
 
 pub(super) const CONNECTION: &str = "[[ipsec.connection]]";
 const CHILD: &str = "[[ipsec.connection.child]]";
@@ -218,13 +218,17 @@ fn given_addresses(
             ),
             "add `pools`, or remove `dns`",
         ),
-        (false, _) if children.iter().all(|child| !child.remote_ts.is_empty()) => problems.warn(
-            &pools.span,
-            format!(
-                "{CONNECTION} `pools`: no child carries the addresses that peers are given: each names `remote_ts`"
-            ),
-            "remove `remote_ts` from the child that is meant for them, or remove `pools`",
-        ),
+        (false, _)
+            if children.iter().all(|child| !child.remote_ts.is_empty() || child.mode == ChildMode::Transport) =>
+        {
+            problems.warn(
+                &pools.span,
+                format!(
+                    "{CONNECTION} `pools`: no child carries the addresses that peers are given: each names `remote_ts`"
+                ),
+                "remove `remote_ts` from the child that is meant for them, or remove `pools`",
+            )
+        }
         _ => {}
     }
 }
@@ -255,24 +259,43 @@ fn children(problems: &mut Problems<'_>, connection: &Section<'_, '_>) -> Option
 
 fn child(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<(At<String>, IkeChild)> {
     let name = s.required(problems, "name", "\"lan\"", |r| r.name());
-    let local_ts = s.required(problems, "local_ts", "[\"10.3.0.0/24\"]", |r| networks(r, "give at least one"));
+    let mode = s.or(problems, "mode", ChildMode::Tunnel, |r| r.word(ChildMode::WORDS));
+    let is = |wanted| mode.as_ref().is_some_and(|mode| mode.value == wanted);
+    let local_ts = match is(ChildMode::Tunnel) {
+        true => s.required(problems, "local_ts", "[\"10.3.0.0/24\"]", |r| networks(r, "give at least one")),
+        false => s.or(problems, "local_ts", Vec::new(), |r| networks(r, SOME_OR_ABSENT)),
+    };
     let remote_ts = s.or(problems, "remote_ts", Vec::new(), |r| networks(r, SOME_OR_ABSENT));
     let esp = s.or(problems, "esp", Vec::new(), |r| proposals(r, "[\"aes256gcm16\"]"));
     let rekey_time = s.or(problems, "rekey_time_s", defaults::CHILD_REKEY_TIME, rekey_time);
     s.finish(problems);
-    let (name, local_ts, remote_ts) = (name?, local_ts?.value, remote_ts?);
-    if !local_ts.iter().any(|network| may_reach(&remote_ts.value, network.addr())) {
+    let (name, local_ts, remote_ts) = (name?, local_ts?, remote_ts?);
+    if is(ChildMode::Transport) {
+        own_ends_only(problems, [("local_ts", &local_ts), ("remote_ts", &remote_ts)]);
+    }
+    let local_ts = local_ts.value;
+    if is(ChildMode::Tunnel) && !local_ts.iter().any(|network| may_reach(&remote_ts.value, network.addr())) {
         let what = format!("{CHILD} `remote_ts`: no packet goes between these networks and those of `local_ts`");
         problems.add(&remote_ts.span, Kind::Contradiction, what, "give both sides networks of one family");
     }
     let child = IkeChild {
         name: name.value.clone(),
+        mode: mode?.value,
         local_ts,
         remote_ts: remote_ts.value,
         esp: esp?.value,
         rekey_time: rekey_time?.value,
     };
     Some((name, child))
+}
+
+/// In transport mode there are no networks behind the two ends.
+fn own_ends_only(problems: &mut Problems<'_>, given: [(&str, &At<Vec<IpNet>>); 2]) {
+    for (key, networks) in given.into_iter().filter(|(_, networks)| !networks.value.is_empty()) {
+        let what =
+            format!("{CHILD} `{key}`: in transport mode the traffic is between the two addresses that speak IKE");
+        problems.add(&networks.span, Kind::Contradiction, what, "remove it, or remove `mode`");
+    }
 }
 
 fn rekey_time(r: &mut Reading<'_, '_, '_>) -> Option<Duration> {

@@ -79,12 +79,23 @@ impl IkeConnection {
     }
 }
 
+/// What becomes of packets' own headers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ChildMode {
+    /// They are hidden with the rest.
+    Tunnel,
+    /// They stay: the traffic is between the cluster's address and the peer's.
+    Transport,
+}
+
 /// `[[ipsec.connection.child]]`: some of the connection's traffic, under SAs of its own.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IkeChild {
     /// The child's name, once in its connection.
     pub name: String,
-    /// The networks on our side, at least one.
+    /// What becomes of packets' own headers.
+    pub mode: ChildMode,
+    /// The networks on our side, at least one; in transport mode none.
     pub local_ts: Vec<IpNet>,
     /// Those on the peer's side; empty: the address that the peer was given, or else speaks from.
     pub remote_ts: Vec<IpNet>,

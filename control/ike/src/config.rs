@@ -102,7 +102,9 @@ pub struct Connection {
 pub struct ChildConfig {
     /// What it is called in logs.
     pub name: String,
-    /// The traffic on our side.
+    /// Packets keep their own headers: the traffic is between the two addresses that speak IKE, and no other.
+    pub transport: bool,
+    /// The traffic on our side; none: the address that the peer speaks to.
     pub local: Vec<Selector>,
     /// The traffic on the peer's side; none: the address that the peer was given, or speaks from.
     pub remote: Vec<Selector>,

@@ -292,6 +292,9 @@ fn save_child(to: &mut Writer, child: &Child) {
     to.bytes(1, child.name.as_bytes()).bytes(2, child.transform.as_bytes());
     to.number(3, child.inbound_spi.into()).number(4, child.outbound_spi.into());
     to.number(5, child.extended.into()).number(6, child.created_s).number(9, child.rekey_at_s);
+    if child.transport {
+        to.number(10, 1);
+    }
     for (selectors, at) in [(&child.local, 7), (&child.remote, 8)] {
         for selector in selectors {
             to.nested(at, |to| {
@@ -311,6 +314,7 @@ fn restore_child(from: &Reader<'_>) -> Option<Child> {
         inbound_spi: from.small(3)?,
         outbound_spi: from.small(4)?,
         extended: from.number(5)? == 1,
+        transport: from.number(10) == Some(1),
         created_s: from.number(6)?,
         rekey_at_s: from.number(9)?,
         local: selectors(7)?,

@@ -218,6 +218,8 @@ pub struct Child {
     pub transform: String,
     /// Whether it counts to 2^64.
     pub extended: bool,
+    /// Whether its packets keep their own headers.
+    pub transport: bool,
     /// Our traffic.
     pub local: Vec<Selector>,
     /// The peer's.
@@ -263,6 +265,11 @@ impl IkeSa {
             Role::Initiator => (&self.keys.er, &self.keys.ar),
             Role::Responder => (&self.keys.ei, &self.keys.ai),
         }
+    }
+
+    /// Whether addresses are translated on the way.
+    pub const fn is_translated(&self) -> bool {
+        self.nat.ours || self.nat.theirs
     }
 
     /// The peer, once it has proved its name.

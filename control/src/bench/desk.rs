@@ -128,7 +128,7 @@ impl Outlet for Desk {
     }
 
     /// Nor this.
-    fn forward(&mut self, _: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+    fn forward(&mut self, _: Unit, _: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         false
     }
 

@@ -139,8 +139,9 @@ fn negotiated(connection: &IkeConnection) -> String {
     let mut text = format!("{}: {who} from {from}", connection.name);
     for child in &connection.children {
         let remote = or(listed(&child.remote_ts), "its own address");
+        let local = or(listed(&child.local_ts), "ours, in transport mode");
         // Writing to a String cannot fail.
-        let _ = write!(text, "; {}: {} and {remote}", child.name, listed(&child.local_ts));
+        let _ = write!(text, "; {}: {local} and {remote}", child.name);
     }
     text
 }

@@ -149,8 +149,9 @@ fn show(it: &SessionStatus) -> String {
     ];
     for child in &it.children {
         let counts = if child.esn { "64 bits" } else { "32 bits" };
+        let mode = if child.transport { "transport mode, " } else { "" };
         let text = format!(
-            "{}, numbers of {counts}, in {}, out {}, {} <-> {}, {} s old",
+            "{}, {mode}numbers of {counts}, in {}, out {}, {} <-> {}, {} s old",
             child.esp,
             child.spi_in,
             child.spi_out,

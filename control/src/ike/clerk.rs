@@ -121,7 +121,7 @@ fn status(spi: u64, sa: &IkeSa, now_s: u64) -> SessionStatus {
         state: state.to_owned(),
         age_s: now_s.saturating_sub(sa.created_s),
         silent_s: now_s.saturating_sub(sa.heard_s),
-        udp: sa.nat.ours || sa.nat.theirs,
+        udp: sa.is_translated(),
         children: sa.children.iter().map(|child| child_status(child, now_s)).collect(),
     }
 }
@@ -137,6 +137,7 @@ fn child_status(child: &Child, now_s: u64) -> ChildStatus {
         spi_out: format!("{:08x}", child.outbound_spi),
         esp: child.transform.clone(),
         esn: child.extended,
+        transport: child.transport,
         age_s: now_s.saturating_sub(child.created_s),
         local_ts: networks(&child.local),
         remote_ts: networks(&child.remote),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use phalanx_config::{AddressPool, Config, IkeConnection, IpNet, PeersProof};
+use phalanx_config::{AddressPool, ChildMode, Config, IkeConnection, IpNet, PeersProof};
 use phalanx_dataplane::ipsec::gateway::{Network, Selectors};
 use phalanx_ike::config::{ChildConfig, Connection};
 use phalanx_ike::crypto::Secret;
@@ -58,7 +58,7 @@ pub(crate) fn ike(config: &Config, cookie_key: &[u8]) -> Result<Option<Ike>, Ike
             users: Arc::new(users.unwrap_or_default()),
         },
         book: Book::new(pools),
-        guards: config.ike_connections.iter().flat_map(|it| guards(it, &config.pools)).collect(),
+        guards: config.ike_connections.iter().flat_map(|it| guards(it, config)).collect(),
     }))
 }
 
@@ -69,6 +69,7 @@ fn connection(it: &IkeConnection) -> Result<Connection, IkeError> {
         let proposals = parsed(&child.esp, USUAL_ESP).map_err(at(format!("child {:?} esp", child.name)))?;
         Ok(ChildConfig {
             name: child.name.clone(),
+            transport: child.mode == ChildMode::Transport,
             local: selectors(&child.local_ts),
             remote: selectors(&child.remote_ts),
             proposals,
@@ -113,8 +114,8 @@ fn pool(it: &AddressPool, member: u8) -> Pool {
 }
 
 /// What must not go in clear: from and to the networks of a connection's peers. Whoever is given no address from a pool speaks from an
-/// address that nobody knows before.
-fn guards(it: &IkeConnection, pools: &[AddressPool]) -> Vec<Selectors> {
+/// address that nobody knows before, unless `remote` says from where: what is to go in transport mode is known then, too.
+fn guards(it: &IkeConnection, config: &Config) -> Vec<Selectors> {
     let everywhere = [(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0), (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0)];
     let networks = |list: &[IpNet]| list.iter().map(|it| Network::new(it.addr(), it.prefix_len())).collect();
     let mut guards: Vec<Selectors> = it
@@ -123,10 +124,23 @@ fn guards(it: &IkeConnection, pools: &[AddressPool]) -> Vec<Selectors> {
         .filter(|child| !child.remote_ts.is_empty())
         .map(|child| Selectors { local: networks(&child.local_ts), remote: networks(&child.remote_ts) })
         .collect();
-    let theirs = pools.iter().filter(|pool| it.pools.contains(&pool.name)).map(|pool| pool.network);
+    if !it.remote.is_empty() && it.children.iter().any(|child| child.mode == ChildMode::Transport) {
+        guards.push(Selectors { local: own_addresses(it, config), remote: networks(&it.remote) });
+    }
+    let theirs = config.pools.iter().filter(|pool| it.pools.contains(&pool.name)).map(|pool| pool.network);
     guards.extend(theirs.map(|network| Selectors {
         local: everywhere.map(|(address, len)| Network::new(address, len)).into(),
         remote: networks(&[network]),
     }));
     guards
+}
+
+/// The cluster's addresses that a connection's peers may speak to.
+fn own_addresses(it: &IkeConnection, config: &Config) -> Vec<Network> {
+    let all = config.ports.iter().flat_map(|port| &port.cluster_addresses).map(|address| address.addr());
+    it.local
+        .map_or_else(|| all.collect(), |local| vec![local])
+        .into_iter()
+        .map(|ip| Network::new(ip, u8::MAX))
+        .collect()
 }

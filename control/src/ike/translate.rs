@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use phalanx_dataplane::ipsec::crypto::Numbers;
-use phalanx_dataplane::ipsec::gateway::{ChildChange, Half, Network, Protection, Selectors, TunnelSpec};
+use phalanx_dataplane::ipsec::gateway::{ChildChange, Half, Network, Protection, SaMode, Selectors, TunnelSpec};
 use phalanx_dataplane::ipsec::outer::{DontFragment, Outer, Ports};
 use phalanx_dataplane::ipsec::{Keys, Transform};
 use phalanx_ike::machine::{self, ChildEvent, ChildSa};
@@ -34,6 +34,7 @@ fn tunnel(child: ChildSa) -> Option<TunnelSpec> {
     };
     Some(TunnelSpec {
         protection: Protection::Esp(transform),
+        mode: if child.transport { SaMode::Transport } else { SaMode::Tunnel },
         numbers: if child.extended { Numbers::Extended } else { Numbers::Short },
         replay_window: REPLAY_WINDOW,
         outer: outer(child.path, child.udp),

@@ -143,9 +143,9 @@ pub trait Outlet {
     /// as [`Self::send`].
     fn send_whole(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool;
 
-    /// Routes on a whole IP packet of somebody else's that has come out of a tunnel, as if it had come in by a port; otherwise as
-    /// [`Self::send_whole`].
-    fn forward(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool;
+    /// Routes on a whole IP packet of somebody else's that has come out of a tunnel of this unit, as if it had come in by a port; one
+    /// to an address of the cluster's goes to who claims it, when this call is over. Otherwise as [`Self::send_whole`].
+    fn forward(&mut self, unit: Unit, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool;
 
     /// Traffic that these select goes into the tunnel with this inbound SPI from now on, whichever worker it comes to. Nothing, if that
     /// was so before.

@@ -2,7 +2,7 @@
 
 use crate::ipsec::crypto::Numbers;
 use crate::ipsec::crypto::choice::Choice;
-use crate::ipsec::gateway::{GatewayConfig, Half, Network, Protection, Selectors, TunnelSpec};
+use crate::ipsec::gateway::{GatewayConfig, Half, Network, Protection, SaMode, Selectors, TunnelSpec};
 use crate::ipsec::outer::{DontFragment, Outer};
 use crate::ipsec::{Keys, Transform};
 use crate::unit::MemberId;
@@ -43,6 +43,7 @@ impl TunnelsPlan {
         Some(TunnelSpec {
             name: format!("tunnel{number}"),
             protection: Protection::Esp(self.transform),
+            mode: SaMode::Tunnel,
             numbers: Numbers::Extended,
             replay_window: 1024,
             outer: Outer {

@@ -50,6 +50,11 @@ impl Encap {
         Self { spi, mode, shape: Shape::of(transform) }
     }
 
+    /// Whether the packet goes in a packet of the cluster's.
+    pub const fn is_tunnel(&self) -> bool {
+        matches!(self.mode, Mode::Tunnel(_))
+    }
+
     /// The room that an IP packet needs. None: it has no header that could stay outside.
     pub fn room(&self, packet: &[u8]) -> Option<Layout> {
         let (around, hidden) = match self.mode {

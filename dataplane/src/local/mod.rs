@@ -158,20 +158,25 @@ pub fn nd_reply(origin: &Origin, asked: &Solicitation, tell: MacAddr, buffer: &m
 /// the Ethernet header goes back where it came from, with the port's own address as source. False, and nothing
 /// changed, if the frame isn't an intact echo request to one host.
 pub fn echo_reply_in_place(origin: &Origin, summary: &Summary, frame: &mut [u8]) -> bool {
-    if summary.is_fragment() || summary.is_to_group() || summary.src == 0 {
-        return false;
-    }
     let Ok(source_mac) = ethernet::Packet::new_checked(&frame[..]).map(|packet| packet.source()) else { return false };
-    let done = match (summary.family, summary.proto) {
-        (Family::V4, proto::ICMP) => echo_v4(summary, frame),
-        (Family::V6, proto::ICMPV6) => echo_v6(summary, frame),
-        _ => false,
-    };
+    let done = echo_reply(summary, frame);
     if done && let Ok(mut header) = ethernet::Packet::new_checked(frame) {
         header.set_destination(source_mac);
         header.set_source(origin.mac);
     }
     done
+}
+
+/// The same, where there is no Ethernet header, or none that counts.
+pub fn echo_reply(summary: &Summary, packet: &mut [u8]) -> bool {
+    if summary.is_fragment() || summary.is_to_group() || summary.src == 0 {
+        return false;
+    }
+    match (summary.family, summary.proto) {
+        (Family::V4, proto::ICMP) => echo_v4(summary, packet),
+        (Family::V6, proto::ICMPV6) => echo_v6(summary, packet),
+        _ => false,
+    }
 }
 
 const TTL: u8 = 64;

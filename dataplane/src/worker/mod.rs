@@ -21,6 +21,7 @@ mod clock;
 pub mod cluster;
 mod commit_lag;
 mod counter;
+mod errands;
 mod fast;
 mod forward;
 mod fragment_ids;

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use dpdk::Mbuf;
 
+use super::errands::Way;
 use super::forward::decrement;
 use super::path::Path;
 use super::transmit::Kind;
@@ -35,6 +36,7 @@ impl Path {
         let mut apps = std::mem::take(&mut self.apps);
         let done = apps[at].handle_packet(self, unit, summary, summary.l3(frame));
         self.apps = apps;
+        self.run_errands();
         done.map(|()| true)
     }
 
@@ -48,6 +50,7 @@ impl Path {
             None => Err(DropReason::NoApp.into()),
         };
         self.apps = apps;
+        self.run_errands();
         done
     }
 
@@ -155,6 +158,7 @@ impl Path {
         let mut apps = std::mem::take(&mut self.apps);
         apps.iter_mut().for_each(|app| call(app.as_mut(), self));
         self.apps = apps;
+        self.run_errands();
     }
 }
 
@@ -194,8 +198,8 @@ impl Outlet for Path {
 
     fn send(&mut self, packet: Outgoing, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         let (family, number) = address_number(packet.destination);
-        // What goes to a tunnel's peer must not go there in clear.
-        if self.is_protected(family, address_number(packet.source).1, number) {
+        let way = self.way_of(family, address_number(packet.source).1, number);
+        if way == Way::Nowhere {
             return false;
         }
         let header = if family == Family::V4 { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
@@ -204,6 +208,9 @@ impl Outlet for Path {
             if len > 0 && write_header(&packet, len, room).is_some() { header + len } else { 0 }
         });
         let Some(mbuf) = built else { return false };
+        if let Way::Into(spi) = way {
+            return self.let_leave(spi, mbuf);
+        }
         self.originate(mbuf, 0, family, number);
         true
     }
@@ -214,12 +221,15 @@ impl Outlet for Path {
         true
     }
 
-    fn forward(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+    fn forward(&mut self, unit: Unit, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         let Some(mut mbuf) = self.write_mbuf(write) else { return false };
         let Ok(summary) = summarise_l3(mbuf.data()) else { return false };
         let is_ours = |address| self.addresses.find(summary.family, address).is_some();
-        // Out of one tunnel into another needs the other's owner; to the cluster itself, an app that answers into tunnels.
-        let strange = summary.is_link_local() || summary.is_to_group() || is_ours(summary.src) || is_ours(summary.dst);
+        let strange = summary.is_link_local() || summary.is_to_group() || is_ours(summary.src);
+        if !strange && is_ours(summary.dst) {
+            return self.let_arrive(unit, mbuf);
+        }
+        // Out of one tunnel into another needs the other's owner.
         if strange || self.judge(&summary) != Passing::Bare || !decrement(&mut mbuf, &summary) {
             return false;
         }

@@ -11,6 +11,7 @@ use dpdk::{Burst, Mbuf, Mempool};
 
 use super::addresses::{Addresses, Owner};
 use super::commit_lag::CommitLag;
+use super::errands::Errands;
 use super::fast::Gate;
 use super::fragment_ids::FragmentIds;
 use super::holdings::Holdings;
@@ -72,6 +73,8 @@ pub(super) struct Path {
     /// Which packets between hosts are for an app, and which app that is.
     pub(super) book: Book,
     pub(super) tunnels_app: usize,
+    /// Packets of the cluster's own that come out of tunnels or belong into one.
+    pub(super) errands: Errands,
     /// What is held of the apps' sessions, and of others'.
     pub(super) holdings: Holdings,
     /// Packets to sessions that are other members'.
@@ -232,12 +235,22 @@ impl Path {
                 false => self.drop_packet(mbuf, DropReason::NoApp),
             };
         }
+        // What should have come through a tunnel is nobody's (RFC 4301 section 5.2), but for what makes the tunnels.
+        if self.is_bare(summary) {
+            return self.drop_packet(mbuf, DropReason::PolicyMismatch);
+        }
         match self.offer(unit, summary, mbuf.data()) {
             Ok(true) => return self.counters.delivered.add(1),
             Ok(false) => {}
             Err(reason) => return self.drop_packet(mbuf, reason),
         }
         self.answer_echo(mbuf, summary, port);
+    }
+
+    /// Whether a packet to a cluster address should have come through a tunnel.
+    fn is_bare(&self, summary: &Summary) -> bool {
+        self.is_protected(summary.family, summary.dst, summary.src)
+            && !self.apps.get(self.tunnels_app).is_some_and(|app| app.claims(summary))
     }
 
     /// What the router itself does with a packet to a cluster address.

@@ -9,6 +9,7 @@ use dpdk::wait::WaitSet;
 use dpdk::{Eal, Mempool, Port};
 
 use super::commit_lag::CommitLag;
+use super::errands::Errands;
 use super::fast::Gate;
 use super::fragment_ids::FragmentIds;
 use super::handover::Handover;
@@ -318,6 +319,7 @@ impl Parts<'_> {
             counters: self.shared.workers[self.index].clone(),
             pool: self.pools.ordinary,
             large: self.pools.large,
+            errands: Errands::new(),
             addresses: Addresses::new(&config.ports),
             ports: paths,
             shares_queues,

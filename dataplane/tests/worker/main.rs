@@ -9,6 +9,7 @@ mod ports;
 mod recall;
 mod scenes;
 mod stage;
+mod transport;
 mod tunnel;
 mod workers;
 

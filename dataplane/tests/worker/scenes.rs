@@ -25,6 +25,7 @@ pub(crate) const ALL: &[(&str, Scene)] = &[
     ("Figure 9 under forward", figure_9_forward),
     ("Figure 9 under unicast and multicast", figure_9_shared),
     ("a tunnel", crate::tunnel::scene),
+    ("the cluster's own traffic in tunnels", crate::transport::scene),
     ("tunnels of IKE's", crate::ike::scene),
     ("frames of the members' own", cluster_frames),
     ("no lease, no word", lease),

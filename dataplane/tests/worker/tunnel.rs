@@ -9,7 +9,7 @@ use phalanx_dataplane::ipsec::crypto::{Direction, Engine, Job, Numbers};
 use phalanx_dataplane::ipsec::decap::{Decap, Found, locate};
 use phalanx_dataplane::ipsec::encap::{Draws, Encap, Mode as Wrapping};
 use phalanx_dataplane::ipsec::gateway::{
-    Gateway, GatewayConfig, Half, Network, Protection, Selectors, TunnelSpec, TunnelStats,
+    Gateway, GatewayConfig, Half, Network, Protection, SaMode, Selectors, TunnelSpec, TunnelStats,
 };
 use phalanx_dataplane::ipsec::outer::{DontFragment, Outer};
 use phalanx_dataplane::ipsec::{Keys, Transform};
@@ -47,6 +47,7 @@ pub(crate) fn spec() -> TunnelSpec {
     TunnelSpec {
         name: "branch".to_owned(),
         protection: Protection::Esp(transform),
+        mode: SaMode::Tunnel,
         numbers: Numbers::Short,
         replay_window: 64,
         outer: outer(CLUSTER, PEER),
@@ -60,8 +61,7 @@ pub(crate) fn spec() -> TunnelSpec {
 }
 
 /// What the peer makes of a frame of ours.
-fn opened(frame: &[u8]) -> Vec<u8> {
-    let spec = spec();
+pub(crate) fn opened(spec: &TunnelSpec, frame: &[u8]) -> Vec<u8> {
     let mut packet = summary(frame).l3(frame).to_vec();
     let at = locate(&packet).expect("ESP");
     let mut session = BuiltIn
@@ -70,15 +70,23 @@ fn opened(frame: &[u8]) -> Vec<u8> {
     let mut jobs = [Job::new(&mut packet[at..], 0)];
     session.process(&mut jobs);
     assert!(jobs[0].done, "a wrong check value");
-    let decap = Decap::new(&Wrapping::Tunnel(spec.outer), spec.protection.transform());
+    let decap = Decap::new(&wrapping(spec), spec.protection.transform());
     let Ok(Found::Packet(place)) = decap.unwrap(&mut packet, at) else { panic!("no packet inside") };
     packet[place].to_vec()
 }
 
+/// What the peer's packets are wrapped in.
+const fn wrapping(spec: &TunnelSpec) -> Wrapping {
+    let Outer { source, destination, .. } = spec.outer;
+    match spec.mode {
+        SaMode::Tunnel => Wrapping::Tunnel(Outer { source: destination, destination: source, ..spec.outer }),
+        SaMode::Transport => Wrapping::Transport { udp: None },
+    }
+}
+
 /// A frame of the peer's around an IP packet.
-fn sealed(stage: &Stage, packet: &[u8], sequence: u64) -> Vec<u8> {
-    let spec = spec();
-    let encap = Encap::new(SPI_IN, Wrapping::Tunnel(outer(PEER, CLUSTER)), spec.protection.transform());
+pub(crate) fn sealed(stage: &Stage, spec: &TunnelSpec, packet: &[u8], sequence: u64) -> Vec<u8> {
+    let encap = Encap::new(spec.inbound.spi, wrapping(spec), spec.protection.transform());
     let layout = encap.room(packet).expect("a packet");
     let mut buffer = [&vec![0; layout.before], packet, &vec![0; layout.after]].concat();
     let at = encap.build(&mut buffer, layout, Draws { sequence, nonce: sequence, id: 0 }).expect("a packet");
@@ -96,7 +104,7 @@ pub(crate) fn ip(frame: &[u8]) -> &[u8] {
     summary(frame).l3(frame)
 }
 
-fn is_esp(frame: &[u8]) -> bool {
+pub(crate) fn is_esp(frame: &[u8]) -> bool {
     let outside = summary(frame);
     (outside.proto, outside.src_ip(), outside.dst_ip()) == (proto::ESP, spec().outer.source, spec().outer.destination)
 }
@@ -130,7 +138,7 @@ fn passes_outwards(stage: &mut Stage) {
         assert_eq!((outside.len(), inside.len()), (2, 0));
         for frame in outside {
             assert!(is_esp(&frame) && frame[..6] == CLIENT.0);
-            let packet = opened(&frame);
+            let packet = opened(&spec(), &frame);
             let (got, had) = (&packet[..], ip(&sent));
             assert_eq!(got[20..], had[20..], "what a host sent is what the peer gets");
             assert_eq!(got.len(), had.len());
@@ -141,7 +149,7 @@ fn passes_outwards(stage: &mut Stage) {
 fn passes_inwards(stage: &mut Stage) {
     for (at, (branch, host)) in [(BRANCH, HOST), ("fd00:9::7", "fd00:3::100")].into_iter().enumerate() {
         let inner = Ip::udp(SERVER, CLIENT, 300).frame(branch, host);
-        let frame = sealed(stage, ip(&inner), at as u64 + 1);
+        let frame = sealed(stage, &spec(), ip(&inner), at as u64 + 1);
         let [outside, inside] = stage.exchange(OUTSIDE, &[frame.clone(), frame]);
         assert_eq!((outside.len(), inside.len()), (0, 1), "once, though it came twice");
         assert_eq!(inside[0][..6], SERVER.0);
@@ -189,7 +197,7 @@ fn nothing_goes_in_clear(stage: &mut Stage) {
     assert_eq!(drops(stage), 2);
     // From a network that is none of the tunnel's.
     let stray = Ip::udp(SERVER, CLIENT, 100).frame("10.8.0.1", HOST);
-    let stray = sealed(stage, ip(&stray), 100);
+    let stray = sealed(stage, &spec(), ip(&stray), 100);
     assert_eq!(stage.exchange(OUTSIDE, &[stray]), [Vec::<Vec<u8>>::new(), Vec::new()]);
     assert_eq!(drops(stage), 3);
     // What no tunnel wants is routed as ever.

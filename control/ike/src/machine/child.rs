@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::hear::notified;
 use super::init::{key_exchange, nonce};
 use super::limits::{NETWORKS_MAX, SELECTORS_MAX};
 use super::{ChildEvent, Failure, Report, Turn};
@@ -21,6 +22,8 @@ pub struct ChildSa {
     pub path: Path,
     /// Whether they go in UDP.
     pub udp: bool,
+    /// Whether they keep their own headers (RFC 7296 section 1.3.1).
+    pub transport: bool,
     /// The algorithms, as the data plane calls them.
     pub transform: String,
     /// Whether it counts to 2^64.
@@ -55,6 +58,8 @@ pub(super) struct Wanted<'m> {
     ours: &'m [Selector],
     nonce: &'m [u8],
     key_exchange: Option<(u16, &'m [u8])>,
+    /// In transport mode.
+    transport: bool,
     /// It does not come with the IKE SA, so it may have a key exchange of its own.
     alone: bool,
 }
@@ -76,6 +81,7 @@ pub(super) struct Made<'m> {
     pub(super) spis: (u32, u32),
     pub(super) suite: EspSuite,
     pub(super) extended: bool,
+    pub(super) transport: bool,
     pub(super) keymat: &'m Secret,
     /// We began the exchange that made it.
     pub(super) initiated: bool,
@@ -107,7 +113,8 @@ impl<'m> Wanted<'m> {
             Payload::SelectorsResponder(selectors) => Some(selectors.as_slice()),
             _ => None,
         })?;
-        Some(Self { proposals, theirs, ours, nonce, key_exchange: None, alone: false })
+        let transport = notified(payloads, notify::USE_TRANSPORT_MODE).is_some();
+        Some(Self { proposals, theirs, ours, nonce, key_exchange: None, transport, alone: false })
     }
 
     /// The initiator's nonce.
@@ -134,10 +141,17 @@ impl Turn<'_, '_> {
         replaces: Option<u32>,
     ) -> Result<Vec<Payload>, Notify> {
         let old = sa.children.iter().find(|child| Some(child.inbound_spi) == replaces).map(|child| child.name.clone());
-        let suiting = connection.children.iter().filter(|child| old.as_ref().is_none_or(|name| *name == child.name));
-        let found = suiting.filter_map(|child| Some((child, traffic(child, peer, sa.path, wanted)?))).next();
-        let Some((config, traffic)) = found else {
-            let why = Failure::NoTraffic(peer.identity.to_string());
+        let suiting = || connection.children.iter().filter(|child| old.as_ref().is_none_or(|name| *name == child.name));
+        let in_mode = |transport: bool| {
+            let mut suiting = suiting().filter(|child| child.transport == transport);
+            suiting.find_map(|child| Some((child, traffic(child, peer, sa.path, wanted)?)))
+        };
+        // Who asks for transport mode may be given a tunnel. Through a translator it is: whose addresses they are, nobody knows.
+        let transport = (wanted.transport && !sa.is_translated()).then(|| in_mode(true)).flatten();
+        let Some((config, traffic)) = transport.or_else(|| in_mode(false)) else {
+            let name = peer.identity.to_string();
+            let translated = wanted.transport && sa.is_translated();
+            let why = if translated { Failure::Translated(name) } else { Failure::NoTraffic(name) };
             self.report(Report::Failed { from: sa.path.theirs, why });
             return Err(Notify::new(notify::TS_UNACCEPTABLE, Vec::new()));
         };
@@ -154,6 +168,7 @@ impl Turn<'_, '_> {
             spis: (spi, peers_spi),
             suite: choice.suite,
             extended: choice.esn,
+            transport: config.transport,
             keymat: &keymat,
             initiated: false,
             replaces,
@@ -164,12 +179,16 @@ impl Turn<'_, '_> {
         payloads.extend(exchanged);
         payloads.push(Payload::SelectorsInitiator(traffic.remote));
         payloads.push(Payload::SelectorsResponder(traffic.local));
+        if config.transport {
+            payloads.push(Payload::Notify(Notify::new(notify::USE_TRANSPORT_MODE, Vec::new())));
+        }
         Ok(payloads)
     }
 
     /// There is a new child SA.
     pub(super) fn add_child(&mut self, sa: &mut IkeSa, made: Made<'_>, traffic: Traffic) {
-        let Made { name: (connection, child), spis: (inbound_spi, outbound_spi), suite, extended, replaces, .. } = made;
+        let Made { name: (connection, child), spis: (inbound_spi, outbound_spi), suite, extended, .. } = made;
+        let (transport, replaces) = (made.transport, made.replaces);
         // The initiator's direction comes first.
         let [first, second] = suite.split(made.keymat.as_bytes()).unwrap_or_default();
         let (theirs, ours) = if made.initiated { (second, first) } else { (first, second) };
@@ -185,12 +204,14 @@ impl Turn<'_, '_> {
             inbound_spi,
             outbound_spi,
             transform: transform.clone(),
+            transport,
             rekeyed: replaces.is_some(),
         });
         self.out.children.push(ChildEvent::Add(Box::new(ChildSa {
             name,
             path: sa.path,
-            udp: sa.nat.ours || sa.nat.theirs,
+            udp: sa.is_translated(),
+            transport,
             transform: transform.clone(),
             extended,
             inbound: half(inbound_spi, theirs),
@@ -205,6 +226,7 @@ impl Turn<'_, '_> {
             outbound_spi,
             transform,
             extended,
+            transport,
             local: traffic.local,
             remote: traffic.remote,
             created_s: self.given.now_s,
@@ -238,7 +260,7 @@ impl Turn<'_, '_> {
 
     /// The children's packets go the IKE SA's way.
     pub(super) fn move_children(&mut self, sa: &IkeSa) {
-        let (path, udp) = (sa.path, sa.nat.ours || sa.nat.theirs);
+        let (path, udp) = (sa.path, sa.is_translated());
         self.out.children.extend(sa.children.iter().map(|child| ChildEvent::Move {
             inbound_spi: child.inbound_spi,
             path,
@@ -250,11 +272,15 @@ impl Turn<'_, '_> {
 /// What of the wanted traffic a child may carry. None: nothing.
 fn traffic(child: &ChildConfig, peer: &Peer, path: Path, wanted: &Wanted<'_>) -> Option<Traffic> {
     let dynamic: Vec<Selector> = match peer.addresses.as_slice() {
+        // Both ends speak in their own names.
+        _ if child.transport => vec![Selector::of_network(path.theirs.ip(), u8::MAX)],
         [] => vec![Selector::of_network(path.theirs.ip(), u8::MAX)],
         addresses => addresses.iter().map(|address| Selector::of_network(*address, u8::MAX)).collect(),
     };
+    let here = [Selector::of_network(path.ours.ip(), u8::MAX)];
+    let ours = if child.local.is_empty() { here.as_slice() } else { &child.local };
     let theirs = if child.remote.is_empty() { &dynamic } else { &child.remote };
-    Traffic::new(common(&child.local, wanted.ours), common(theirs, wanted.theirs))
+    Traffic::new(common(ours, wanted.ours), common(theirs, wanted.theirs))
 }
 
 /// What two lists have in common, without what says ports or protocols: the data plane looks at addresses only.

@@ -28,7 +28,10 @@ impl Turn<'_, '_> {
             answers.push(Payload::Delete { protocol: ESP, spis: gone });
         }
         if notified(payloads, notify::UPDATE_SA_ADDRESSES).is_some() && sa.abilities.mobike {
-            self.relocate(&mut sa, path, payloads);
+            match self.relocate(&mut sa, path, payloads) {
+                Ok(()) => {}
+                Err(refusal) => answers.push(Payload::Notify(refusal)),
+            }
             answers.extend(nat_notifies(path, sa.initiator_spi, sa.responder_spi));
         }
         if let Some(cookie) = notified(payloads, notify::COOKIE2).filter(|cookie| cookie.len() <= COOKIE2_MAX) {
@@ -46,13 +49,20 @@ impl Turn<'_, '_> {
         (!told).then_some(child.inbound_spi)
     }
 
-    /// The peer speaks from elsewhere now, and says so.
-    fn relocate(&mut self, sa: &mut IkeSa, path: Path, payloads: &[Payload]) {
-        sa.nat = nat_between(path, (sa.initiator_spi, sa.responder_spi), payloads);
+    /// The peer speaks from elsewhere now, and says so. What is in transport mode cannot follow: its traffic is the old addresses'.
+    fn relocate(&mut self, sa: &mut IkeSa, path: Path, payloads: &[Payload]) -> Result<(), Notify> {
+        let nat = nat_between(path, (sa.initiator_spi, sa.responder_spi), payloads);
+        let ends = |path: Path| (path.ours.ip(), path.theirs.ip());
+        let stays = ends(sa.path) == ends(path) && !nat.ours && !nat.theirs;
+        if !stays && sa.children.iter().any(|child| child.transport) {
+            return Err(Notify::new(notify::UNACCEPTABLE_ADDRESSES, Vec::new()));
+        }
+        sa.nat = nat;
         if sa.path != path {
             sa.path = path;
             self.report(Report::Moved { peer: self.name_of(sa), to: path.theirs });
         }
         self.move_children(sa);
+        Ok(())
     }
 }

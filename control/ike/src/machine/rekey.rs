@@ -5,6 +5,7 @@
 //! is not the same for both.
 
 use super::child::{Made, Traffic, common};
+use super::hear::notified;
 use super::init::{key_exchange, nonce};
 use super::{Report, Turn};
 use crate::crypto::{Group, IkeKeys, KeyPair, Secret, child_keymat};
@@ -32,9 +33,9 @@ impl Turn<'_, '_> {
         let config = sa.children.iter().find(|child| child.inbound_spi == spi).and_then(|child| {
             let connection = self.connection(&sa.peer()?.connection)?;
             let config = connection.children.iter().find(|config| config.name == child.name)?;
-            Some((config.proposals.clone(), child.local.clone(), child.remote.clone()))
+            Some((config.proposals.clone(), child.local.clone(), child.remote.clone(), child.transport))
         });
-        let Some((proposals, local, remote)) = config else {
+        let Some((proposals, local, remote, transport)) = config else {
             // The configuration does not know it any more: so it lives as long as the peer wants.
             sa.children.iter_mut().filter(|child| child.inbound_spi == spi).for_each(|child| child.rekey_at_s = 0);
             return self.go_on(sa);
@@ -46,6 +47,7 @@ impl Turn<'_, '_> {
         let mut payloads = vec![Payload::Notify(named), Payload::Sa(offer), Payload::Nonce(our_nonce.clone())];
         payloads.extend(key_pair.as_ref().map(public_of));
         payloads.extend([Payload::SelectorsInitiator(local), Payload::SelectorsResponder(remote)]);
+        payloads.extend(transport.then(|| Payload::Notify(Notify::new(notify::USE_TRANSPORT_MODE, Vec::new()))));
         let rekey = Rekey { old_spi: spi, new_spi: new_spi.into(), nonce: our_nonce, key_pair };
         let purpose = Purpose::RekeyChild(rekey, Collision::default());
         self.ask(sa, Exchange::CREATE_CHILD_SA, purpose, &payloads);
@@ -81,7 +83,7 @@ impl Turn<'_, '_> {
         payloads: &[Payload],
     ) -> Option<()> {
         let old = |child: &&Child| [rekey.old_spi, collision.their_spi].contains(&child.inbound_spi);
-        let Child { name, local, remote, .. } = sa.children.iter().find(old)?.clone();
+        let Child { name, local, remote, transport, .. } = sa.children.iter().find(old)?.clone();
         let connection = self.connection(&sa.peer()?.connection)?.clone();
         let config = connection.children.iter().find(|config| config.name == name)?;
         let answer = proposal(payloads)?;
@@ -92,6 +94,9 @@ impl Turn<'_, '_> {
             None => None,
         };
         let granted = selectors(payloads)?;
+        if transport != notified(payloads, notify::USE_TRANSPORT_MODE).is_some() {
+            return None;
+        }
         // It may grant less than it was asked for, but nothing else.
         let (local, remote) = (common(&local, &granted[0]), common(&remote, &granted[1]));
         let keymat = child_keymat(
@@ -107,6 +112,7 @@ impl Turn<'_, '_> {
             spis: (u32::try_from(rekey.new_spi).ok()?, peers_spi),
             suite: choice.suite,
             extended: choice.esn,
+            transport,
             keymat: &keymat,
             initiated: true,
             replaces: Some(rekey.old_spi),

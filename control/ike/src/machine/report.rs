@@ -31,6 +31,8 @@ pub enum Report {
         outbound_spi: u32,
         /// The algorithms.
         transform: String,
+        /// In transport mode.
+        transport: bool,
         /// It has new keys for another.
         rekeyed: bool,
     },
@@ -82,6 +84,11 @@ pub enum Failure {
     /// No traffic in common.
     #[error("no child is for the traffic that {0:?} asks for")]
     NoTraffic(String),
+    /// Transport mode through a translator of addresses.
+    #[error(
+        "addresses are translated on the way to {0:?}, which asks for transport mode: no child gives it a tunnel instead"
+    )]
+    Translated(String),
     /// No address left.
     #[error("no address is left for {0:?}")]
     NoAddress(String),
@@ -120,11 +127,12 @@ impl fmt::Display for Report {
                 write!(f, "IKE SA {connection} established with {peer} at {from}")?;
                 addresses.iter().try_for_each(|address| write!(f, ", who has {address}"))
             }
-            Self::Child { name, peer, inbound_spi, outbound_spi, transform, rekeyed } => {
+            Self::Child { name, peer, inbound_spi, outbound_spi, transform, transport, rekeyed } => {
                 let how = if *rekeyed { "rekeyed" } else { "established" };
+                let mode = if *transport { " in transport mode" } else { "" };
                 write!(
                     f,
-                    "child SA {name} {how} with {peer}: {transform}, in {inbound_spi:08x}, out {outbound_spi:08x}"
+                    "child SA {name} {how}{mode} with {peer}: {transform}, in {inbound_spi:08x}, out {outbound_spi:08x}"
                 )
             }
             Self::Rekeyed { peer } => write!(f, "IKE SA with {peer} rekeyed"),

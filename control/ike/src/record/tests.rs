@@ -54,6 +54,7 @@ fn sample() -> IkeSa {
             inbound_spi: 0x1004d,
             outbound_spi: 0xc001,
             transform: "aes128gcm16".into(),
+            transport: false,
             extended: true,
             local: vec![network("10.3.0.0", 24)],
             remote: vec![network("10.99.0.1", 32), network("fd00:99::1", 128)],

@@ -246,6 +246,8 @@ pub mod notify {
     pub const TS_UNACCEPTABLE: u16 = 38;
     /// These selectors do not suit.
     pub const INVALID_SELECTORS: u16 = 39;
+    /// The sender will not be spoken with from there (RFC 4555).
+    pub const UNACCEPTABLE_ADDRESSES: u16 = 40;
     /// Try later.
     pub const TEMPORARY_FAILURE: u16 = 43;
     /// There is no such child SA.

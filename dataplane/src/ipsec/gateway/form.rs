@@ -1,18 +1,18 @@
 //! What a tunnel makes of its packets: ESP or AH.
 
-use super::spec::Protection;
+use super::spec::{Protection, SaMode, TunnelSpec};
 use crate::ipsec::crypto::{Job, Session};
 use crate::ipsec::decap::{self, Decap, Found};
 use crate::ipsec::encap::{Draws, Encap, Mode};
 use crate::ipsec::esp::{self, Layout};
-use crate::ipsec::outer::Outer;
+use crate::ipsec::transport::Outside;
 use crate::ipsec::{Refused, ah};
 use crate::wire::{self, proto};
 
 /// See the module.
 pub(super) enum Form {
     Esp { encap: Encap, decap: Decap },
-    Ah { wrap: ah::Wrap, icv_len: usize },
+    Ah { wrap: ah::Wrap, icv_len: usize, tunnel: bool },
 }
 
 /// SPI and the low half of the number of an IP packet that came in.
@@ -25,23 +25,24 @@ pub(super) fn label(protocol: u8, packet: &[u8]) -> Result<(u32, u32), Refused> 
 }
 
 impl Form {
-    /// Of packets to a peer who calls them `spi`, within this header.
-    pub(super) const fn new(protection: Protection, spi: u32, outer: Outer) -> Self {
-        let mode = Mode::Tunnel(outer);
-        match protection {
+    /// A tunnel's.
+    pub(super) const fn new(spec: &TunnelSpec) -> Self {
+        let (spi, tunnel) = (spec.outbound.spi, matches!(spec.mode, SaMode::Tunnel));
+        let mode = if tunnel { Mode::Tunnel(spec.outer) } else { Mode::Transport { udp: spec.outer.udp } };
+        match spec.protection {
             Protection::Esp(transform) => {
                 Self::Esp { encap: Encap::new(spi, mode, transform), decap: Decap::new(&mode, transform) }
             }
             Protection::Ah(integrity) => {
-                Self::Ah { wrap: ah::Wrap::new(spi, mode, integrity), icv_len: integrity.icv_len() }
+                Self::Ah { wrap: ah::Wrap::new(spi, mode, integrity), icv_len: integrity.icv_len(), tunnel }
             }
         }
     }
 
-    /// The longest packet that fits into one of `outer_mtu`.
-    pub(super) fn mtu(&self, outer_mtu: usize) -> usize {
+    /// How long packets with a header like this one's may be that are to fit into ones of `outer_mtu`.
+    pub(super) fn mtu(&self, packet: &[u8], outer_mtu: usize) -> usize {
         match self {
-            Self::Esp { encap, .. } => encap.mtu(outer_mtu, 0),
+            Self::Esp { encap, .. } => encap.mtu(outer_mtu, Outside::of(packet).map_or(0, |outside| outside.len)),
             Self::Ah { wrap, .. } => wrap.mtu(outer_mtu),
         }
     }
@@ -62,12 +63,20 @@ impl Form {
                 process(opener, esp, sequence_high).ok_or(Refused::BadIcv)?;
                 decap.unwrap(packet, at)
             }
-            Self::Ah { icv_len, .. } => {
+            Self::Ah { icv_len, tunnel, .. } => {
                 let place = ah::locate(packet)?;
                 let text = ah::checked(packet, &place, *icv_len, text)?;
                 process(opener, text, sequence_high).ok_or(Refused::BadIcv)?;
-                ah::unwrap(packet, &place, true).map(Found::Packet)
+                ah::unwrap(packet, &place, *tunnel).map(Found::Packet)
             }
+        }
+    }
+
+    /// Whether packets that go in are a hop older. Those that stay what they are, are not.
+    pub(super) const fn is_hop(&self) -> bool {
+        match self {
+            Self::Esp { encap, .. } => encap.is_tunnel(),
+            Self::Ah { tunnel, .. } => *tunnel,
         }
     }
 
@@ -79,7 +88,7 @@ impl Form {
         }
     }
 
-    /// Makes the packet that lies in the buffer with this room around it one hop older, and seals it. None: it does not fit, or
+    /// Makes the packet that lies in the buffer with this room around it one hop older, if it is a hop, and seals it. None: it does not fit, or
     /// is none.
     pub(super) fn seal(
         &self,
@@ -90,8 +99,9 @@ impl Form {
         text: &mut [u8],
     ) -> Option<()> {
         let end = buffer.len().checked_sub(layout.after)?;
-        // Into the tunnel is a hop.
-        wire::age(buffer.get_mut(layout.before..end)?).then_some(())?;
+        if self.is_hop() {
+            wire::age(buffer.get_mut(layout.before..end)?).then_some(())?;
+        }
         let sequence_high = (draws.sequence >> u32::BITS) as u32;
         match self {
             Self::Esp { encap, .. } => {
@@ -99,7 +109,7 @@ impl Form {
                 process(sealer, buffer.get_mut(at..)?, sequence_high)?;
                 encap.finish(buffer);
             }
-            Self::Ah { wrap, icv_len } => {
+            Self::Ah { wrap, icv_len, .. } => {
                 let place = wrap.build(buffer, layout.before, draws)?;
                 let text = ah::checked(buffer, &place, *icv_len, text).ok()?;
                 process(sealer, text, sequence_high)?;

@@ -12,6 +12,7 @@ use crate::ipsec::Refused;
 use crate::ipsec::decap::Found;
 use crate::parse::{Summary, address_number, summarise_l3};
 use crate::tallies::add;
+use crate::unit::Unit;
 use crate::wire::proto;
 
 impl From<Refused> for DropReason {
@@ -48,13 +49,13 @@ impl Gateway {
                 return Err(DropReason::PolicyMismatch);
             }
         }
-        let counters = self.counters.of(slot.counters);
+        let (unit, counters) = (slot.spec.unit(), self.counters.of(slot.counters));
         let from = (summary.proto == proto::UDP).then(|| SocketAddr::new(summary.src_ip(), summary.src_port));
         // None that nobody holds a lease for: whoever takes over would let it in again.
         if tunnel.inbound.admit(sequence, &mut self.leases) {
             let newest = sequence >= tunnel.window.next();
             tunnel.window.accept(sequence)?;
-            deliver(outlet, counters, inner);
+            deliver(outlet, unit, counters, inner);
             self.note(outlet, number, from.filter(|_| newest));
             self.renew(outlet, number, None);
             return Ok(());
@@ -88,14 +89,14 @@ impl Gateway {
     }
 }
 
-/// Sends a packet from a tunnel on its way. An empty one is a dummy.
-pub(super) fn deliver(outlet: &mut dyn Outlet, counters: &TunnelCounters, packet: &[u8]) {
+/// Sends a packet from a tunnel of this unit on its way. An empty one is a dummy.
+pub(super) fn deliver(outlet: &mut dyn Outlet, unit: Unit, counters: &TunnelCounters, packet: &[u8]) {
     add(&counters.packets_in, 1);
     if packet.is_empty() {
         return add(&counters.dummies_in, 1);
     }
     add(&counters.bytes_in, packet.len() as u64);
-    let forwarded = outlet.forward(&mut |room| match room.get_mut(..packet.len()) {
+    let forwarded = outlet.forward(unit, &mut |room| match room.get_mut(..packet.len()) {
         Some(place) => {
             place.copy_from_slice(packet);
             packet.len()

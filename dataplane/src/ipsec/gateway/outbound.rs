@@ -30,16 +30,16 @@ impl Gateway {
         summary: &Summary,
         buffer: &mut dyn Wrappable,
     ) -> Result<Passed, Hindrance> {
-        if summary.ttl <= 1 {
-            return Err(Hindrance::Complaint(Complaint::TimeExceeded, DropReason::TtlExceeded));
-        }
         let number = self.way_of(outlet, spi).ok_or(DropReason::EspNoSa)?;
         self.wake(outlet, number)?;
         let Some(slot) = self.slots.get_mut(number) else { return Err(DropReason::SaUnusable.into()) };
         let Some(tunnel) = &mut slot.tunnel else { return Err(DropReason::SaUnusable.into()) };
+        if summary.ttl <= 1 && tunnel.form.is_hop() {
+            return Err(Hindrance::Complaint(Complaint::TimeExceeded, DropReason::TtlExceeded));
+        }
         if summary.has(flag::DONT_FRAGMENT) {
             let link = outlet.mtu_towards(slot.spec.outer.destination);
-            let mtu = link.map_or(usize::from(u16::MAX), |link| tunnel.form.mtu(usize::from(link)));
+            let mtu = link.map_or(usize::from(u16::MAX), |link| tunnel.form.mtu(buffer.packet(), usize::from(link)));
             if buffer.packet().len() > mtu {
                 let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
                 return Err(Hindrance::Complaint(Complaint::TooBig { mtu }, DropReason::TooBig));

@@ -190,9 +190,18 @@ impl Policies {
         }
     }
 
+    /// What becomes of a packet of our own from one address to another.
+    pub fn outward(&self, family: Family, source: u128, destination: u128) -> Passing {
+        match self.tunnels.find(family, destination, source) {
+            Some(policy) => Passing::Into(policy.spi),
+            None if self.guards.find(family, destination, source).is_some() => Passing::Guarded,
+            None => Passing::Clear,
+        }
+    }
+
     /// Whether a packet from one address to another must not go in clear.
     pub fn protect(&self, family: Family, source: u128, destination: u128) -> bool {
-        [&self.tunnels, &self.guards].into_iter().any(|levels| levels.find(family, destination, source).is_some())
+        self.outward(family, source, destination) != Passing::Clear
     }
 }
 

@@ -4,7 +4,7 @@
 //!  protocol  transform   ESN  window  IKE SPI  replaced SPI  outer header  selectors        keys               name
 //!  u8        u8 + text   u8   u16     u64      u32           see `outer`   local, remote    inbound, outbound  u8 + text
 //! ```
-//! All numbers are big-endian. Networks and keys stand behind their counts (u16). What a newer member appends is skipped; what
+//! The protocol says the mode, too. All numbers are big-endian. Networks and keys stand behind their counts (u16). What a newer member appends is skipped; what
 //! makes no sense is no tunnel.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use zeroize::Zeroizing;
 
 use super::policies::{Network, Selectors};
-use super::spec::{Half, Protection, TunnelSpec};
+use super::spec::{Half, Protection, SaMode, TunnelSpec};
 use crate::ipsec::crypto::Numbers;
 use crate::ipsec::keys::Keys;
 use crate::ipsec::outer::{DontFragment, Outer, Ports};
@@ -20,6 +20,8 @@ use crate::ipsec::transform::{Cipher, Transform};
 
 const ESP: u8 = 0;
 const AH: u8 = 1;
+const ESP_TRANSPORT: u8 = 2;
+const AH_TRANSPORT: u8 = 3;
 const NO_DSCP: u8 = 0xff;
 
 /// A tunnel and what IKE says of it.
@@ -34,7 +36,12 @@ impl Saved {
     /// The Initial record of a tunnel.
     pub(super) fn encode(spec: &TunnelSpec, ike_spi: u64, replaces: Option<u32>) -> Zeroizing<Vec<u8>> {
         let mut out = Zeroizing::new(Vec::with_capacity(encoded_len_max(spec)));
-        out.push(if matches!(spec.protection, Protection::Esp(_)) { ESP } else { AH });
+        out.push(match (spec.protection, spec.mode) {
+            (Protection::Esp(_), SaMode::Tunnel) => ESP,
+            (Protection::Ah(_), SaMode::Tunnel) => AH,
+            (Protection::Esp(_), SaMode::Transport) => ESP_TRANSPORT,
+            (Protection::Ah(_), SaMode::Transport) => AH_TRANSPORT,
+        });
         put_text(&mut out, &spec.protection.transform().to_string());
         out.push(u8::from(spec.numbers == Numbers::Extended));
         out.extend_from_slice(&spec.replay_window.to_be_bytes());
@@ -60,10 +67,11 @@ impl Saved {
         let protocol = r.u8()?;
         let transform: Transform = r.text()?.parse().ok()?;
         let protection = match (protocol, transform) {
-            (ESP, transform) => Protection::Esp(transform),
-            (AH, Transform::Pair(Cipher::Null, integrity)) => Protection::Ah(integrity),
+            (ESP | ESP_TRANSPORT, transform) => Protection::Esp(transform),
+            (AH | AH_TRANSPORT, Transform::Pair(Cipher::Null, integrity)) => Protection::Ah(integrity),
             _ => return None,
         };
+        let mode = if protocol < ESP_TRANSPORT { SaMode::Tunnel } else { SaMode::Transport };
         let numbers = if r.flag()? { Numbers::Extended } else { Numbers::Short };
         let replay_window = r.u16()?;
         let ike_spi = r.u64()?;
@@ -72,7 +80,7 @@ impl Saved {
         let selectors = Selectors { local: r.networks()?, remote: r.networks()? };
         let (inbound, outbound) = (r.half(transform)?, r.half(transform)?);
         let name = r.text()?.to_owned();
-        let spec = TunnelSpec { name, protection, numbers, replay_window, outer, selectors, inbound, outbound };
+        let spec = TunnelSpec { name, protection, mode, numbers, replay_window, outer, selectors, inbound, outbound };
         Some(Self { spec, ike_spi, replaces })
     }
 }
@@ -225,6 +233,7 @@ mod tests {
         TunnelSpec {
             name: "é".to_owned(),
             protection: Protection::Esp(transform),
+            mode: SaMode::Tunnel,
             numbers: Numbers::Extended,
             replay_window: 128,
             outer: Outer {
@@ -273,7 +282,7 @@ mod tests {
             assert_eq!(Saved::decode(&bytes[..len]), None, "{len} bytes");
         }
         // The protocol: aes128gcm16 is no AH; the transform; a family; the halves' key lengths.
-        for (at, value) in [(0, 1), (0, 2), (2, b'x'), (28, 5), (79, 19)] {
+        for (at, value) in [(0, 1), (0, 3), (0, 4), (2, b'x'), (28, 5), (79, 19)] {
             let mut bytes = bytes.to_vec();
             bytes[at] = value;
             assert_eq!(Saved::decode(&bytes), None, "byte {at}");
@@ -289,6 +298,7 @@ mod tests {
             name: "x".repeat(300),
             protection: Protection::Ah(integrity),
             numbers: Numbers::Short,
+            mode: SaMode::Transport,
             outer: Outer { source, destination, udp: None, dscp: Some(10), ..spec().outer },
             inbound: half(1000),
             outbound: half(2000),

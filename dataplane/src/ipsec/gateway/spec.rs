@@ -51,6 +51,16 @@ impl Protection {
     }
 }
 
+/// What becomes of a packet's own header (RFC 4301 section 4.1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum SaMode {
+    /// It is hidden with the rest: packets go in packets of the cluster's.
+    #[default]
+    Tunnel,
+    /// It stays: the traffic is between the cluster's address and the peer's alone.
+    Transport,
+}
+
 /// A tunnel: a pair of SAs, one a direction.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TunnelSpec {
@@ -58,11 +68,13 @@ pub struct TunnelSpec {
     pub name: String,
     /// How both directions are protected.
     pub protection: Protection,
+    /// What they wrap.
+    pub mode: SaMode,
     /// How both count.
     pub numbers: Numbers,
     /// The size of the replay window ([`crate::ipsec::replay`]).
     pub replay_window: u16,
-    /// The headers of what we send: from the cluster's address to the peer's.
+    /// The headers of what we send: from the cluster's address to the peer's. In transport mode only its addresses and ports count.
     pub outer: Outer,
     /// Whose traffic it carries.
     pub selectors: Selectors,

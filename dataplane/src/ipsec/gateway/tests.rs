@@ -22,6 +22,7 @@ mod chaos;
 mod exchange;
 mod failover;
 mod ike;
+mod transport;
 mod tunnels;
 
 const MS: u64 = 1_000_000;
@@ -59,6 +60,7 @@ fn spec(numbers: Numbers) -> TunnelSpec {
     TunnelSpec {
         name: "branch".to_owned(),
         protection: Protection::Esp(transform),
+        mode: SaMode::Tunnel,
         numbers,
         replay_window: 64,
         outer: outer(HERE, PEER),
@@ -130,7 +132,7 @@ impl Outlet for Desk {
     fn send_whole(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         written(write, &mut self.to_peer)
     }
-    fn forward(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+    fn forward(&mut self, _: Unit, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         written(write, &mut self.to_host)
     }
     fn incarnation(&self) -> u64 {
@@ -248,9 +250,12 @@ struct World {
 
 impl World {
     fn new(numbers: Numbers) -> Self {
-        let spec = spec(numbers);
-        let members = [Member::new(1, 5, &spec), Member::new(2, 9, &spec)];
-        let mut world = Self { members, owner: 1, generation: 0, peer: Peer::new(&spec) };
+        Self::of(&spec(numbers))
+    }
+
+    fn of(spec: &TunnelSpec) -> Self {
+        let members = [Member::new(1, 5, spec), Member::new(2, 9, spec)];
+        let mut world = Self { members, owner: 1, generation: 0, peer: Peer::new(spec) };
         world.turn();
         world
     }
@@ -399,7 +404,10 @@ impl Peer {
     fn new(spec: &TunnelSpec) -> Self {
         let Outer { source, destination, udp, .. } = spec.outer;
         let udp = udp.map(|Ports { source, destination }| Ports { source: destination, destination: source });
-        let mode = Mode::Tunnel(Outer { source: destination, destination: source, udp, ..spec.outer });
+        let mode = match spec.mode {
+            SaMode::Tunnel => Mode::Tunnel(Outer { source: destination, destination: source, udp, ..spec.outer }),
+            SaMode::Transport => Mode::Transport { udp },
+        };
         let transform = spec.protection.transform();
         let session = |half: &Half, direction| {
             BuiltIn.session(transform, &half.keys, spec.numbers, direction).expect("a session")
@@ -452,7 +460,7 @@ impl Peer {
         self.opener.process(&mut jobs);
         assert!(jobs[0].done, "a wrong check value");
         let Ok(Found::Packet(place)) = self.decap.unwrap(&mut frame, at) else { panic!("no packet inside") };
-        assert_eq!(frame[place.clone()][8], 8, "the tunnel is a hop");
+        assert_eq!(frame[place.clone()][8], if self.encap.is_tunnel() { 8 } else { 9 }, "a tunnel is a hop");
         self.got.push(mark(&frame[place]));
     }
 }

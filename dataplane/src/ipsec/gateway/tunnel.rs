@@ -110,7 +110,7 @@ impl Tunnel {
             |half: &Half, direction| engine.session(spec.protection.transform(), &half.keys, spec.numbers, direction);
         Ok(Self {
             numbers: spec.numbers,
-            form: Form::new(spec.protection, spec.outbound.spi, spec.outer),
+            form: Form::new(spec),
             sealer: session(&spec.outbound, Direction::Seal)?,
             opener: session(&spec.inbound, Direction::Open)?,
             outbound: Lease::restore(Extent::default(), leases.outbound, now_ns),
@@ -130,7 +130,7 @@ impl Tunnel {
 
     /// What it sends goes elsewhere from now on.
     pub(super) const fn redirect(&mut self, spec: &TunnelSpec) {
-        self.form = Form::new(spec.protection, spec.outbound.spi, spec.outer);
+        self.form = Form::new(spec);
     }
 
     /// The whole number of a packet of the peer's. None: there is none.

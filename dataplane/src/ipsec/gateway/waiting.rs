@@ -66,12 +66,12 @@ impl Gateway {
                 tunnel.to_admit.push_back(opened);
                 continue;
             }
-            let counters = self.counters.of(slot.counters);
+            let (unit, counters) = (slot.spec.unit(), self.counters.of(slot.counters));
             let newest = opened.sequence >= tunnel.window.next();
             if tunnel.window.accept(opened.sequence).is_err() {
                 add(&counters.late_refused, 1);
             } else {
-                super::inbound::deliver(outlet, counters, &opened.packet);
+                super::inbound::deliver(outlet, unit, counters, &opened.packet);
                 self.note(outlet, number, opened.from.filter(|_| newest));
             }
             self.spares.take_back(opened.packet);

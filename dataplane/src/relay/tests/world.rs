@@ -50,7 +50,7 @@ impl Outlet for Worker {
     fn send_whole(&mut self, _: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         false
     }
-    fn forward(&mut self, _: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+    fn forward(&mut self, _: Unit, _: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         false
     }
     fn incarnation(&self) -> u64 {

@@ -107,6 +107,7 @@ fn config(kind: u8) -> Config {
     let rekeys = kind & 4 != 0;
     let child = |name: &str, remote: &[&str]| ChildConfig {
         name: name.into(),
+        transport: false,
         local: vec![network("10.3.0.0/24"), network("2001:db8:3::/48")],
         remote: remote.iter().map(|text| network(text)).collect(),
         proposals: ["aes128gcm16", "aes256-sha256-x25519"].map(|text| text.parse().expect("a proposal")).into(),

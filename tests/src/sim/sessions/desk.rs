@@ -125,7 +125,7 @@ impl Outlet for Room<'_> {
         self.ipsec.as_mut().is_some_and(|half| written(write, &mut half.whole))
     }
 
-    fn forward(&mut self, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+    fn forward(&mut self, _: Unit, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         self.ipsec.as_mut().is_some_and(|half| written(write, &mut half.forwarded))
     }
 

@@ -1,6 +1,6 @@
 //! A client: says what RFC 7296 has an initiator say.
 
-use super::{CLIENT, Counted, KEY, World, network, path};
+use super::{CLIENT, Counted, KEY, Shown, World, network, path};
 use crate::crypto::{Cipher, Group, IkeKeys, KeyPair, Prf, Secret, Suite, open, psk_auth, seal, sealed_len};
 use crate::state::Path;
 use crate::wire::{self, Body, Exchange, Header, Identity, Notify, Payload, Proposal, Selector, Transform, notify};
@@ -243,14 +243,24 @@ impl Client {
 
     /// Comes as far as to have a child; our SPI of it is 0xc001.
     pub(in crate::machine) fn connect(&mut self, world: &mut World) -> Vec<Payload> {
+        let child = child_request(esp_proposal(0xc001), "10.9.1.0/24", "10.3.0.0/24");
+        self.connect_for(world, child).0
+    }
+
+    /// Comes as far as to have this child, or none. What it is told, and what came of it.
+    pub(in crate::machine) fn connect_for(
+        &mut self,
+        world: &mut World,
+        child: impl IntoIterator<Item = Payload>,
+    ) -> (Vec<Payload>, Shown) {
         let first = self.first();
         let (answer, _) = world.ask(self.gateway_spi, self.path, &first);
         self.hear_first(&answer);
-        let auth = self.auth(child_request(esp_proposal(0xc001), "10.9.1.0/24", "10.3.0.0/24"));
+        let auth = self.auth(child);
         let (answer, shown) = world.ask(self.gateway_spi, self.path, &auth);
         let (_, payloads) = self.open(&[answer]);
         assert!(self.is_proved(&payloads), "{:?}", shown.reports);
-        payloads
+        (payloads, shown)
     }
 }
 

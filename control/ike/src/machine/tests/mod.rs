@@ -6,6 +6,7 @@ mod faults;
 mod hostile;
 mod lifetimes;
 mod rekeys;
+mod transport;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -77,6 +78,7 @@ pub(super) fn network(text: &str) -> Selector {
 pub(super) fn config() -> Config {
     let child = |name: &str, local: &str, remote: &[&str]| ChildConfig {
         name: name.into(),
+        transport: false,
         local: vec![network(local)],
         remote: remote.iter().map(|text| network(text)).collect(),
         proposals: ["aes128gcm16", "aes256-sha256-x25519"].map(|text| text.parse().unwrap()).into(),

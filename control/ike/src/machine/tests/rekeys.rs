@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::client::{CLIENT_SPI, SPI, SUITE};
+use super::client::{CLIENT_SPI, SPI, SUITE, child_request, esp_proposal};
 use super::*;
 use crate::state::{Abilities, Child, Nat, Peer, Phase, Pieces, Role};
+use crate::wire::Payload;
 
 /// A gateway (0) and its peer (1).
 struct Pair {
@@ -18,16 +19,22 @@ struct Pair {
 impl Pair {
     /// Both have an IKE SA and a child; the gateway's is to get new keys after these times, and the peer's.
     fn new(rekey_s: [(u64, u64); 2]) -> Self {
-        let mut gateway = World::new(with_rekey(config(), rekey_s[0]));
+        let child = child_request(esp_proposal(0xc001), "10.9.1.0/24", "10.3.0.0/24");
+        Self::with(&config(), &child, rekey_s)
+    }
+
+    /// Both have this configuration, each from its own side, and the child that is asked for.
+    fn with(config: &Config, child: &[Payload], rekey_s: [(u64, u64); 2]) -> Self {
+        let mut gateway = World::new(with_rekey(config.clone(), rekey_s[0]));
         let mut client = Client::new();
-        client.connect(&mut gateway);
+        client.connect_for(&mut gateway, child.iter().cloned());
         let sa = gateway.sa(SPI);
         let child = &sa.children[0];
         let tunnels = [
             BTreeSet::from([(child.inbound_spi, child.outbound_spi)]),
             BTreeSet::from([(child.outbound_spi, child.inbound_spi)]),
         ];
-        let mut theirs = config();
+        let mut theirs = config.clone();
         theirs.connections[0].local_address = None;
         theirs.connections[0].remote_addresses.clear();
         let mut theirs = with_rekey(theirs, rekey_s[1]);
@@ -268,4 +275,22 @@ fn a_group_that_the_peer_wants_is_taken() {
     assert!(!pair.worlds[0].records.contains_key(&SPI), "the IKE SA is a new one");
     let sa = pair.worlds[0].records.values().map(|record| IkeSa::restore(record).unwrap()).next().unwrap();
     assert_eq!(sa.suite.group, crate::crypto::Group::Ecp256);
+}
+
+/// Whoever wants them, the child stays what it is.
+#[test]
+fn new_keys_for_transport_mode_are_for_transport_mode() {
+    let (config, child) =
+        (super::transport::config(), super::transport::request(0xc001, &["192.0.2.9", "198.51.100.1"]));
+    let mut pair = Pair::with(&config, &child, [(0, 600), (0, 0)]);
+    let before = pair.tunnels[0].clone();
+    pair.go(1600);
+    pair.tick(0);
+    while pair.deliver() {}
+    pair.check(1);
+    assert!(pair.tunnels[0].is_disjoint(&before));
+    for (world, spi) in pair.worlds.iter().zip([SPI, CLIENT_SPI]) {
+        let children = world.sa(spi).children;
+        assert!(children.len() == 1 && children[0].transport && children[0].created_s == 1600, "{children:?}");
+    }
 }

@@ -31,6 +31,7 @@ fn config(local_id: Identity, local: Selector, remote: Selector, (ike_s, child_s
     let key = || Secret::from(KEY);
     let child = ChildConfig {
         name: "net".into(),
+        transport: false,
         local: vec![local],
         remote: vec![remote],
         proposals: "aes128gcm16".parse().into_iter().collect(),
