@@ -119,6 +119,7 @@ impl Encoder {
         connection.proposals.iter().for_each(|proposal| self.field("proposal", proposal));
         connection.pools.iter().for_each(|pool| self.field("from_pool", pool));
         connection.dns.iter().for_each(|server| self.field("dns", server));
+        self.field("unique", connection.unique);
         self.field("dpd_delay_ns", connection.dpd_delay.as_nanos());
         self.field("rekey_time_ns", connection.rekey_time.as_nanos());
         for child in &connection.children {

@@ -199,6 +199,7 @@ fn connections(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'
         key("proposals", c.proposals == d.proposals);
         key("pools", c.pools == d.pools);
         key("dns", c.dns == d.dns);
+        key("unique", c.unique == d.unique);
         key("dpd_delay_s", c.dpd_delay == d.dpd_delay);
         key("rekey_time_s", c.rekey_time == d.rekey_time);
         children(c, d, &mut key);

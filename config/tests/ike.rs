@@ -276,6 +276,7 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("pools = [\"roadwarriors\"]", "#", "connection \"road\" pools"),
     ("10.3.0.53", "10.3.0.54", "connection \"road\" dns"),
     ("dpd_delay_s = 10 ", "dpd_delay_s = 11 ", "connection \"branch\" dpd_delay_s"),
+    ("dpd_delay_s = 10 ", "dpd_delay_s = 10\nunique = \"replace\" ", "connection \"branch\" unique"),
     ("dpd_delay_s = 10 ", "dpd_delay_s = 10\nrekey_time_s = 60 ", "connection \"branch\" rekey_time_s"),
     ("name = \"lan\"", "name = \"wan\"", "connection \"branch\" child"),
     ("name = \"lan\"", "name = \"lan\"\nrekey_time_s = 0", "connection \"branch\" child \"lan\" rekey_time_s"),

@@ -104,6 +104,7 @@ fn tunnel(sa: &StaticSa) -> Result<TunnelSpec, Why> {
         selectors: Selectors { local: networks(&sa.local_ts), remote: networks(&sa.remote_ts) },
         inbound: Half { spi: sa.spi_in, keys: inbound },
         outbound: Half { spi: sa.spi_out, keys: outbound },
+        contact: None,
     })
 }
 

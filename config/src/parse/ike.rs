@@ -14,7 +14,7 @@ use super::{no_duplicates, pool, proof, repeated};
 use crate::defaults;
 use crate::problem::{Kind, Problems, Span};
 use crate::read::{At, Reading, Section};
-use crate::schema::{ChildMode, Cluster, IkeChild, IkeConnection, PeersProof, Replicas, Scheme};
+use crate::schema::{ChildMode, Cluster, IkeChild, IkeConnection, PeersProof, Replicas, Scheme, Unique};
 
 pub(super) const CONNECTION: &str = "[[ipsec.connection]]";
 const CHILD: &str = "[[ipsec.connection.child]]";
@@ -157,6 +157,7 @@ fn connection(problems: &mut Problems<'_>, mut s: Section<'_, '_>, file: &Path) 
     let proposals = s.or(problems, "proposals", Vec::new(), |r| proposals(r, "[\"aes256gcm16-prfsha384-ecp384\"]"));
     let pools = s.optional(problems, "pools", |r| r.list("[\"roadwarriors\"]", |r| r.name()));
     let dns = s.optional(problems, "dns", name_servers);
+    let unique = s.or(problems, "unique", Unique::No, |r| r.word(Unique::WORDS));
     let dpd_delay =
         s.or(problems, "dpd_delay_s", defaults::DPD_DELAY, |r| r.seconds_or_none(defaults::DPD_DELAY_RANGE));
     let rekey_time = s.or(problems, "rekey_time_s", defaults::IKE_REKEY_TIME, rekey_time);
@@ -190,6 +191,7 @@ fn connection(problems: &mut Problems<'_>, mut s: Section<'_, '_>, file: &Path) 
         proposals: proposals?.value,
         pools: pools.value.iter().map(|pool| pool.value.clone()).collect(),
         dns: dns.map(|dns| dns.value).unwrap_or_default(),
+        unique: unique?.value,
         dpd_delay: dpd_delay?.value,
         rekey_time: rekey_time?.value,
         children,

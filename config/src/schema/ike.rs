@@ -31,6 +31,8 @@ pub struct IkeConnection {
     pub pools: Vec<String>,
     /// The name servers that a peer is told with its address.
     pub dns: Vec<IpAddr>,
+    /// What becomes of a peer's older IKE SAs when it comes anew.
+    pub unique: Unique,
     /// After how much silence the peer is asked whether it is still there; zero: never.
     pub dpd_delay: Duration,
     /// How long after its beginning an IKE SA gets new keys, if the peer does not give it some before; zero: never.
@@ -77,6 +79,17 @@ impl IkeConnection {
             _ => None,
         }
     }
+}
+
+/// What becomes of the older IKE SAs between the same two names; the words are strongSwan's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Unique {
+    /// They end if the peer says that it has no other.
+    No,
+    /// They stay, whatever it says.
+    Never,
+    /// They end.
+    Replace,
 }
 
 /// What becomes of packets' own headers.

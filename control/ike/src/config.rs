@@ -89,12 +89,26 @@ pub struct Connection {
     pub pools: Vec<String>,
     /// Name servers for them.
     pub dns: Vec<IpAddr>,
+    /// What becomes of a peer's older IKE SAs when it comes anew.
+    pub unique: Unique,
     /// Their children.
     pub children: Vec<ChildConfig>,
     /// So long after the last word a peer is asked whether it lives; 0: never.
     pub dpd_delay_s: u64,
     /// So long after it began an IKE SA gets new keys, if the peer does not give it some before; 0: never.
     pub rekey_s: u64,
+}
+
+/// What becomes of the older IKE SAs between the same two names.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Unique {
+    /// They end if the peer says that it has no other (`INITIAL_CONTACT`, RFC 7296 section 2.4).
+    #[default]
+    IfSaid,
+    /// They stay, whatever it says: several devices have one name.
+    Never,
+    /// They end.
+    Always,
 }
 
 /// What a child SA may be.

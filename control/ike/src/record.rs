@@ -207,6 +207,9 @@ fn save_peer(to: &mut Writer, peer: &Peer) {
     for address in &peer.addresses {
         to.address(4, *address);
     }
+    if peer.sole_since_s > 0 {
+        to.number(5, peer.sole_since_s);
+    }
 }
 
 fn restore_peer(from: &Reader<'_>) -> Option<Peer> {
@@ -214,6 +217,7 @@ fn restore_peer(from: &Reader<'_>) -> Option<Peer> {
         connection: from.text(1)?,
         identity: Identity { kind: from.small(2)?, data: from.bytes(3)?.into() },
         addresses: from.all(4).map(address).collect::<Option<_>>()?,
+        sole_since_s: from.number(5).unwrap_or(0),
     })
 }
 

@@ -115,6 +115,8 @@ pub struct Peer {
     pub identity: Identity,
     /// Addresses that it was given.
     pub addresses: Vec<IpAddr>,
+    /// When it came anew, if its IKE SAs from before then are no more; 0: they are what they are.
+    pub sole_since_s: u64,
 }
 
 /// Two ends of a path through the network.

@@ -13,12 +13,14 @@
 //! | `session` | the thread: takes questions |
 //! | `speaker` | answers them |
 //! | `half_open` | how many peers have proved nothing yet |
+//! | `comers` | which IKE SAs a peer leaves behind that comes anew |
 //! | `clerk` | what operators ask and want |
 //! | `settings` | from the configuration's words to what the machine is told |
 //! | `proofs`, `users` | the certificates, keys and passwords in files; `error` says what is wrong with which |
 //! | `translate` | from the machine's child SAs to the workers' tunnels |
 
 mod clerk;
+mod comers;
 mod error;
 mod half_open;
 mod proofs;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crossbeam::sync::{Parker, Unparker};
-use phalanx_dataplane::ipsec::gateway::{Answer, Asked, Question, SessionDesk};
+use phalanx_dataplane::ipsec::gateway::{Answer, Asked, Question, SessionDesk, Wish};
 use phalanx_ike::config::Config;
 use phalanx_ike::crypto::SystemRandom;
 use phalanx_ike::machine::Report;
@@ -85,12 +85,18 @@ impl Sessions {
 
     /// Hears of tunnels. Answers whether there was one to hear of.
     fn listen(&mut self) -> bool {
-        let mut heard = false;
+        let (mut heard, mut forgotten) = (false, Vec::new());
         for desk in &mut self.desks {
             for word in std::iter::from_fn(|| desk.next_word()).take(WORDS_A_ROUND) {
                 heard = true;
-                self.speaker.hear(word);
+                forgotten.extend(self.speaker.hear(word));
             }
+        }
+        // The worker that serves it obeys. One that has too much to read is not asked twice: a peer that does not answer is forgotten, too.
+        for spi in forgotten {
+            self.desks.iter_mut().for_each(|desk| {
+                desk.wish(spi, Wish::Forget);
+            });
         }
         heard
     }

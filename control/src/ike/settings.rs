@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use phalanx_config::{AddressPool, ChildMode, Config, IkeConnection, IpNet, PeersProof};
+use phalanx_config::{AddressPool, ChildMode, Config, IkeConnection, IpNet, PeersProof, Unique};
 use phalanx_dataplane::ipsec::gateway::{Network, Selectors};
 use phalanx_ike::config::{ChildConfig, Connection};
 use phalanx_ike::crypto::Secret;
@@ -89,6 +89,11 @@ fn connection(it: &IkeConnection) -> Result<Connection, IkeError> {
         peers_proof: proofs::peers(it).map_err(at_file)?,
         pools: it.pools.clone(),
         dns: it.dns.clone(),
+        unique: match it.unique {
+            Unique::No => phalanx_ike::config::Unique::IfSaid,
+            Unique::Never => phalanx_ike::config::Unique::Never,
+            Unique::Replace => phalanx_ike::config::Unique::Always,
+        },
         children,
         dpd_delay_s: it.dpd_delay.as_secs(),
         rekey_s: it.rekey_time.as_secs(),

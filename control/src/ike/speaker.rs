@@ -8,6 +8,7 @@ use phalanx_ike::machine::{Event, Given, Machine, Next, Outcome, Report, Unit10}
 use phalanx_ike::pool::Book;
 use phalanx_ike::state::{IkeSa, Path, Phase};
 
+use super::comers::Comers;
 use super::half_open::HalfOpen;
 use super::translate;
 
@@ -16,6 +17,7 @@ pub struct Speaker<R> {
     config: Config,
     book: Book,
     half_open: HalfOpen,
+    comers: Comers,
     random: R,
     /// The cluster's clock, as it was last asked.
     now_s: u64,
@@ -24,18 +26,24 @@ pub struct Speaker<R> {
 impl<R: Random> Speaker<R> {
     /// One that goes by this configuration and gives addresses from this book.
     pub fn new(config: Config, book: Book, random: R) -> Self {
-        Self { config, book, half_open: HalfOpen::default(), random, now_s: 0 }
+        Self { config, book, half_open: HalfOpen::default(), comers: Comers::default(), random, now_s: 0 }
     }
 
-    /// Hears of a tunnel that comes or goes somewhere in the cluster.
-    pub fn hear(&mut self, word: Word) {
+    /// Hears of a tunnel that comes or goes somewhere in the cluster, and of peers that come anew. Which IKE SAs are to be forgotten,
+    /// by our SPIs, wherever they are served.
+    pub fn hear(&mut self, word: Word) -> Vec<u64> {
         match word {
+            Word::Contact(contact) => return self.comers.older(&contact),
             Word::Insert(selectors, spi) => {
                 let hosts = selectors.remote.iter().filter(|network| network.is_host()).map(Network::address);
                 self.book.hear_tunnel(spi, hosts);
             }
-            Word::Remove(spi) => self.book.lose_tunnel(spi, self.now_s),
+            Word::Remove(spi) => {
+                self.book.lose_tunnel(spi, self.now_s);
+                self.comers.lose_tunnel(spi);
+            }
         }
+        Vec::new()
     }
 
     /// Answers a question; and what there is to be logged.
@@ -59,6 +67,7 @@ impl<R: Random> Speaker<R> {
             Asked::Message { from, to, bytes } => Event::Message { path: Path { ours: *to, theirs: *from }, bytes },
             Asked::Wish(Wish::Close) => Event::Close,
             Asked::Wish(Wish::Rekey) => Event::Rekey,
+            Asked::Wish(Wish::Forget) => Event::Replaced,
             Asked::Timeout | Asked::Shown | Asked::ShownAll => Event::Timeout,
         };
         let given = Given {
@@ -76,8 +85,17 @@ impl<R: Random> Speaker<R> {
         (into_answer(ticket, spi, outcome), reports)
     }
 
-    /// What it means for addresses that an SA has become another.
+    /// What it means for addresses, and for who comes anew, that an SA has become another.
     fn note(&mut self, before: Option<&IkeSa>, outcome: &Outcome) {
+        let after = if let Next::Changed(after) = &outcome.next { Some(&**after) } else { None };
+        let successor = outcome.successor.as_ref().map(|(successor, _)| &**successor);
+        for sa in after.into_iter().chain(successor) {
+            let names = sa.peer().and_then(|peer| Machine::new(&self.config).names(peer));
+            let tunnels = sa.children.iter().map(|child| child.inbound_spi);
+            if let Some(names) = names {
+                self.comers.hear(names, (sa.own_spi(), sa.created_s), tunnels);
+            }
+        }
         match (before, &outcome.next) {
             (Some(before), Next::Changed(after)) if matches!(after.phase, Phase::Closed) => self.book.hear_end(before),
             (_, Next::Changed(after)) => self.book.hear(after, self.now_s),

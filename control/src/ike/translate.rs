@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use phalanx_dataplane::ipsec::crypto::Numbers;
-use phalanx_dataplane::ipsec::gateway::{ChildChange, Half, Network, Protection, SaMode, Selectors, TunnelSpec};
+use phalanx_dataplane::ipsec::gateway::{
+    ChildChange, Contact, Half, Network, Protection, SaMode, Selectors, TunnelSpec,
+};
 use phalanx_dataplane::ipsec::outer::{DontFragment, Outer, Ports};
 use phalanx_dataplane::ipsec::{Keys, Transform};
 use phalanx_ike::machine::{self, ChildEvent, ChildSa};
@@ -41,6 +43,7 @@ fn tunnel(child: ChildSa) -> Option<TunnelSpec> {
         selectors: Selectors { local: networks(&child.local), remote: networks(&child.remote) },
         inbound: half(&child.inbound)?,
         outbound: half(&child.outbound)?,
+        contact: child.contact.map(|it| Contact { names: it.names, since_s: it.since_s }),
         name: child.name,
     })
 }

@@ -27,7 +27,7 @@ use std::net::IpAddr;
 
 use crate::drop_reason::DropReason;
 use crate::icmp_error::Complaint;
-use crate::ipsec::gateway::{Policies, Selectors};
+use crate::ipsec::gateway::{Contact, Policies, Selectors};
 use crate::parse::Summary;
 use crate::replica::{Outbox, SessionKey, Source, Store};
 use crate::unit::{UNITS, Unit};
@@ -153,6 +153,9 @@ pub trait Outlet {
 
     /// Nothing goes into the tunnel from now on.
     fn unprotect(&mut self, _spi: u32) {}
+
+    /// A peer has come anew: who speaks IKE is told, on this member.
+    fn announce(&mut self, _contact: Contact) {}
 
     /// Which of its lives in the cluster the member lives: no other had this number, and it is on disk. 0: it has not joined yet.
     fn incarnation(&self) -> u64;

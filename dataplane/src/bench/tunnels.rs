@@ -60,6 +60,7 @@ impl TunnelsPlan {
             },
             inbound: half(0x1_0000 + number, 1)?,
             outbound: half(0x2_0000 + number, 101)?,
+            contact: None,
         })
     }
 }

@@ -14,7 +14,7 @@ use super::path::Path;
 use super::transmit::Kind;
 use crate::app::{App, Hindrance, Outgoing, Outlet, Passed, Returned, UnitSet, Wrappable};
 use crate::drop_reason::DropReason;
-use crate::ipsec::gateway::{Passing, Selectors};
+use crate::ipsec::gateway::{Contact, Passing, Selectors};
 use crate::parse::{Family, Summary, address_number, summarise_l3};
 use crate::replica::{Outbox, Snapshots, Sources, Store};
 use crate::steer::View;
@@ -243,6 +243,10 @@ impl Outlet for Path {
 
     fn unprotect(&mut self, spi: u32) {
         self.book.remove(spi);
+    }
+
+    fn announce(&mut self, contact: Contact) {
+        self.book.announce(contact);
     }
 
     fn incarnation(&self) -> u64 {

@@ -57,6 +57,7 @@ pub(crate) fn spec() -> TunnelSpec {
         },
         inbound: half(SPI_IN, 1),
         outbound: half(0x2_0001, 2),
+        contact: None,
     }
 }
 

@@ -11,7 +11,7 @@ use super::hear::notified;
 use super::limits::WANTED_MAX;
 use super::proof::{Claim, Proofs};
 use super::{Failure, Report, Turn};
-use crate::config::Connection;
+use crate::config::{Connection, Unique};
 use crate::crypto::Secret;
 use crate::eap::{Conversation, Step};
 use crate::state::{Asking, IkeSa, Opening, Path, Peer, Phase};
@@ -144,7 +144,14 @@ impl Turn<'_, '_> {
         let mut answers = own;
         sa.abilities.mobike = notified(payloads, notify::MOBIKE_SUPPORTED).is_some();
         sa.rekey_at_s = self.lifetime_end(connection.rekey_s);
-        let mut peer = Peer { connection: connection.name.clone(), identity, addresses: Vec::new() };
+        let sole = match connection.unique {
+            Unique::IfSaid => notified(payloads, notify::INITIAL_CONTACT).is_some(),
+            Unique::Never => false,
+            Unique::Always => true,
+        };
+        // From when this one began, so that it does not end itself.
+        let sole_since_s = if sole { sa.created_s } else { 0 };
+        let mut peer = Peer { connection: connection.name.clone(), identity, addresses: Vec::new(), sole_since_s };
         let addresses = self.give_addresses(connection, &sa, &mut peer, payloads);
         sa.phase = Phase::Established(peer.clone());
         self.report(Report::Established {

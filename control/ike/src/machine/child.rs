@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::hear::notified;
 use super::init::{key_exchange, nonce};
 use super::limits::{NETWORKS_MAX, SELECTORS_MAX};
-use super::{ChildEvent, Failure, Report, Turn};
+use super::{ChildEvent, Failure, Machine, Report, Turn};
 use crate::config::{ChildConfig, Connection};
 use crate::crypto::{Group, KeyPair, Secret, child_keymat};
 use crate::proposal::{EspChoice, EspSuite, choose_esp};
@@ -38,6 +38,17 @@ pub struct ChildSa {
     pub remote: Vec<(IpAddr, u8)>,
     /// The child that it has new keys for, by our SPI.
     pub replaces: Option<u32>,
+    /// Its peer's IKE SAs from before are no more.
+    pub contact: Option<Contact>,
+}
+
+/// A peer came anew, and has nothing of what was before (RFC 7296 section 2.4).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Contact {
+    /// Between which names: as [`super::Machine::names`] says.
+    pub names: [u8; 16],
+    /// When, on the cluster's clock.
+    pub since_s: u64,
 }
 
 /// One direction.
@@ -219,6 +230,7 @@ impl Turn<'_, '_> {
             local: traffic.local_networks,
             remote: traffic.remote_networks,
             replaces,
+            contact: self.contact(sa),
         })));
         sa.children.push(Child {
             name: child.to_owned(),
@@ -232,6 +244,13 @@ impl Turn<'_, '_> {
             created_s: self.given.now_s,
             rekey_at_s: self.lifetime_end(made.rekey_s),
         });
+    }
+
+    /// What the cluster is to know of the peer's older IKE SAs.
+    fn contact(&self, sa: &IkeSa) -> Option<Contact> {
+        let peer = sa.peer().filter(|peer| peer.sole_since_s > 0)?;
+        let names = Machine::new(self.config).names(peer)?;
+        Some(Contact { names, since_s: peer.sole_since_s })
     }
 
     fn choose_child(&mut self, sa: &IkeSa, config: &ChildConfig, wanted: &Wanted<'_>) -> Result<EspChoice, Notify> {

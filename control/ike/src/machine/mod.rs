@@ -40,14 +40,14 @@ mod tests;
 
 use std::net::SocketAddr;
 
-pub use child::{ChildSa, Half};
+pub use child::{ChildSa, Contact, Half};
 pub use report::{Closure, Failure, Report};
 
 use crate::config::Config;
-use crate::crypto::Random;
+use crate::crypto::{Prf, Random};
 use crate::pool::Pools;
-use crate::state::{IkeSa, Path, Phase};
-use crate::wire::IkeSpi;
+use crate::state::{IkeSa, Path, Peer, Phase};
+use crate::wire::{Identity, IkeSpi};
 
 /// So long an IKE SA whose peer has not proved its name is kept.
 pub const OPENING_S: u64 = 30;
@@ -93,6 +93,8 @@ pub enum Event<'a> {
     Close,
     /// Somebody wants new keys for it.
     Rekey,
+    /// Its peer has come anew, and has it no more.
+    Replaced,
 }
 
 /// What became of it.
@@ -174,16 +176,27 @@ impl<'c> Machine<'c> {
         Self { config }
     }
 
+    /// What the cluster calls the pair of names between which a peer's IKE SAs are: the same on all members. None: its connection is
+    /// configured no more.
+    pub fn names(&self, peer: &Peer) -> Option<[u8; 16]> {
+        let connection = self.config.connections.iter().find(|connection| connection.name == peer.connection)?;
+        let [ours, theirs] = [&connection.local_id, &peer.identity].map(Identity::body);
+        let parts = [&b"names"[..], &(ours.len() as u64).to_be_bytes(), &ours, &theirs];
+        let tag = Prf::HmacSha256.compute(self.config.cookie_key.as_bytes(), &parts);
+        tag.as_bytes().first_chunk().copied()
+    }
+
     /// Handles an event of the IKE SA that we call `spi`; none: there is no such SA yet.
     pub fn handle(&self, mut given: Given<'_>, spi: IkeSpi, sa: Option<IkeSa>, event: Event<'_>) -> Outcome {
         let mut turn = Turn { config: self.config, given: &mut given, drawn: 0, out: Outcome::default() };
         match (sa, event) {
             (None, Event::Message { path, bytes }) => turn.begin(spi, path, bytes),
-            (None, Event::Timeout | Event::Close | Event::Rekey) => {}
+            (None, Event::Timeout | Event::Close | Event::Rekey | Event::Replaced) => {}
             (Some(sa), Event::Message { path, bytes }) => turn.hear(sa, path, bytes),
             (Some(sa), Event::Timeout) => turn.tick(sa),
             (Some(sa), Event::Close) => turn.close(sa),
             (Some(sa), Event::Rekey) => turn.rekey_now(sa),
+            (Some(sa), Event::Replaced) => turn.replaced(&sa),
         }
         turn.out
     }

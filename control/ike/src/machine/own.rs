@@ -135,6 +135,13 @@ impl Turn<'_, '_> {
         self.go_on(sa);
     }
 
+    /// The peer has nothing left to be told of.
+    pub(super) fn replaced(&mut self, sa: &IkeSa) {
+        if sa.peer().is_some() {
+            self.give_up(sa, Closure::Replaced);
+        }
+    }
+
     fn give_up(&mut self, sa: &IkeSa, why: Closure) {
         if sa.succeeded {
             return self.end(sa);

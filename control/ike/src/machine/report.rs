@@ -115,6 +115,9 @@ pub enum Closure {
     /// The peer says nothing any more.
     #[error("the peer answers no more")]
     Silent,
+    /// The peer has come anew.
+    #[error("the peer has come anew")]
+    Replaced,
     /// The configuration does not know its connection any more.
     #[error("its connection is configured no more")]
     NotConfigured,

@@ -33,6 +33,7 @@ fn sample() -> IkeSa {
             connection: "road".into(),
             identity: Identity::of_text("alice@example.org"),
             addresses: vec!["10.99.0.1".parse().unwrap(), "fd00:99::1".parse().unwrap()],
+            sole_since_s: 0,
         }),
         succeeded: false,
         abilities: Abilities { fragmentation: true, mobike: true, message_id_sync: false },

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use super::policies::{Policies, Selectors};
+use super::spec::Contact;
 use crate::worker::Wake;
 
 /// What one worker may have told another that has not listened yet; more waits with the teller.
@@ -25,6 +26,8 @@ pub enum Word {
     Insert(Arc<Selectors>, u32),
     /// It is no more.
     Remove(u32),
+    /// A peer has come anew: workers need not know.
+    Contact(Contact),
 }
 
 struct Other {
@@ -90,6 +93,11 @@ impl Book {
         }
     }
 
+    /// A peer of this worker's units has come anew.
+    pub(crate) fn announce(&mut self, contact: Contact) {
+        self.tell(&Word::Contact(contact));
+    }
+
     fn tell(&mut self, word: &Word) {
         for other in &mut self.others {
             other.waiting.push_back(word.clone());
@@ -104,6 +112,7 @@ impl Book {
                 match word {
                     Word::Insert(selectors, spi) => self.policies.insert(&selectors, spi),
                     Word::Remove(spi) => self.policies.remove(spi),
+                    Word::Contact(_) => continue,
                 };
             }
         }

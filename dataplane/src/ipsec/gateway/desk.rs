@@ -72,6 +72,8 @@ pub enum Wish {
     Close,
     /// That it gets new keys.
     Rekey,
+    /// That it ends without a word: its peer has come anew, and knows nothing of it.
+    Forget,
 }
 
 /// What the other side sends to a worker.

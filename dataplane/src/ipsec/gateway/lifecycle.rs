@@ -229,6 +229,7 @@ impl Gateway {
             Some(record) => {
                 if let Some(saved) = saved_in(record) {
                     outlet.protect(&saved.spec.selectors, spi);
+                    saved.spec.contact.into_iter().for_each(|contact| outlet.announce(contact));
                 }
             }
             // Of the configuration's there is nothing to be taken back, and what lives here is not gone.

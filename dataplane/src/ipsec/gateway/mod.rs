@@ -49,7 +49,7 @@ pub use desk::{
     Answer, Asked, ChildChange, DRAWS, Datagram, Kept, QUESTIONS_MAX, Question, SessionDesk, Wish, WorkerDesk, desk,
 };
 pub use policies::{Network, Passing, Policies, Selectors};
-pub use spec::{GatewayConfig, Half, Protection, SaMode, TunnelSpec};
+pub use spec::{Contact, GatewayConfig, Half, Protection, SaMode, TunnelSpec};
 
 use std::collections::VecDeque;
 use std::sync::Arc;

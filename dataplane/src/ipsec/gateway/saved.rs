@@ -4,7 +4,7 @@
 //!  protocol  transform   ESN  window  IKE SPI  replaced SPI  outer header  selectors        keys               name
 //!  u8        u8 + text   u8   u16     u64      u32           see `outer`   local, remote    inbound, outbound  u8 + text
 //! ```
-//! The protocol says the mode, too. All numbers are big-endian. Networks and keys stand behind their counts (u16). What a newer member appends is skipped; what
+//! Behind it, if the peer has come anew: its names (16 bytes), since when (u64). //! The protocol says the mode, too. All numbers are big-endian. Networks and keys stand behind their counts (u16). What a newer member appends is skipped; what
 //! makes no sense is no tunnel.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use zeroize::Zeroizing;
 
 use super::policies::{Network, Selectors};
-use super::spec::{Half, Protection, SaMode, TunnelSpec};
+use super::spec::{Contact, Half, Protection, SaMode, TunnelSpec};
 use crate::ipsec::crypto::Numbers;
 use crate::ipsec::keys::Keys;
 use crate::ipsec::outer::{DontFragment, Outer, Ports};
@@ -58,6 +58,10 @@ impl Saved {
             }
         }
         put_text(&mut out, &spec.name);
+        if let Some(Contact { names, since_s }) = spec.contact {
+            out.extend_from_slice(&names);
+            out.extend_from_slice(&since_s.to_be_bytes());
+        }
         out
     }
 
@@ -80,7 +84,9 @@ impl Saved {
         let selectors = Selectors { local: r.networks()?, remote: r.networks()? };
         let (inbound, outbound) = (r.half(transform)?, r.half(transform)?);
         let name = r.text()?.to_owned();
-        let spec = TunnelSpec { name, protection, mode, numbers, replay_window, outer, selectors, inbound, outbound };
+        let contact = r.contact();
+        let spec =
+            TunnelSpec { name, protection, mode, numbers, replay_window, outer, selectors, inbound, outbound, contact };
         Some(Self { spec, ike_spi, replaces })
     }
 }
@@ -190,6 +196,11 @@ impl<'a> Reader<'a> {
         (0..count).map(|_| Some(Network::new(self.address()?, self.u8()?))).collect()
     }
 
+    /// It may not be there.
+    fn contact(&mut self) -> Option<Contact> {
+        Some(Contact { names: self.array()?, since_s: self.u64()? })
+    }
+
     fn key(&mut self) -> Option<&'a [u8]> {
         let length = self.u16()?;
         self.take(length.into())
@@ -247,6 +258,7 @@ mod tests {
             selectors: Selectors { local: network("10.3.0.0", 16), remote: network("2001:db8::", 32) },
             inbound: half(0x1_004d, 0xaa),
             outbound: half(0x2_0001, 0xbb),
+            contact: None,
         }
     }
 
@@ -287,6 +299,14 @@ mod tests {
             bytes[at] = value;
             assert_eq!(Saved::decode(&bytes), None, "byte {at}");
         }
+    }
+
+    #[test]
+    fn who_has_come_anew() {
+        let spec = TunnelSpec { contact: Some(Contact { names: [9; 16], since_s: 0x0102 }), ..spec() };
+        let bytes = Saved::encode(&spec, 1, None);
+        assert!(bytes.ends_with(&[9, 9, 0, 0, 0, 0, 0, 0, 1, 2]) && bytes.len() <= encoded_len_max(&spec));
+        assert_eq!(Saved::decode(&bytes).unwrap().spec, spec);
     }
 
     #[test]

@@ -82,6 +82,17 @@ pub struct TunnelSpec {
     pub inbound: Half,
     /// To the peer, who chose its SPI.
     pub outbound: Half,
+    /// Its peer has come anew: all members are told.
+    pub contact: Option<Contact>,
+}
+
+/// A peer has come anew, and its IKE SAs from before are no more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Contact {
+    /// Who, as who speaks IKE calls it.
+    pub names: [u8; 16],
+    /// When, on the cluster's clock.
+    pub since_s: u64,
 }
 
 impl TunnelSpec {

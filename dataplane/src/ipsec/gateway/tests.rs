@@ -67,6 +67,7 @@ fn spec(numbers: Numbers) -> TunnelSpec {
         selectors: Selectors { local: vec![network(INSIDE)], remote: vec![network(BRANCH)] },
         inbound: Half { ..half(SPI_IN, 1) },
         outbound: half(SPI_OUT, 2),
+        contact: None,
     }
 }
 
@@ -95,6 +96,7 @@ struct Desk {
     to_peer: Vec<Vec<u8>>,
     to_host: Vec<Vec<u8>>,
     policies: Policies,
+    contacts: Vec<Contact>,
     clock_s: u64,
 }
 
@@ -125,6 +127,9 @@ impl Outlet for Desk {
     }
     fn unprotect(&mut self, spi: u32) {
         self.policies.remove(spi);
+    }
+    fn announce(&mut self, contact: Contact) {
+        self.contacts.push(contact);
     }
     fn send(&mut self, _: Outgoing, _: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         panic!("the gateway sends whole packets")
@@ -195,6 +200,7 @@ impl Member {
                 to_peer: Vec::new(),
                 to_host: Vec::new(),
                 policies: Policies::default(),
+                contacts: Vec::new(),
                 clock_s: 1000,
             },
             snapshots: Snapshots::new(),

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use phalanx_ike::config::{ChildConfig, Config, Connection, OwnProof, PeersProof};
+use phalanx_ike::config::{ChildConfig, Config, Connection, OwnProof, PeersProof, Unique};
 use phalanx_ike::crypto::{Random, Secret};
 use phalanx_ike::machine::{ChildEvent, DRAWS, Event, Given, Machine, Next, Outcome, Unit10};
 use phalanx_ike::pool::{Book, Pool};
@@ -124,6 +124,7 @@ fn config(kind: u8) -> Config {
         own_proof: OwnProof::SharedKey(key()),
         peers_proof: if kind & 1 == 0 { PeersProof::SharedKey(key()) } else { PeersProof::Password },
         pools: if kind & 2 == 0 { Vec::new() } else { vec!["guests".into()] },
+        unique: Unique::IfSaid,
         dns: vec![IpAddr::from([10, 3, 0, 53])],
         children: vec![child("net", &["10.9.0.0/16", "2001:db8:9::/48"]), child("guest", &[])],
         dpd_delay_s: if kind & 8 == 0 { 0 } else { 30 },

@@ -1,6 +1,7 @@
 //! The machine before a client that is written here: in one process, step by step, the SA going through its record between any two.
 
 mod client;
+mod contact;
 mod exchanges;
 mod faults;
 mod hostile;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 pub(super) use self::client::Client;
 use super::{ChildEvent, Datagram, Event, Given, Machine, Next, Outcome, Report, Unit10};
-use crate::config::{ChildConfig, Config, Connection, OwnProof, PeersProof};
+use crate::config::{ChildConfig, Config, Connection, OwnProof, PeersProof, Unique};
 use crate::crypto::{Random, Secret};
 use crate::pool::{Book, Pool};
 use crate::state::{IkeSa, Path};
@@ -94,6 +95,7 @@ pub(super) fn config() -> Config {
         own_proof: OwnProof::SharedKey(Secret::from(KEY)),
         peers_proof: PeersProof::SharedKey(Secret::from(KEY)),
         pools: Vec::new(),
+        unique: Unique::IfSaid,
         dns: vec!["10.3.0.53".parse().unwrap()],
         children: vec![child("lan", "10.3.0.0/24", &["10.9.0.0/16"]), child("more", "10.4.0.0/16", &["10.9.0.0/16"])],
         dpd_delay_s: 30,

@@ -56,6 +56,7 @@ impl Pair {
                 connection: "road".into(),
                 identity: Identity::of_text(GATEWAY),
                 addresses: Vec::new(),
+                sole_since_s: 0,
             }),
             succeeded: false,
             abilities: Abilities { fragmentation: true, ..Abilities::default() },

@@ -247,6 +247,7 @@ impl Gateway {
                     // It may be gone by now.
                     if let Some(slot) = self.slots.find(spi).and_then(|number| self.slots.get(number)) {
                         outlet.protect(&slot.spec.selectors, spi);
+                        slot.spec.contact.into_iter().for_each(|contact| outlet.announce(contact));
                     }
                 }
             }

@@ -291,3 +291,20 @@ fn what_is_guarded_waits_for_its_tunnel() {
     policies.insert(&config.guards[0], CHILD_IN);
     assert_eq!((judge(&policies, &out), judge(&policies, &back)), (Passing::Into(CHILD_IN), Passing::Bare));
 }
+
+/// Whose older IKE SAs are to be forgotten, all members hear: the owner when the backups hold the tunnel, the others when they are told.
+#[test]
+fn all_members_hear_of_a_peer_that_has_come_anew() {
+    let mut world = World::speaking();
+    let contact = Contact { names: [7; 16], since_s: 990 };
+    let spec = TunnelSpec { contact: Some(contact), ..child(CHILD_IN, CHILD_OUT, None) };
+    let ike_spi = world.establish(&spec);
+    for member in &mut world.members {
+        assert_eq!(std::mem::take(&mut member.desk.contacts), [contact]);
+    }
+    world.change(ike_spi, vec![add(&child(NEW_IN, CHILD_OUT + 1, None), Some(CHILD_IN))]);
+    world.replicate();
+    for member in &mut world.members {
+        assert!(member.desk.contacts.is_empty(), "the next one says nothing");
+    }
+}

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use phalanx_ike::config::{ChildConfig, Config, Connection, OwnProof, PeersProof};
+use phalanx_ike::config::{ChildConfig, Config, Connection, OwnProof, PeersProof, Unique};
 use phalanx_ike::crypto::{
     Cipher, Group, IkeKeys, KeyPair, Prf, Random, Secret, Suite, child_keymat, open, psk_auth, seal, sealed_len,
 };
@@ -47,6 +47,7 @@ fn config(local_id: Identity, local: Selector, remote: Selector, (ike_s, child_s
         own_proof: OwnProof::SharedKey(key()),
         peers_proof: PeersProof::SharedKey(key()),
         pools: Vec::new(),
+        unique: Unique::IfSaid,
         dns: Vec::new(),
         children: vec![child],
         dpd_delay_s: dpd_s,
@@ -264,6 +265,7 @@ impl Peer {
             name: "site/net".into(),
             path: self.path,
             udp: false,
+            transport: false,
             transform: choice.suite.to_string(),
             extended: choice.esn,
             inbound: half(child_spi, second),
@@ -271,6 +273,7 @@ impl Peer {
             local: Vec::new(),
             remote: Vec::new(),
             replaces: None,
+            contact: None,
         };
         self.tunnels.push(Tunnel::new(&child, true)?);
         sa.children.push(Child {
@@ -279,6 +282,7 @@ impl Peer {
             outbound_spi,
             transform: child.transform,
             extended: choice.esn,
+            transport: false,
             local: config.local.clone(),
             remote: config.remote.clone(),
             created_s: 0,
@@ -288,6 +292,7 @@ impl Peer {
             connection: connection.name.clone(),
             identity: Identity::of_text(GATEWAY),
             addresses: Vec::new(),
+            sole_since_s: 0,
         });
         self.records.insert(self.spi, sa);
         self.stage = Stage::Up;
