@@ -14,6 +14,11 @@ pub(super) const PASSWORD: &str = "Carol's own: a password";
 /// Who the connection for one peer alone is for.
 pub(super) const PINNED: &str = "pinned.lab";
 
+/// The name of the connection for who speaks to the cluster itself.
+pub(super) const HOST: &str = "host.gw.lab";
+/// Of the relay, and of the server that it leads to.
+pub(super) const WEB_PORT: u16 = 7880;
+
 const IKE: [&str; 2] = [
     "aes256gcm16-aes128gcm16-chacha20poly1305-prfsha256-prfsha384-prfsha512-prfsha1-prfaesxcbc-prfaescmac-\
      x25519-ecp256-ecp384-ecp521-modp2048-modp3072-modp4096",
@@ -86,6 +91,14 @@ impl Papers {
             }
         }
         roaming(&mut toml, "road", "road.gw.lab", &format!("{psk}\npools = [\"road4\", \"road6\"]"));
+        head(&mut toml, "host", HOST, &psk);
+        self::child(&mut toml, "own", "mode = \"transport\"");
+        let _ = writeln!(
+            toml,
+            "[[relay]]\nname = \"web\"\nlisten = \"{}:{WEB_PORT}\"\nbackend = [\"{}:{WEB_PORT}\"]\nhealth_check = false",
+            stage::cluster(false),
+            stage::server(false)
+        );
         let _ = writeln!(toml, "[[ipsec.pool]]\nname = \"road4\"\nnetwork = \"10.99.0.0/24\"");
         let _ = writeln!(toml, "[[ipsec.pool]]\nname = \"road6\"\nnetwork = \"fd00:99::/120\"");
         toml
@@ -120,14 +133,14 @@ fn write(path: &Path, text: &str) -> Outcome<()> {
 fn connection(toml: &mut String, name: &str, local_id: &str, more: &str, more_of_children: &str) {
     head(toml, name, local_id, more);
     for (child, ours, theirs) in [("net", "10.3.0.0/24", "10.60.0.0/16"), ("net6", "fd00:3::/64", "fd00:60::/32")] {
-        self::child(toml, child, ours, &format!("remote_ts = [\"{theirs}\"]\n{more_of_children}"));
+        self::child(toml, child, &format!("local_ts = [\"{ours}\"]\nremote_ts = [\"{theirs}\"]\n{more_of_children}"));
     }
 }
 
 /// For who is given an address.
 fn roaming(toml: &mut String, name: &str, local_id: &str, more: &str) {
     head(toml, name, local_id, more);
-    self::child(toml, "lan", "10.3.0.0/24\", \"fd00:3::/64", "");
+    self::child(toml, "lan", "local_ts = [\"10.3.0.0/24\", \"fd00:3::/64\"]");
 }
 
 fn head(toml: &mut String, name: &str, local_id: &str, more: &str) {
@@ -138,10 +151,7 @@ fn head(toml: &mut String, name: &str, local_id: &str, more: &str) {
     );
 }
 
-fn child(toml: &mut String, name: &str, ours: &str, more: &str) {
+fn child(toml: &mut String, name: &str, traffic: &str) {
     let proposals = ESP.map(|proposal| format!("\"{proposal}-{GROUPS}\", \"{proposal}\"")).join(", ");
-    let _ = writeln!(
-        toml,
-        "[[ipsec.connection.child]]\nname = \"{name}\"\nlocal_ts = [\"{ours}\"]\nesp = [{proposals}]\n{more}"
-    );
+    let _ = writeln!(toml, "[[ipsec.connection.child]]\nname = \"{name}\"\nesp = [{proposals}]\n{traffic}");
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::charon::{IkeSa, Rekey};
 use super::cases::{Case, Course, Peer};
+use super::cluster::WEB_PORT;
 use super::stage::Stage;
 use super::words;
 use crate::lab::{Outcome, clock, failure, stage};
@@ -15,12 +16,13 @@ const SILENCE: Duration = Duration::from_secs(130);
 /// Within it, IKE SA and child come to the ends that the configuration gives them.
 const RENEWAL: Duration = Duration::from_secs(100);
 const MOVE: Duration = Duration::from_secs(15);
+const FILE_BYTES: usize = 300_000;
 /// Where the guest moves to.
 const ELSEWHERE: &str = "10.2.0.199";
 
 impl Stage {
-    /// Does what the case wants; what a reader should know of it. `heard`: so much the peer's log had before the case.
-    pub(super) fn course(&mut self, case: &Case, heard: usize) -> Outcome<String> {
+    /// Does what the case wants; what a reader should know of it.
+    pub(super) fn course(&mut self, case: &Case) -> Outcome<String> {
         match case.course {
             Course::Pings => Ok(String::new()),
             Course::Group => self.new_keys(case),
@@ -32,7 +34,8 @@ impl Stage {
                 self.pings_pass(case, "net6")?;
                 self.pings_pass(case, "net").map(|()| String::new())
             }
-            Course::Pieces => self.pieces(case, heard),
+            Course::Pieces => self.pieces(case),
+            Course::Relay => self.relay(case),
             Course::Dies => {
                 self.kill(case.peer)?;
                 let began = clock::now();
@@ -62,8 +65,8 @@ impl Stage {
     }
 
     fn rekeys(&self, case: &Case) -> Outcome<String> {
-        let pings = self.keep_pinging(case.peer, "0.02", "350")?;
-        for what in [Rekey::Child("net"), Rekey::Ike("case"), Rekey::Child("net")] {
+        let pings = self.keep_pinging(case, "0.02", "350")?;
+        for what in [Rekey::Child("net"), Rekey::Ike(case.called()), Rekey::Child("net")] {
             clock::last(Duration::from_millis(500));
             self.with(case.peer, |lab, charon| charon.rekey(lab, what))?;
         }
@@ -73,7 +76,7 @@ impl Stage {
     }
 
     fn cluster_rekeys(&self, case: &Case) -> Outcome<String> {
-        let pings = self.keep_pinging(case.peer, "0.1", "850")?;
+        let pings = self.keep_pinging(case, "0.1", "850")?;
         let child_of = |sa: &IkeSa| Ok(sa.child()?.spi_in);
         let begun = self.with(case.peer, |lab, charon| charon.sa(lab))?;
         let child = child_of(&begun)?;
@@ -130,9 +133,8 @@ impl Stage {
         self.pings_pass(case, "net")
     }
 
-    fn pieces(&self, case: &Case, heard: usize) -> Outcome<String> {
-        let log = self.log(case.peer);
-        let log = &log[heard..];
+    fn pieces(&self, case: &Case) -> Outcome<String> {
+        let log = self.said(case.peer);
         for word in ["splitting IKE message", "received fragment"] {
             if !log.contains(word) {
                 return Err(failure(format!("strongSwan says nothing of {word:?}:\n{log}")));
@@ -146,11 +148,33 @@ impl Stage {
         ))
     }
 
-    /// Pings the inside for a while.
-    fn keep_pinging(&self, peer: Peer, every: &str, count: &str) -> Outcome<Process> {
-        let to = stage::server(false).to_string();
+    /// A file comes from a web server inside through a relay, as long as it is, and all of it in the child.
+    fn relay(&self, case: &Case) -> Outcome<String> {
+        let (dir, port) = (self.lab.dir().join("web"), WEB_PORT.to_string());
+        std::fs::create_dir_all(&dir).map_err(failure)?;
+        std::fs::write(dir.join("file"), vec![b'f'; FILE_BYTES]).map_err(failure)?;
+        let (dir, bind) = (dir.display().to_string(), stage::server(false).to_string());
+        let words = ["python3", "-u", "-m", "http.server", &port, "--bind", &bind, "--directory", &dir];
+        let mut server = self.lab.start_in("server", &words)?;
+        server.line()?;
+        let received = |stage: &Self| Ok(stage.with(case.peer, |lab, charon| charon.sa(lab))?.child()?.received.bytes);
+        let before: u64 = received(self)?;
+        let url = format!("http://{}:{port}/file", case.target(false));
+        let words =
+            ["curl", "--silent", "--max-time", "20", "--output", "/dev/null", "--write-out", "%{size_download}", &url];
+        let loaded = self.lab.run(case.peer.host(), &words)?;
+        let came = received(self)? - before;
+        match loaded.trim() == FILE_BYTES.to_string() && came > FILE_BYTES as u64 {
+            true => Ok(format!("{} kB loaded", FILE_BYTES / 1000)),
+            false => Err(failure(format!("of {FILE_BYTES} bytes {loaded} came, {came} in the child"))),
+        }
+    }
+
+    /// The peer pings for a while.
+    fn keep_pinging(&self, case: &Case, every: &str, count: &str) -> Outcome<Process> {
+        let to = case.target(false).to_string();
         let mut command =
-            self.lab.command_in(peer.host(), &["ping", "-n", "-q", "-c", count, "-i", every, "-W", "2", &to]);
+            self.lab.command_in(case.peer.host(), &["ping", "-n", "-q", "-c", count, "-i", every, "-W", "2", &to]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(failure)
     }
 }

@@ -1,6 +1,6 @@
 //! Our IKEv2 and ESP with strongSwan's. Each case is a line of a table: who the peer is and where it stands, what it proposes, what is
-//! done while pings pass, and what is to come of it, where the product lacks something, too. Of what strongSwan says of its SAs, of
-//! what the cluster logs and of both sides' counters, nothing may contradict the case. What became of all is the table in README.
+//! done while pings pass, and what is to come of it. Of what strongSwan says of its SAs, of what the cluster logs and of both sides'
+//! counters, nothing may contradict the case. What became of all is the table in README.
 //!
 //! ```text
 //!   client   a namespace: charon does ESP itself, always inside UDP ──┐
@@ -24,6 +24,6 @@ mod stage;
 mod table;
 mod words;
 
-pub use cases::{Case, Course, End, Peer, all};
+pub use cases::{Case, Course, End, Peer, all, some};
 pub use stage::{Row, Stage};
 pub use table::{judge, write_table};

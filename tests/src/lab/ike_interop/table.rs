@@ -29,7 +29,7 @@ impl Row {
     fn unexpected(&self) -> Option<String> {
         match (self.case.end, &self.problem) {
             (End::Works, None) => None,
-            (End::Refused(said) | End::Lacks { said, .. }, Some(problem)) if problem.contains(said) => None,
+            (End::Refused(said), Some(problem)) if problem.contains(said) => None,
             (_, Some(problem)) => Some(problem.clone()),
             (end, None) => Some(format!("it works, where {end:?} was expected")),
         }
@@ -41,7 +41,6 @@ impl Row {
             (None, End::Works) if self.note.is_empty() => "works".into(),
             (None, End::Works) => format!("works: {}", self.note),
             (None, End::Refused(said)) => format!("refused, as it must be: {said}"),
-            (None, End::Lacks { why, .. }) => format!("does not work: {why}"),
         }
     }
 }
