@@ -17,6 +17,7 @@
 //! | `delays` | what the streams' pieces say about each death: who had to wait, and for how long |
 //! | `capture`, `pcap` | what a host saw: answers to a request, and who sent them |
 //! | `scenario` | one fault under traffic, measured from the cut to the healing |
+//! | `ike_interop` | strongSwan as IKEv2's and ESP's peer, in every way that both know |
 //! | `interop` | a guest's kernel as TCP's peer, its settings and its network in all combinations |
 //! | `chaos` | the soak: seeded faults, then the search for leaks |
 //!
@@ -31,6 +32,7 @@ pub mod delays;
 pub mod foreign;
 pub mod guest;
 pub mod health;
+pub mod ike_interop;
 pub mod interop;
 pub mod member;
 pub mod pcap;

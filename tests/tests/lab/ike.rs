@@ -10,6 +10,7 @@ use phalanx_tests::lab::capture::Capture;
 use phalanx_tests::lab::charon::{
     Auth, Authority, Charon, Child, Connection, IkeSa, Leaf, Party, Rekey, connect_and_check,
 };
+use phalanx_tests::lab::ike_interop::{Stage, judge, some};
 use phalanx_tests::lab::pcap::Frame;
 use phalanx_tests::lab::traffic::{Load, Server, Traffic};
 use phalanx_tests::lab::{Lab, Plan, clock, failure, stage};
@@ -145,6 +146,14 @@ fn a_client_with_a_certificate_reaches_the_inside() {
     assert!(charon.initiate(&lab, "net").is_err(), "anybody can issue certificates");
     let child = connect_and_check(&lab, &mut charon, &with(near), stage::server(false), PINGS).unwrap();
     assert_eq!(child.remote_ts, ["10.3.0.0/24"]);
+}
+
+/// What the others leave out; the suite `interop` plays all cases there are.
+#[test]
+fn strongswan_and_we_understand_one_another() {
+    let mut stage = Stage::up(1).unwrap();
+    let rows: Vec<_> = some().iter().map(|case| stage.play(case)).collect();
+    assert_eq!(judge(&rows), Vec::<String>::new());
 }
 
 /// Who owns the unit of an SPI of ours.

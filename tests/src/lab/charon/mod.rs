@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-pub use authority::{Authority, Leaf};
+pub use authority::{Authority, Keys, Leaf};
 pub use check::connect_and_check;
 pub use connection::{Auth, Child, Connection, Mode, Party};
 pub use sas::{ChildSa, Count, IkeSa};
@@ -73,20 +73,32 @@ pub struct Charon {
 impl Charon {
     /// In a host that is a namespace.
     pub fn in_namespace(lab: &Lab, host: &str) -> Outcome<Self> {
+        Self::in_namespace_with(lab, host, "")
+    }
+
+    /// In a host that is a namespace, with a line more in its settings.
+    pub fn in_namespace_with(lab: &Lab, host: &str, more: &str) -> Outcome<Self> {
         let dir = lab.dir().join(host).join("charon");
         let inside = dir.display().to_string();
         let socket = format!("{inside}/vici");
-        Self::start(lab, host, dir, inside, socket, "kernel-libipsec kernel-netlink")
+        Self::start(lab, host, dir, inside, socket, ("kernel-libipsec kernel-netlink", more))
     }
 
     /// In a host with its own kernel.
     pub fn in_guest(lab: &Lab, host: &str) -> Outcome<Self> {
         guest::load_ipsec(lab, host)?;
         let dir = lab.dir().join(host).join("charon");
-        Self::start(lab, host, dir, "/run/lab/charon".into(), "/run/charon.vici".into(), "kernel-netlink")
+        Self::start(lab, host, dir, "/run/lab/charon".into(), "/run/charon.vici".into(), ("kernel-netlink", ""))
     }
 
-    fn start(lab: &Lab, host: &str, dir: PathBuf, inside: String, socket: String, kernel: &str) -> Outcome<Self> {
+    fn start(
+        lab: &Lab,
+        host: &str,
+        dir: PathBuf,
+        inside: String,
+        socket: String,
+        kernel: (&str, &str),
+    ) -> Outcome<Self> {
         std::fs::create_dir_all(&dir).map_err(failure)?;
         std::fs::write(dir.join("strongswan.conf"), settings(kernel, &inside, &socket)).map_err(failure)?;
         std::fs::write(dir.join("asking.conf"), swanctl_settings(ASKING)).map_err(failure)?;
@@ -250,13 +262,14 @@ impl Drop for Charon {
 }
 
 /// Retransmissions come early, as suits tests that kill whoever should answer; the rest is as Debian has it.
-fn settings(kernel: &str, dir: &str, socket: &str) -> String {
+fn settings((kernel, more): (&str, &str), dir: &str, socket: &str) -> String {
     format!(
         "charon-systemd {{
   load = {PLUGINS} {kernel}
   retransmit_timeout = 0.5
   retransmit_base = 1.5
   retransmit_tries = 8
+  {more}
   plugins {{
     vici {{
       socket = unix://{socket}
