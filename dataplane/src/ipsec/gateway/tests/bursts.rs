@@ -1,5 +1,6 @@
 //! Many packets at once: nothing comes of it that would not come of one after the other.
 
+use super::exchange::{MSS_THAT_FITS, mss, syn};
 use super::*;
 use crate::app::{Fate, Parcel, Way};
 
@@ -121,4 +122,36 @@ fn what_needs_care_is_left_untouched_with_what_follows() {
     assert_eq!(world.peer.got, [0, 1, 2, 4, 5], "the sender of the one is told, and the others keep their order");
     let elsewhere = Member::new(3, 0, &spec(Numbers::Short)).take_burst(Way::OutOf, &sealed(&mut world, 0..1));
     assert_eq!(elsewhere, [DropReason::SaUnusable], "one that has not joined");
+}
+
+#[test]
+fn connections_in_a_burst_are_told_how_much_fits() {
+    let mut world = World::new(Numbers::Short);
+    world.owner().desk.outbox.set_backups(unit(), MemberSet::EMPTY);
+    world.inside_sends(0..1);
+    let mut burst = from_inside(1..4);
+    burst[1] = syn(INSIDE, BRANCH);
+    world.owner().take_burst(Way::Into, &burst);
+    let sent = std::mem::take(&mut world.owner().desk.to_peer);
+    let opened: Vec<_> = sent.iter().map(|frame| world.peer.opened(frame)).collect();
+    let [first, connecting, last] = &opened[..] else { panic!("{} packets", opened.len()) };
+    assert_eq!((mark(first), mss(connecting), mark(last)), (1, MSS_THAT_FITS, 3), "in their order");
+    let frames = [world.peer.seal(&burst[0]), world.peer.seal(&syn(BRANCH, INSIDE))];
+    let refused = world.owner().take_burst(Way::OutOf, &frames);
+    assert_eq!(refused, [DropReason::PolicyMismatch], "the first comes from the wrong side");
+    assert_eq!(mss(&world.owner().desk.to_host.pop().expect("the second")), MSS_THAT_FITS);
+}
+
+/// Transport mode is for the careful way, one by one.
+#[test]
+fn transport_mode_in_a_burst_is_what_it_is_alone() {
+    let mut world = World::of(&super::transport::transport());
+    world.owner().desk.outbox.set_backups(unit(), MemberSet::EMPTY);
+    let burst: Vec<_> = (0..4).map(|mark| packet(HERE, PEER, mark, 100, 0)).collect();
+    world.owner().take_burst(Way::Into, &burst);
+    world.peer_opens();
+    assert_eq!(world.peer.got, [0, 1, 2, 3]);
+    let frames: Vec<_> = (0..4).map(|mark| world.peer.seal(&packet(PEER, HERE, mark, 100, 0))).collect();
+    assert_eq!(world.owner().take_burst(Way::OutOf, &frames), []);
+    assert_eq!(world.owner().desk.to_host.len(), 4);
 }

@@ -193,27 +193,34 @@ fn short_numbers_end() {
     assert_eq!(refused, Err(Hindrance::Drop(DropReason::SaUnusable)));
 }
 
+/// A SYN that offers 1460.
+pub(super) fn syn(from: [u8; 4], to: [u8; 4]) -> Vec<u8> {
+    let (source, destination) = (from.into(), to.into());
+    let mut packet = vec![0; 44];
+    let repr = ipv4::Repr { tos: 0, id: 1, fragment: 0, ttl: 9, protocol: 6, source, destination, payload_len: 24 };
+    repr.emit(&mut packet).expect("room");
+    packet[32..34].copy_from_slice(&[0x60, 2]);
+    packet[40..].copy_from_slice(&[2, 4, 1460_u16.to_be_bytes()[0], 1460_u16.to_be_bytes()[1]]);
+    packet
+}
+
+/// What it offers.
+pub(super) fn mss(packet: &[u8]) -> u16 {
+    u16::from_be_bytes([packet[42], packet[43]])
+}
+
+/// 1500 less the outer header, ESP's, the IV, the ICV and what the padding leaves, and the inner headers.
+pub(super) const MSS_THAT_FITS: u16 = 1446 - 40;
+
 /// Both ends of a connection through the tunnel hear of its size, whichever of them begins.
 #[test]
 fn connections_are_told_how_much_fits() {
-    let syn = |from: [u8; 4], to: [u8; 4]| {
-        let (source, destination) = (from.into(), to.into());
-        let mut packet = vec![0; 44];
-        let repr = ipv4::Repr { tos: 0, id: 1, fragment: 0, ttl: 9, protocol: 6, source, destination, payload_len: 24 };
-        repr.emit(&mut packet).expect("room");
-        packet[32..34].copy_from_slice(&[0x60, 2]);
-        packet[40..].copy_from_slice(&[2, 4, 1460_u16.to_be_bytes()[0], 1460_u16.to_be_bytes()[1]]);
-        packet
-    };
-    let mss = |packet: &[u8]| u16::from_be_bytes([packet[42], packet[43]]);
     let mut world = World::new(Numbers::Short);
     world.owner().desk.outbox.set_backups(unit(), MemberSet::EMPTY);
-    // 1500 less the outer header, ESP's, the IV, the ICV and what the padding leaves, and the inner headers.
-    let most = 1446 - 40;
     let frame = world.peer.seal(&syn(BRANCH, INSIDE));
     world.owner().hear(&frame).expect("taken");
     let inside = world.owner().desk.to_host.pop().expect("a packet");
-    assert_eq!(mss(&inside), most);
+    assert_eq!(mss(&inside), MSS_THAT_FITS);
     let mut buffer = Buffer { bytes: syn(INSIDE, BRANCH), room: 100 };
     let summary = summarise_l3(&buffer.bytes).expect("a packet");
     let mut member = Member::new(1, 5, &spec(Numbers::Short));
@@ -221,7 +228,7 @@ fn connections_are_told_how_much_fits() {
     member.gateway.handle_passing(&mut member.desk, SPI_IN, &summary, &mut buffer).expect("taken");
     let sealed = member.desk.to_peer.pop().unwrap_or(buffer.bytes);
     let mut peer = Peer::new(&spec(Numbers::Short));
-    assert_eq!(mss(&peer.opened(&sealed)), most);
+    assert_eq!(mss(&peer.opened(&sealed)), MSS_THAT_FITS);
     // Not where it is not wanted.
     world.owner().gateway.config.clamp_mss = false;
     let frame = world.peer.seal(&syn(BRANCH, INSIDE));

@@ -7,7 +7,7 @@ fn host(address: [u8; 4]) -> Vec<Network> {
     vec![Network::new(address.into(), 32)]
 }
 
-fn transport() -> TunnelSpec {
+pub(super) fn transport() -> TunnelSpec {
     let selectors = Selectors { local: host(HERE), remote: host(PEER) };
     TunnelSpec { mode: SaMode::Transport, selectors, ..spec(Numbers::Extended) }
 }
