@@ -161,8 +161,8 @@ impl Path {
             app.handle_parcels(self, &mut parcels[..count]);
         }
         self.apps = apps;
-        let mut fates = [Fate::Untouched; BURST];
-        fates.iter_mut().zip(&parcels).for_each(|(fate, parcel)| *fate = parcel.fate);
+        let fates = std::array::from_fn(|at| parcels[at].fate);
+        self.run_errands();
         fates
     }
 
