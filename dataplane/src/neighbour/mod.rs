@@ -419,6 +419,20 @@ impl<P> Table<P> {
         }
     }
 
+    /// Asks for all who have not answered yet as if for the first time: whoever was cut off may have asked in vain, and would give them
+    /// up, and what waits for them, at the next verdict.
+    pub fn ask_again(&mut self, now_ns: u64, sink: &mut impl FnMut(Action<P>)) {
+        for slot in 0..self.entries.len() {
+            let Some(entry) = self.entries.get_mut(slot) else { return };
+            let hop = entry.hop;
+            let State::Incomplete { tries } = &mut entry.state else { continue };
+            *tries = 1;
+            if self.arm(slot, now_ns) {
+                sink(Action::SendRequest { hop, unicast_to: None });
+            }
+        }
+    }
+
     /// Forgets everyone on a port (its link went down); packets that wait come back as unreachable.
     pub fn forget_port(&mut self, port: u16, sink: &mut impl FnMut(Action<P>)) {
         for slot in 0..self.entries.len() {

@@ -65,6 +65,24 @@ fn three_requests_then_unreachable() {
     assert_eq!((table.len(), table.poll_timeout()), (0, None));
 }
 
+/// Whoever was cut off asks anew, and gives nobody up for what was asked in vain.
+#[test]
+fn what_was_asked_in_vain_is_asked_again() {
+    let mut table = table(Limits::default());
+    table.enqueue(hop(1), 10, Sender::Own, 0, &mut |_| {}).unwrap();
+    table.handle_learned(hop(2), MAC, Evidence::Gratuitous, 0, &mut |_| {});
+    table.poll(SECOND, &mut |_| {});
+    table.poll(2 * SECOND, &mut |_| {});
+    let back = 2 * SECOND + SECOND / 2;
+    assert_eq!(during(|mut sink| table.ask_again(back, &mut sink)).1, vec![request(1, None)]);
+    // The verdict that was due by then is none.
+    assert_eq!(during(|mut sink| table.poll(3 * SECOND, &mut sink)).1, vec![]);
+    assert_eq!(during(|mut sink| table.poll(back + SECOND, &mut sink)).1, vec![request(1, None)]);
+    let learned = during(|mut sink| table.handle_learned(hop(1), MAC, Evidence::Reply, back + 2, &mut sink));
+    assert_eq!(learned, (Learned::New, vec![Action::Deliver { packet: 10, hop: hop(1), mac: MAC }]));
+    assert_eq!(during(|mut sink| table.ask_again(back + 3, &mut sink)).1, vec![]);
+}
+
 #[test]
 fn a_stale_neighbour_is_used_and_probed() {
     let mut table = known(1, 0);

@@ -347,6 +347,13 @@ impl Path {
         }
     }
 
+    /// What was asked while nobody may have heard us is asked once more.
+    pub(super) fn ask_neighbours_again(&mut self) {
+        let actions = &mut self.actions;
+        self.neighbours.ask_again(self.now_ns, &mut |action| actions.push(action));
+        self.act();
+    }
+
     /// Does what the neighbour table wants done.
     pub(super) fn act(&mut self) {
         if self.actions.is_empty() {

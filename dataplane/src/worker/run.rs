@@ -179,6 +179,9 @@ impl Worker {
         let mut orphans = UnitSet::EMPTY;
         if let Order::View(view) = order {
             orphans = self.path.orphans(view);
+            if self.serves_anew(view) {
+                self.path.ask_neighbours_again();
+            }
             self.note_fresh(view);
             self.path.note_view(view);
             // Before anyone hears that the view is obeyed.
@@ -190,6 +193,12 @@ impl Worker {
             self.recall(&orphans);
         }
         self.path.counters.view_version.set(self.steering.version());
+    }
+
+    /// Whether this member, which owned nothing, now owns something: it may have been cut off before.
+    fn serves_anew(&self, view: &View) -> bool {
+        let owned_any = || Unit::all().any(|unit| is_ours(self.steering.mode(unit), self.me));
+        view.modes.iter().any(|mode| is_ours(*mode, self.me)) && !owned_any()
     }
 
     /// Remembers which units become ours, for the failover's timeline.
