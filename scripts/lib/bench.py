@@ -10,6 +10,8 @@ import sys
 import tempfile
 import time
 
+from bench_common import Failed, finish, run, save, spread
+
 # Whom each benchmark is compared with, and what testpmd's ratio is for.
 PEER = {"discard": "rxonly", "classify": "rxonly", "forward": "macswap", "master-forward": "macswap"}
 # Measured once a round as well, to show where the peer stands between its own modes.
@@ -17,10 +19,6 @@ MORE = ["io", "5tswap"]
 MEMORY_MB = 256
 WARM_UP_S = 0.3
 START_S = 30
-
-
-class Failed(Exception):
-    """Something could not be measured; the message says what."""
 
 
 def devices(pmd, size, pcap):
@@ -97,15 +95,7 @@ def run_phalanx(name, options, size, pcap):
                str(options.seconds), "--cores", str(options.core), "--json"]
     if options.pmd == "net_pcap":
         command += ["--pcap", pcap]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode != 0:
-        raise Failed(f"{' '.join(command)}: {done.stderr.strip()}")
-    return json.loads(done.stdout)
-
-
-def spread(values):
-    """Least, median, most."""
-    return f"{min(values):.2f}/{statistics.median(values):.2f}/{max(values):.2f}"
+    return json.loads(run(command))
 
 
 def compare(name, options, size, pcap):
@@ -157,16 +147,8 @@ def main():
             subprocess.run([options.phalanx, "bench", "discard", "--size", str(size), "--save", pcap, "--seconds", "0"],
                            check=True)
             results += [compare(name, options, size, pcap) for name in options.names.split()]
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=2)
-            file.write("\n")
+    save(results, options.json)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (Failed, OSError, subprocess.SubprocessError) as error:
-        sys.exit(f"bench: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    finish(main)

@@ -5,8 +5,9 @@ import json
 import os
 import re
 import statistics
-import subprocess
 import sys
+
+from bench_common import Failed, finish, run, save, spread
 
 # How the peer is told of a transform: its device, and what differs by direction.
 GCM = "--optype aead --aead-algo aes-gcm --aead-iv-sz 12 --aead-aad-sz 12 --digest-sz 16 --aead-key-sz"
@@ -24,22 +25,11 @@ OPERATIONS_A_SECOND = 4_000_000
 TIMEOUT_S = 120
 
 
-class Failed(Exception):
-    """Something could not be measured; the message says what."""
-
-
-def run(command):
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=TIMEOUT_S)
-    if done.returncode != 0:
-        raise Failed(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()[-500:]}")
-    return done.stdout
-
-
 def run_phalanx(work, options, algorithm, size, sas):
     command = [options.phalanx, "bench", work, "--algorithm", algorithm, "--sas", str(sas), "--seconds", str(options.seconds),
                "--cores", str(options.core), "--json"]
     command += ["--imix"] if size == IMIX else ["--size", size]
-    return json.loads(run(command))
+    return json.loads(run(command, timeout=TIMEOUT_S))
 
 
 def run_peer(work, options, algorithm, size):
@@ -60,15 +50,10 @@ def run_peer(work, options, algorithm, size):
     command = ["dpdk-test-crypto-perf", f"--lcores=0@{other},1@{options.core}", "--in-memory", "--no-pci", "--no-telemetry",
                "-m", "256", f"--vdev={device}0", "--", "--devtype", device, "--ptest", "throughput", "--silent", "--burst-sz",
                "32", "--pool-sz", "1024", "--total-ops", str(OPERATIONS_A_SECOND * options.seconds)] + sizes + how
-    rows = re.findall(r"^\s+\d+\s+\d+\s+32\s+\d+\s+\d+\s+\d+\s+\d+\s+([\d.]+)\s+[\d.]+\s+[\d.]+\s*$", run(command), re.M)
+    rows = re.findall(r"^\s+\d+\s+\d+\s+32\s+\d+\s+\d+\s+\d+\s+\d+\s+([\d.]+)\s+[\d.]+\s+[\d.]+\s*$", run(command, timeout=TIMEOUT_S), re.M)
     if not rows:
         raise Failed(f"{' '.join(command)}: no figures came out")
     return float(rows[-1])
-
-
-def spread(values):
-    """Least, median, most."""
-    return f"{min(values):.2f}/{statistics.median(values):.2f}/{max(values):.2f}"
 
 
 def compare(work, options, algorithm, size, sas):
@@ -108,16 +93,8 @@ def main():
         for work in options.works.split():
             for size in options.sizes.split():
                 results += [compare(work, options, algorithm, size, int(sas)) for sas in options.sas.split()]
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=2)
-            file.write("\n")
+    save(results, options.json)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (Failed, OSError, subprocess.SubprocessError) as error:
-        sys.exit(f"bench: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    finish(main)

@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from bench_common import Failed, finish, run, save, spread
+
 #: What is measured, as phalanx bench calls it: IKE proposal, how initiator and responder prove their names.
 WAYS = {
     "psk-x25519": ("aes256gcm16-prfsha384-x25519", "psk", "psk"),
@@ -39,18 +41,6 @@ PLUGINS = ("random nonce openssl pem pkcs1 pkcs8 x509 pubkey constraints aes sha
            "socket-default vici eap-identity eap-mschapv2 kernel-libipsec kernel-netlink")
 FOLDERS = ("x509", "x509ca", "x509ocsp", "x509aa", "x509ac", "x509crl", "pubkey", "private", "rsa", "ecdsa", "bliss", "pkcs8",
            "pkcs12")
-
-
-class Failed(Exception):
-    """Something could not be measured; the message says what."""
-
-
-def run(argv, what, **more):
-    """Runs a command that must succeed; answers what it printed."""
-    done = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False, **more)
-    if done.returncode != 0:
-        raise Failed(f"{what}: {(done.stdout + done.stderr).strip()[-800:]}")
-    return done.stdout
 
 
 class Authority:
@@ -272,11 +262,6 @@ def phalanx_ms(phalanx, way, count):
     return json.loads(said)["cpu_ms_mean"]
 
 
-def spread(values):
-    """Least, median, most."""
-    return f"{min(values):.2f}/{statistics.median(values):.2f}/{max(values):.2f}"
-
-
 def main():
     parser = argparse.ArgumentParser()
     for name in ("phalanx", "json"):
@@ -304,16 +289,8 @@ def main():
     print(f"{memory['tunnels']} tunnels, bytes each: owner {memory['owner_bytes']:.0f}, backup {memory['backup_bytes']:.0f}; "
           f"resident for both {memory['resident_bytes']:.0f}")
     results.append(memory)
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=2)
-            file.write("\n")
+    save(results, options.json)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (Failed, OSError, subprocess.SubprocessError) as error:
-        sys.exit(f"bench: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    finish(main)

@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 
+from bench_common import Failed, finish, run, save
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 LAB = [os.path.join(ROOT, "scripts", "lab")]
 BULK, SHORT = 5201, 7801
@@ -69,18 +71,6 @@ for side in outside:2 inside:3; do
     ip -n haproxy addr add 10.${side#*:}.0.9/24 dev e${side#*:}
 done
 """
-
-
-class Failed(Exception):
-    """Something could not be measured; the message says what."""
-
-
-def run(argv, what, **more):
-    """Runs a command that must succeed; answers what it printed."""
-    done = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False, **more)
-    if done.returncode != 0:
-        raise Failed(f"{what}: {(done.stderr or done.stdout).strip()[-800:]}")
-    return done.stdout
 
 
 class Stage:
@@ -262,16 +252,8 @@ def main():
             for wire in WIRES:
                 stage.set_wire(wire)
                 results += [compare(stage, wire, test, options) for test in TESTS]
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=2)
-            file.write("\n")
+    save(results, options.json)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (Failed, OSError, subprocess.SubprocessError) as error:
-        sys.exit(f"bench: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    finish(main)

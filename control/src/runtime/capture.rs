@@ -11,7 +11,8 @@ use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use phalanx_dataplane::ipsec::gateway::{Heading, TapReader, Tapped};
+use phalanx_dataplane::app::Way;
+use phalanx_dataplane::ipsec::gateway::{TapReader, Tapped};
 use phalanx_dataplane::worker::Clock;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -104,11 +105,11 @@ impl Look {
 }
 
 fn put(piece: &mut Vec<u8>, offset_ns: u64, tapped: &Tapped) {
-    let (direction, way) = match tapped.heading {
-        Heading::In => (Direction::Inbound, "from"),
-        Heading::Out => (Direction::Outbound, "to"),
+    let (direction, word) = match tapped.way {
+        Way::OutOf => (Direction::Inbound, "from"),
+        Way::Into => (Direction::Outbound, "to"),
     };
-    let comment = format!("{way} the peer of {:08x}", tapped.spi);
+    let comment = format!("{word} the peer of {:08x}", tapped.spi);
     pcapng::packet(piece, offset_ns.saturating_add(tapped.at_ns), direction, &comment, &tapped.packet);
 }
 

@@ -30,11 +30,12 @@ const SNAPSHOT_STEPS: usize = 32;
 impl Path {
     /// Whether a packet's addresses are none that a host behind a tunnel could have, or speak to.
     fn is_strange(&self, summary: &Summary) -> bool {
-        summary.is_link_local() || summary.is_to_group() || self.addresses.find(summary.family, summary.src).is_some()
+        summary.is_link_local() || summary.is_to_group() || self.is_ours(summary, summary.src)
     }
 
-    fn is_for_us(&self, summary: &Summary) -> bool {
-        !self.is_strange(summary) && self.addresses.find(summary.family, summary.dst).is_some()
+    /// Whether one of a packet's addresses is the cluster's or a member's.
+    fn is_ours(&self, summary: &Summary, address: u128) -> bool {
+        self.addresses.find(summary.family, address).is_some()
     }
 
     /// Offers a packet to the cluster to the apps. False: none claims it.
@@ -229,7 +230,7 @@ impl Outlet for Path {
     fn forward(&mut self, unit: Unit, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         let Some(mut mbuf) = self.write_mbuf(write) else { return false };
         let Ok(summary) = summarise_l3(mbuf.data()) else { return false };
-        if self.is_for_us(&summary) {
+        if self.is_ours(&summary, summary.dst) && !self.is_strange(&summary) {
             return self.let_arrive(unit, mbuf);
         }
         if !self.lets_on(&summary, mbuf.data_mut()) {
@@ -246,7 +247,7 @@ impl Outlet for Path {
     fn lets_on(&mut self, summary: &Summary, packet: &mut [u8]) -> bool {
         // Out of one tunnel into another needs the other's owner.
         !self.is_strange(summary)
-            && !self.is_for_us(summary)
+            && !self.is_ours(summary, summary.dst)
             && self.judge(summary) == Passing::Bare
             && wire::age(packet)
     }

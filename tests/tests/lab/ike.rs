@@ -16,7 +16,7 @@ use phalanx_tests::lab::traffic::{Load, Server, Traffic};
 use phalanx_tests::lab::{Lab, Plan, clock, failure, stage};
 
 const CLUSTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 2, 0, 10));
-const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 2, 0, 100));
+pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 2, 0, 100));
 const GUEST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 2, 0, 164));
 /// Behind the guest.
 const BRANCH: &str = "10.60.2.1";
@@ -26,7 +26,7 @@ const PINGS: u32 = 20;
 const KILLS: usize = 4;
 
 /// What the members are told.
-fn config() -> String {
+pub(crate) fn config() -> String {
     format!(
         "[[ipsec.connection]]\nname = \"branch\"\nlocal_id = \"gw.lab\"\npsk = \"{SECRET}\"\n\
          [[ipsec.connection.child]]\nname = \"net\"\nlocal_ts = [\"10.3.0.0/24\"]\nremote_ts = [\"10.60.0.0/16\"]\n"
@@ -38,7 +38,7 @@ fn psk(id: &str) -> Party {
 }
 
 /// From the branch's side.
-fn connection(from: IpAddr, behind: &str) -> Connection {
+pub(crate) fn connection(from: IpAddr, behind: &str) -> Connection {
     Connection {
         local_address: Some(from),
         remote_address: Some(CLUSTER),
@@ -47,7 +47,7 @@ fn connection(from: IpAddr, behind: &str) -> Connection {
 }
 
 /// The inside knows the way to the branches.
-fn route_inside(lab: &Lab) {
+pub(crate) fn route_inside(lab: &Lab) {
     lab.run("server", &["ip", "route", "add", "10.60.0.0/16", "via", "10.3.0.10"]).unwrap();
 }
 

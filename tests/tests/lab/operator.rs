@@ -1,27 +1,20 @@
 //! What an operator does with peers that are connected: sees them, looks into their tunnels, rekeys and ends them.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::{Child, Command, Output};
 use std::time::Duration;
 
 use phalanx_control::status::SessionStatus;
-use phalanx_tests::lab::charon::{Auth, Charon, Child as Net, Connection, IkeSa, Party};
+use phalanx_tests::lab::charon::{Charon, IkeSa};
 use phalanx_tests::lab::{Lab, Outcome, Plan, clock, failure, stage};
 
-const SECRET: &str = "a secret of the lab's hosts";
+use crate::ike::{CLIENT, config, connection, route_inside};
+
 /// Behind the client.
 const BRANCH: &str = "10.60.1.1";
 const PINGS: usize = 20;
 const SOON: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
-
-fn config() -> String {
-    format!(
-        "[[ipsec.connection]]\nname = \"branch\"\nlocal_id = \"gw.lab\"\npsk = \"{SECRET}\"\n\
-         [[ipsec.connection.child]]\nname = \"net\"\nlocal_ts = [\"10.3.0.0/24\"]\nremote_ts = [\"10.60.0.0/16\"]\n"
-    )
-}
 
 /// `phalanx`, asked of the lab's first member.
 fn phalanx(lab: &Lab, words: &[&str]) -> Command {
@@ -70,16 +63,9 @@ fn an_operator_sees_peers_looks_into_their_tunnels_rekeys_and_ends_them() {
     let lab = Lab::up(Plan { members: 1, config: Some(config()), ..Plan::new("forward", "none") }).unwrap();
     lab.await_healthy(Duration::from_secs(30)).unwrap();
     lab.run("client", &["ip", "address", "add", &format!("{BRANCH}/32"), "dev", "lo"]).unwrap();
-    lab.run("server", &["ip", "route", "add", "10.60.0.0/16", "via", "10.3.0.10"]).unwrap();
+    route_inside(&lab);
     let mut charon = Charon::in_namespace(&lab, "client").unwrap();
-    let psk = |id: &str| Party::new(id, Auth::Psk(SECRET.into()));
-    let child = Net::tunnel("net", "10.60.1.0/24", "10.3.0.0/24");
-    let connection = Connection {
-        local_address: Some(IpAddr::V4(Ipv4Addr::new(10, 2, 0, 100))),
-        remote_address: Some(stage::cluster(false)),
-        ..Connection::new("branch", psk("near.lab"), psk("gw.lab"), child)
-    };
-    charon.load(&lab, &[&connection]).unwrap();
+    charon.load(&lab, &[&connection(CLIENT, "10.60.1.0/24")]).unwrap();
     charon.initiate(&lab, "net").unwrap();
 
     let known = sessions(&lab).unwrap();

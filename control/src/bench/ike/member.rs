@@ -10,9 +10,7 @@ use phalanx_dataplane::ipsec::gateway::{
     Gateway, GatewayConfig, IkeCounters, SessionDesk, TunnelStats, WorkerDesk, desk,
 };
 use phalanx_dataplane::parse::summarise_l3;
-use phalanx_dataplane::replica::{
-    Consequence, Cursor, MemberSet, Ship, Snapshots, Source, Sources, Step, Update, updates,
-};
+use phalanx_dataplane::replica::{Consequence, MemberSet, Ship, Snapshots, Sources, updates};
 use phalanx_dataplane::unit::{MemberId, Unit};
 use phalanx_dataplane::wire::{ipv4, proto, udp};
 use phalanx_ike::config::Config;
@@ -35,7 +33,7 @@ fn id(number: u8) -> Result<MemberId, IkeBenchError> {
 
 /// A worker's gateway, with all that it needs.
 pub(super) struct Worker {
-    gateway: Gateway,
+    gateway: Box<Gateway>,
     desk: Desk,
     session: SessionDesk,
     speaker: Speaker<SystemRandom>,
@@ -50,7 +48,7 @@ impl Worker {
             .with_desk(desk, Arc::<IkeCounters>::default());
         (0..=u8::MAX).filter(|app| gateway.watches(*app)).for_each(|app| desk_of_worker.store.watch(app));
         let speaker = Speaker::new(config, Book::default(), SystemRandom::new());
-        Self { gateway, desk: desk_of_worker, session, speaker }
+        Self { gateway: Box::new(gateway), desk: desk_of_worker, session, speaker }
     }
 
     /// What a backup does with what it is told of tunnels.
@@ -148,9 +146,8 @@ impl Member {
         let Worker { gateway, desk, .. } = owner;
         let mut told = false;
         loop {
-            let mut live: [Box<dyn Source>; 0] = [];
-            let stored = Sources { store: &mut desk.store, live: &mut live };
-            if !snapshots.pump(&mut desk.outbox, &mut Both { stored, gateway }, usize::MAX) {
+            let mut all = Sources { store: &mut desk.store, live: std::slice::from_mut(gateway) };
+            if !snapshots.pump(&mut desk.outbox, &mut all, usize::MAX) {
                 break;
             }
         }
@@ -180,29 +177,6 @@ impl Member {
     /// Sessions that the backup holds: one for each IKE SA and each tunnel.
     pub(super) fn held(&self) -> usize {
         self.backup.as_ref().map_or(0, |backup| backup.desk.store.session_count())
-    }
-}
-
-/// A store and a gateway, as a worker has them.
-struct Both<'s, 'g> {
-    stored: Sources<'s, dyn Source>,
-    gateway: &'g mut Gateway,
-}
-
-impl Source for Both<'_, '_> {
-    fn digest(&mut self, unit: Unit) -> u64 {
-        self.stored.digest(unit).wrapping_add(self.gateway.digest(unit))
-    }
-
-    fn put_next(&mut self, unit: Unit, cursor: Cursor, put: &mut dyn FnMut(&Update<'_>)) -> Step {
-        const GATEWAY: u8 = 9;
-        if cursor.part == GATEWAY {
-            return self.gateway.put_next(unit, cursor, put);
-        }
-        match self.stored.put_next(unit, cursor, put) {
-            Step::Next(next) if next.part == 0 => Step::Next(next),
-            _ => Step::Next(Cursor { part: GATEWAY, at: 0 }),
-        }
     }
 }
 

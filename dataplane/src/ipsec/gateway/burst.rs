@@ -15,7 +15,7 @@ use super::form::Form;
 use super::inbound::forward;
 use super::slots::Slot;
 use super::tally::Tally;
-use super::tap::{Heading, show};
+use super::tap::show;
 use super::tunnel::{HOT, Opened, Tunnel};
 use crate::app::{Fate, Outlet, Parcel, Way};
 use crate::drop_reason::DropReason;
@@ -125,7 +125,7 @@ impl Gateway {
         };
         let Some(tunnel) = slot.tunnel.as_deref_mut().filter(|tunnel| tunnel.to_seal.is_empty()) else { return };
         let Form::Esp { encap, .. } = &tunnel.form else { return };
-        if !encap.is_tunnel() {
+        if !tunnel.form.is_hop() {
             return;
         }
         let clamps = self.config.clamp_mss;
@@ -144,7 +144,7 @@ impl Gateway {
             }
             let Some(nonce) = nonces.take(&mut tunnel.draw) else { break };
             tunnel.id = tunnel.id.wrapping_add(1);
-            show(&mut self.tap, outlet, slot.spec.inbound.spi, Heading::Out, parcel.packet());
+            show(&mut self.tap, outlet, slot.spec.inbound.spi, Way::Into, parcel.packet());
             count += 1;
             bytes += u64::from(parcel.len);
             parcel.fate = Fate::Taken;
@@ -285,7 +285,7 @@ impl Gateway {
             counts.dummies_in += 1;
             return Ok(Fate::Taken);
         };
-        show(&mut self.tap, outlet, slot.spec.inbound.spi, Heading::In, inner);
+        show(&mut self.tap, outlet, slot.spec.inbound.spi, Way::OutOf, inner);
         counts.bytes_in += u64::from(len);
         if outlet.lets_on(&summary, inner) {
             return Ok(Fate::Sent { start, len });

@@ -1,7 +1,7 @@
 //! The MSS of TCP through tunnels: what both ends say in their SYNs is made no more than what the tunnel takes, so that their segments
 //! fit even where nobody hears of packets that are too big (RFC 4459 section 3.2).
 
-use crate::parse::Summary;
+use crate::parse::{Family, Summary};
 use crate::wire::{bytes, checksum, ipv4, ipv6, proto, tcp};
 
 /// Options that are one byte.
@@ -43,15 +43,11 @@ pub(super) fn clamp(packet: &mut [u8], summary: &Summary, mtu: usize) {
     let Some(segment) = packet.get_mut(segment_at(summary)..) else { return };
     let Ok(header) = tcp::Packet::new_checked(&*segment) else { return };
     let Some(mss_at) = mss_at(segment.get(..header.header_len()).unwrap_or_default()) else { return };
-    let ip_len = if packet_is_v4(summary) { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
+    let ip_len = if summary.family == Family::V4 { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
     let most = u16::try_from(mtu.saturating_sub(ip_len + tcp::HEADER_LEN)).unwrap_or(u16::MAX);
     if bytes::u16_at(segment, mss_at) > most {
         rewrite(segment, mss_at, most);
     }
-}
-
-const fn packet_is_v4(summary: &Summary) -> bool {
-    matches!(summary.family, crate::parse::Family::V4)
 }
 
 /// Where the MSS stands in a TCP header.
@@ -89,7 +85,7 @@ fn rewrite(segment: &mut [u8], at: usize, mss: u16) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::{Family, summarise_l3};
+    use crate::parse::summarise_l3;
     use crate::wire::checksum::Sum;
     use proptest::prelude::*;
 

@@ -6,9 +6,9 @@ use super::Gateway;
 use super::clamp::{clamp, is_syn};
 use super::counters::TunnelCounters;
 use super::form::label;
-use super::tap::{Heading, show};
+use super::tap::show;
 use super::tunnel::Opened;
-use crate::app::Outlet;
+use crate::app::{Outlet, Way};
 use crate::drop_reason::DropReason;
 use crate::ipsec::Refused;
 use crate::ipsec::decap::Found;
@@ -61,7 +61,7 @@ impl Gateway {
         if tunnel.inbound.admit(sequence, &mut self.leases) {
             let newest = sequence >= tunnel.window.next();
             tunnel.window.accept(sequence)?;
-            show(&mut self.tap, outlet, spi, Heading::In, inner);
+            show(&mut self.tap, outlet, spi, Way::OutOf, inner);
             deliver(outlet, unit, counters, inner);
             self.note(outlet, number, from.filter(|_| newest));
             self.renew(outlet, number, None);

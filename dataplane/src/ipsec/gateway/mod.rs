@@ -56,7 +56,7 @@ pub use desk::{
 };
 pub use policies::{Limits, Network, Passing, Policies, Rule, Selectors};
 pub use spec::{Contact, GatewayConfig, Half, Protection, SaMode, TunnelSpec};
-pub use tap::{Heading, Tap, TapReader, Tapped, taps};
+pub use tap::{Tap, TapReader, Tapped, taps};
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 
 use super::Gateway;
 use super::clamp::{clamp, is_syn};
-use super::tap::{Heading, show};
-use crate::app::{Hindrance, Outlet, Passed, Wrappable};
+use super::tap::show;
+use crate::app::{Hindrance, Outlet, Passed, Way, Wrappable};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::Complaint;
 use crate::ipsec::crypto::Numbers;
@@ -105,7 +105,7 @@ impl Gateway {
         tunnel.id = tunnel.id.wrapping_add(1);
         let draws = Draws { sequence, nonce, id: tunnel.id };
         let (form, sealer, text) = (&tunnel.form, &mut tunnel.sealer, &mut self.text);
-        show(&mut self.tap, outlet, slot.spec.inbound.spi, Heading::Out, packet.bytes());
+        show(&mut self.tap, outlet, slot.spec.inbound.spi, Way::Into, packet.bytes());
         let len = packet.bytes().len();
         let passed = form.layout(packet.bytes()).and_then(|layout| {
             if let Some(buffer) = packet.grow(layout) {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::app::Outlet;
+use crate::app::{Outlet, Way};
 
 /// Bytes of packets that one worker has under way to the reader.
 const RING_BYTES: usize = 1 << 20;
@@ -25,15 +25,6 @@ const ALL: u64 = u64::MAX;
 struct Shared {
     wanted: AtomicU64,
     lost: AtomicU64,
-}
-
-/// Whether a packet came out of a tunnel, or went into it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Heading {
-    /// From the peer.
-    In,
-    /// To the peer.
-    Out,
 }
 
 /// A worker's end.
@@ -58,7 +49,7 @@ pub struct Tapped {
     /// The tunnel: the cluster's inbound SPI of it.
     pub spi: u32,
     /// Which way.
-    pub heading: Heading,
+    pub way: Way,
     /// The IP packet.
     pub packet: Vec<u8>,
 }
@@ -82,7 +73,7 @@ impl Tap {
     }
 
     #[cold]
-    fn copy(&mut self, at_ns: u64, spi: u32, heading: Heading, packet: &[u8]) {
+    fn copy(&mut self, at_ns: u64, spi: u32, way: Way, packet: &[u8]) {
         let wanted = self.shared.wanted.load(Relaxed);
         if packet.is_empty() || wanted != ALL && wanted != u64::from(spi) {
             return;
@@ -92,7 +83,7 @@ impl Tap {
         head[..8].copy_from_slice(&at_ns.to_le_bytes());
         head[8..12].copy_from_slice(&spi.to_le_bytes());
         head[12..14].copy_from_slice(&len.to_le_bytes());
-        head[14] = u8::from(heading == Heading::Out);
+        head[14] = u8::from(way == Way::Into);
         if self.ring.slots() < HEAD_LEN + packet.len() {
             self.shared.lost.fetch_add(1, Relaxed);
             return;
@@ -105,9 +96,9 @@ impl Tap {
 
 /// Shows one packet of a tunnel's, if somebody looks. A dummy is none.
 #[inline]
-pub(super) fn show(tap: &mut Option<Tap>, outlet: &dyn Outlet, spi: u32, heading: Heading, packet: &[u8]) {
+pub(super) fn show(tap: &mut Option<Tap>, outlet: &dyn Outlet, spi: u32, way: Way, packet: &[u8]) {
     if let Some(tap) = tap.as_mut().filter(|tap| tap.is_wanted()) {
-        tap.copy(outlet.now_ns(), spi, heading, packet);
+        tap.copy(outlet.now_ns(), spi, way, packet);
     }
 }
 
@@ -145,7 +136,7 @@ fn packet_of(ring: &mut Consumer<u8>) -> Option<Tapped> {
     for place in &mut head {
         *place = bytes.next()?;
     }
-    let [a, b, c, d, e, f, g, h, i, j, k, l, low, high, out] = head;
+    let [a, b, c, d, e, f, g, h, i, j, k, l, low, high, into] = head;
     let len = usize::from(u16::from_le_bytes([low, high]));
     let packet: Vec<u8> = bytes.take(len).collect();
     if packet.len() < len {
@@ -154,7 +145,7 @@ fn packet_of(ring: &mut Consumer<u8>) -> Option<Tapped> {
     let tapped = Tapped {
         at_ns: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
         spi: u32::from_le_bytes([i, j, k, l]),
-        heading: if out == 0 { Heading::In } else { Heading::Out },
+        way: if into == 0 { Way::OutOf } else { Way::Into },
         packet,
     };
     chunk.commit(HEAD_LEN + len);
@@ -166,9 +157,9 @@ mod tests {
     use super::*;
 
     fn seen(tap: &mut Tap, spi: u32, fill: u8, len: usize) -> Tapped {
-        let tapped = Tapped { at_ns: u64::from(fill), spi, heading: Heading::Out, packet: vec![fill; len] };
+        let tapped = Tapped { at_ns: u64::from(fill), spi, way: Way::Into, packet: vec![fill; len] };
         if tap.is_wanted() {
-            tap.copy(tapped.at_ns, spi, tapped.heading, &tapped.packet);
+            tap.copy(tapped.at_ns, spi, tapped.way, &tapped.packet);
         }
         tapped
     }

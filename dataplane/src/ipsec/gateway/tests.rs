@@ -183,7 +183,7 @@ impl Wrappable for Buffer {
 /// A member with a worker.
 struct Member {
     id: MemberId,
-    gateway: Gateway,
+    gateway: Box<Gateway>,
     desk: Desk,
     snapshots: Snapshots,
     /// Behind the desk, if IKE is spoken.
@@ -196,7 +196,7 @@ impl Member {
         let config = GatewayConfig::new(id, vec![spec.clone()], REPLICA_KEY);
         Self {
             id,
-            gateway: Gateway::new(config, Arc::new(BuiltIn), TunnelStats::new(1)),
+            gateway: Box::new(Gateway::new(config, Arc::new(BuiltIn), TunnelStats::new(1))),
             desk: Desk {
                 now_ns: 1000 * MS,
                 owned: false,
@@ -320,9 +320,7 @@ impl World {
         let [first, second] = &mut self.members;
         let (owner, backup) = if self.owner == 0 { (first, second) } else { (second, first) };
         let Desk { outbox, store, .. } = &mut owner.desk;
-        let mut live: [Box<dyn Source>; 0] = [];
-        let mut stored = Sources { store, live: &mut live };
-        let mut all = Both { stored: &mut stored, gateway: &mut owner.gateway };
+        let mut all = Sources { store, live: std::slice::from_mut(&mut owner.gateway) };
         while owner.snapshots.pump(outbox, &mut all, 100) {}
         let version = TableVersion { term: 1, generation: self.generation };
         while let Some((_, ship)) = owner.desk.outbox.poll_ship(backup.id) {
@@ -371,29 +369,6 @@ impl World {
     fn delivered(&mut self) -> Vec<u32> {
         let packets = self.members.iter_mut().flat_map(|it| it.desk.to_host.drain(..));
         packets.map(|packet| mark(&packet)).collect()
-    }
-}
-
-/// A store and a gateway, as a worker has them.
-struct Both<'a, 's> {
-    stored: &'a mut Sources<'s, dyn Source>,
-    gateway: &'a mut Gateway,
-}
-
-impl Source for Both<'_, '_> {
-    fn digest(&mut self, unit: Unit) -> u64 {
-        self.stored.digest(unit).wrapping_add(self.gateway.digest(unit))
-    }
-
-    fn put_next(&mut self, unit: Unit, cursor: Cursor, put: &mut dyn FnMut(&Update<'_>)) -> Step {
-        const GATEWAY: u8 = 9;
-        if cursor.part == GATEWAY {
-            return self.gateway.put_next(unit, cursor, put);
-        }
-        match self.stored.put_next(unit, cursor, put) {
-            Step::Next(next) if next.part == 0 => Step::Next(next),
-            _ => Step::Next(Cursor { part: GATEWAY, at: 0 }),
-        }
     }
 }
 

@@ -4,9 +4,9 @@
 
 use super::Gateway;
 use super::outbound::{Packet, Sent};
-use super::tap::{Heading, show};
+use super::tap::show;
 use super::tunnel::Tunnel;
-use crate::app::Outlet;
+use crate::app::{Outlet, Way};
 use crate::tallies::add;
 
 /// Packets of one worker that wait: half a millisecond of half a million a second.
@@ -72,7 +72,7 @@ impl Gateway {
             if tunnel.window.accept(opened.sequence).is_err() {
                 add(&counters.late_refused, 1);
             } else {
-                show(&mut self.tap, outlet, slot.spec.inbound.spi, Heading::In, &opened.packet);
+                show(&mut self.tap, outlet, slot.spec.inbound.spi, Way::OutOf, &opened.packet);
                 super::inbound::deliver(outlet, unit, counters, &opened.packet);
                 self.note(outlet, number, opened.from.filter(|_| newest));
             }

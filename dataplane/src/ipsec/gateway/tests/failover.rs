@@ -111,7 +111,7 @@ fn other_keys_begin_anew() {
     other.outbound.keys = Keys::new(other.protection.transform(), &[9; 20], &[]).expect("keys");
     let config = GatewayConfig::new(member(2), vec![other], REPLICA_KEY);
     let at = 1 - world.owner;
-    world.members[at].gateway = Gateway::new(config, Arc::new(BuiltIn), TunnelStats::new(1));
+    *world.members[at].gateway = Gateway::new(config, Arc::new(BuiltIn), TunnelStats::new(1));
     world.turn();
     world.owner().send(&packet(INSIDE, BRANCH, 5, 100, 0)).expect("taken");
     world.replicate();

@@ -86,7 +86,7 @@ impl Member {
         let (desk, session) = super::super::desk(wake.clone(), wake);
         let config = GatewayConfig::new(member.id, Vec::new(), REPLICA_KEY);
         let gateway = Gateway::new(config, Arc::new(BuiltIn), TunnelStats::new(0));
-        member.gateway = gateway.with_desk(desk, Arc::default());
+        *member.gateway = gateway.with_desk(desk, Arc::default());
         (0..=u8::MAX).filter(|app| member.gateway.watches(*app)).for_each(|app| member.desk.store.watch(app));
         member.session = Some(session);
         member
