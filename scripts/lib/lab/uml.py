@@ -10,6 +10,7 @@ import contextlib
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -91,11 +92,21 @@ def add(lab, facts, name, side, priority=0):
     if priority:
         argv = ["chrt", "--fifo", str(priority), *argv]
     lab.ask(op="spawn", name=name, argv=argv, log=lab.path(name, "console.log"),
-            env={"TMPDIR": "/dev/shm", "HOME": work})
+            env={"TMPDIR": "/dev/shm", "HOME": work, "LD_PRELOAD": registers(lab, name)})
     await_or_fail(lambda: os.path.exists(os.path.join(work, "ready")), 30, f"host {name} did not boot")
     host = {"name": name, "side": side, "kind": "uml", "addresses": [four, six], "next": 1}
     facts["hosts"].append(host)
     return host
+
+
+def registers(lab, name):
+    """A library that user-mode Linux is to load, or it runs on no processor that is newer than it (the source says why)."""
+    source, library = os.path.join(os.path.dirname(__file__), "uml_registers.c"), lab.path(name, "registers.so")
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if not compiler:
+        raise LabError("a C compiler is missing: run scripts/setup")
+    subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
+    return library
 
 
 def tap_of(name):
