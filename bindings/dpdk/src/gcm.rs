@@ -29,6 +29,34 @@ type Function = unsafe extern "C" fn(
     u64,
 );
 
+const LINE_LEN: usize = 16;
+
+/// What the library loads at once, and so is to be stored at once: a load out of two stores waits until both have left the
+/// processor's queue, and with it everything behind it.
+#[repr(C, align(16))]
+struct Line([u8; LINE_LEN]);
+
+impl Line {
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn of(number: u128) -> Self {
+        use std::arch::x86_64::{__m128i, _mm_set_epi64x, _mm_store_si128};
+        let mut line = MaybeUninit::<Self>::uninit();
+        // SAFETY: these instructions are part of x86-64, and the place is as long and as aligned as what is stored.
+        unsafe {
+            let number = _mm_set_epi64x((number >> 64) as i64, number as i64);
+            _mm_store_si128(line.as_mut_ptr().cast::<__m128i>(), number);
+            line.assume_init()
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    #[inline(always)]
+    fn of(number: u128) -> Self {
+        Self(number.to_le_bytes())
+    }
+}
+
 /// The library reads the key with aligned loads.
 #[repr(C, align(64))]
 struct Expanded(dpdk_sys::gcm_key_data);
@@ -78,8 +106,16 @@ impl GcmKey {
     }
 
     /// Encrypts a packet in place and writes its check value; or decrypts it and compares. False: it had another check value.
+    /// Nonce and what is checked besides are numbers of as many bytes, the lowest one first; of the latter `aad_len` bytes count.
     #[inline]
-    pub fn process(&self, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8], tag: &mut [u8; TAG_LEN]) -> bool {
+    pub fn process(
+        &self,
+        nonce: u128,
+        (aad, aad_len): (u128, usize),
+        data: &mut [u8],
+        tag: &mut [u8; TAG_LEN],
+    ) -> bool {
+        let (nonce, aad) = (Line::of(nonce), Line::of(aad));
         let mut right = [0; TAG_LEN];
         let opens = self.direction == Direction::Open;
         let written = if opens { right.as_mut_ptr() } else { tag.as_mut_ptr() };
@@ -88,8 +124,8 @@ impl GcmKey {
         // SAFETY: all places are as long as is said; source and destination may be one; the context is the function's to write.
         unsafe {
             let key = &raw const self.expanded.0;
-            let (nonce, checked) = (nonce.as_ptr(), aad.as_ptr());
-            let (context, checked_len) = (context.as_mut_ptr(), aad.len() as u64);
+            let (nonce, checked) = (nonce.0.as_ptr(), aad.0.as_ptr());
+            let (context, checked_len) = (context.as_mut_ptr(), aad_len.min(LINE_LEN) as u64);
             (self.function)(key, context, place, place, len, nonce, checked, checked_len, written, TAG_LEN as u64);
         }
         // Without a branch on how much of it is right.

@@ -245,6 +245,13 @@ impl Mbuf {
         unsafe { slice::from_raw_parts_mut(self.buf_addr(), self.buf_len().into()) }
     }
 
+    /// The whole first buffer, likewise.
+    #[inline(always)]
+    pub fn whole(&self) -> &[u8] {
+        // SAFETY: the buffer is so long.
+        unsafe { slice::from_raw_parts(self.buf_addr(), self.buf_len().into()) }
+    }
+
     /// Makes other bytes of the buffer the data: `len` from `start` on. `None`, and nothing changes, if the buffer ends before,
     /// or the packet is a chain.
     #[inline(always)]

@@ -88,6 +88,11 @@ pub trait App: Source + Send {
     /// tunnel and way side by side, in order.
     fn handle_parcels(&mut self, _outlet: &mut dyn Outlet, _parcels: &mut [Parcel<'_>]) {}
 
+    /// Whether those of one tunnel are to be shown side by side.
+    fn wants_side_by_side(&self) -> bool {
+        false
+    }
+
     /// Whether it wants to know what begins and ends of the sessions with this number ([`crate::replica::Update::app`]), though they
     /// are others'. Asked when it is added.
     fn watches(&self, _app: u8) -> bool {
@@ -131,6 +136,11 @@ pub trait Outlet {
     /// The largest IP packet that the first link to a destination takes.
     fn mtu_towards(&self, destination: IpAddr) -> Option<u16>;
 
+    /// What every link takes; 0: not known.
+    fn mtu_least(&self) -> usize {
+        0
+    }
+
     /// The log of what the backups are to hold: each change of a session's state goes into it, and whatever shows that
     /// change waits for [`Outbox::committed`].
     fn outbox(&mut self) -> &mut Outbox;
@@ -153,12 +163,15 @@ pub trait Outlet {
     /// to an address of the cluster's goes to who claims it, when this call is over. Otherwise as [`Self::send_whole`].
     fn forward(&mut self, unit: Unit, write: &mut dyn FnMut(&mut [u8]) -> usize) -> bool;
 
-    /// Whether packets between these IPv4 hosts may be routed on will be asked soon.
-    fn will_ask(&self, _source: u32, _destination: u32) {}
-
     /// Whether a whole IP packet of somebody else's that has come out of a tunnel may be routed on; then it is one hop older.
     fn lets_on(&mut self, _summary: &Summary, _packet: &mut [u8]) -> bool {
         false
+    }
+
+    /// Of which of these IPv4 hosts, source and destination, [`Self::lets_on`] would say so whatever their packet: a bit each, from the
+    /// lowest on. The packets stay as they are.
+    fn lets_on_all(&mut self, _hosts: &[(u32, u32)]) -> u32 {
+        0
     }
 
     /// Traffic that these select goes into the tunnel with this inbound SPI from now on, whichever worker it comes to. Nothing, if that

@@ -1,5 +1,8 @@
 //! The other ends of a benchmark's tunnels: what they send is sealed while the clock stands still, each packet with a number and an IV
 //! of its own, for a worker with a replay window takes none twice.
+//!
+//! Thousands of packets are sealed at a time, and copied into buffers a burst at a time: a worker whose caches and branch predictors
+//! had seen nothing but other people's cryptography before each burst would not be the one that works without a pause.
 
 use dpdk::{Burst, Mempool};
 
@@ -13,6 +16,8 @@ use crate::worker::BURST;
 
 /// Ethernet header.
 const LINK_LEN: usize = 14;
+/// Packets that are sealed at a time.
+const AHEAD: usize = 128 * BURST;
 
 /// See the module.
 pub(super) struct Peers {
@@ -20,6 +25,10 @@ pub(super) struct Peers {
     /// Plain frames of the flows, turned round, and whose they are.
     frames: Vec<(Vec<u8>, usize)>,
     next: usize,
+    /// Sealed frames that nobody has had, the next one last.
+    ready: Vec<Vec<u8>>,
+    /// Their buffers, once they are used.
+    spent: Vec<Vec<u8>>,
 }
 
 struct Peer {
@@ -39,32 +48,54 @@ impl Peers {
         };
         let all: Vec<Peer> = plan.tunnels(cluster).filter_map(peer).collect();
         let frames = frames.iter().filter_map(|frame| Some((flows::turned(frame)?, plan.tunnel_of(frame)?))).collect();
-        (!all.is_empty()).then_some(Self { all, frames, next: 0 })
+        let spent = vec![Vec::new(); AHEAD];
+        (!all.is_empty()).then_some(Self { all, frames, next: 0, ready: Vec::with_capacity(AHEAD), spent })
     }
 
     /// Fills the buffers that come next out of the pool, the last one first: so they come.
     pub(super) fn fill(&mut self, pool: Mempool) {
+        if self.ready.is_empty() {
+            self.seal_ahead();
+        }
         let mut burst = Burst::<BURST>::new();
         pool.fill(&mut burst);
         for mbuf in burst.iter_mut().rev() {
-            self.next = (self.next + 1) % self.frames.len().max(1);
-            let Some((frame, peer)) = self.frames.get(self.next) else { return };
-            let Some((link, inner)) = frame.split_at_checked(LINK_LEN) else { return };
-            let Some(peer) = self.all.get_mut(*peer) else { return };
-            let Some(layout) = peer.encap.room(inner) else { return };
-            let len = LINK_LEN + layout.before + inner.len() + layout.after;
-            let Some((head, packet)) = mbuf.append(len as u16).and_then(|room| room.split_at_mut_checked(LINK_LEN))
-            else {
-                return;
-            };
-            head.copy_from_slice(link);
-            if let Some(place) = packet.get_mut(layout.before..layout.before + inner.len()) {
-                place.copy_from_slice(inner);
+            let Some(frame) = self.ready.pop() else { return };
+            if let Some(room) = mbuf.append(frame.len() as u16) {
+                room.copy_from_slice(&frame);
             }
-            peer.sequence += 1;
-            let draws = Draws { sequence: peer.sequence, nonce: peer.sequence, id: 0 };
-            let Some(esp) = peer.encap.build(packet, layout, draws).and_then(|at| packet.get_mut(at..)) else { return };
-            peer.sealer.process(&mut [Job::new(esp, (peer.sequence >> u32::BITS) as u32)]);
+            self.spent.push(frame);
         }
+    }
+
+    fn seal_ahead(&mut self) {
+        while let Some(mut buffer) = self.spent.pop() {
+            if self.seal(&mut buffer).is_none() {
+                return;
+            }
+            self.ready.push(buffer);
+        }
+        // In the order in which they were numbered.
+        self.ready.reverse();
+    }
+
+    /// Makes the next flow's sealed frame.
+    fn seal(&mut self, frame: &mut Vec<u8>) -> Option<()> {
+        self.next = (self.next + 1) % self.frames.len().max(1);
+        let (plain, peer) = self.frames.get(self.next)?;
+        let (link, inner) = plain.split_at_checked(LINK_LEN)?;
+        let peer = self.all.get_mut(*peer)?;
+        let layout = peer.encap.room(inner)?;
+        frame.clear();
+        frame.extend_from_slice(link);
+        frame.resize(LINK_LEN + layout.before, 0);
+        frame.extend_from_slice(inner);
+        frame.resize(frame.len() + layout.after, 0);
+        let packet = frame.get_mut(LINK_LEN..)?;
+        peer.sequence += 1;
+        let draws = Draws { sequence: peer.sequence, nonce: peer.sequence, id: 0 };
+        let at = peer.encap.build(packet, layout, draws)?;
+        peer.sealer.process(&mut [Job::new(packet.get_mut(at..)?, (peer.sequence >> u32::BITS) as u32)]);
+        Some(())
     }
 }

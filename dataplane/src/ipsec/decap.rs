@@ -73,6 +73,16 @@ impl Decap {
         }
     }
 
+    /// What a packet carries that was opened; where it begins is counted from the packet's first byte.
+    ///
+    /// # Errors
+    /// [`Refused::Malformed`].
+    #[inline]
+    pub fn carried_at(&self, packet: &[u8], esp_at: usize) -> Result<Carried, Refused> {
+        let carried = self.shape.carried(packet.get(esp_at..).unwrap_or_default())?;
+        Ok(Carried { start: esp_at + carried.start, ..carried })
+    }
+
     /// As [`Self::unwrap`], for a tunnel's packet that came in one of this TOS; and what a look at it found, counted from its own first
     /// byte. None: a dummy.
     ///

@@ -1,25 +1,27 @@
 //! The outer header of a tunnel over IPv4, all but what is different in each packet written once, and most of its checksum summed up
 //! once: what [`super::outer`] writes, for packets that nothing is odd about.
+//!
+//! Headers are handled as numbers, as they are loaded from memory: the lowest byte is the first one.
 
 use std::net::IpAddr;
 
 use super::ecn;
 use super::outer::{DontFragment, Outer};
-use crate::wire::{checksum, ipv4, proto};
+use crate::wire::{self, ipv4, proto};
 
 const LEN: usize = ipv4::HEADER_LEN;
-const TOS_AT: usize = 1;
-const FRAGMENT_AT: usize = 6;
-const TTL_AT: usize = 8;
-const CHECKSUM_AT: usize = 10;
+/// "Don't fragment", in the first eight bytes.
+const WHOLE: u64 = ((ipv4::DONT_FRAGMENT >> 8) as u64) << 48;
 
 /// See the module.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Template {
-    header: [u8; LEN],
+    /// Eight, eight and four bytes.
+    header: (u64, u64, u32),
     sum: u32,
-    dscp: Option<u8>,
-    dont_fragment: DontFragment,
+    /// What counts of an inner header's first eight bytes, and what is there in any case: TOS and "don't fragment".
+    kept: u64,
+    given: u64,
 }
 
 impl Template {
@@ -29,40 +31,50 @@ impl Template {
             return None;
         };
         let ([a, b, c, d], [e, f, g, h]) = (source.octets(), destination.octets());
-        let header = [0x45, 0, 0, 0, 0, 0, 0, 0, outer.hop_limit, proto::ESP, 0, 0, a, b, c, d, e, f, g, h];
+        let first = u64::from_le_bytes([0x45, 0, 0, 0, 0, 0, 0, 0]);
+        let second = u64::from_le_bytes([outer.hop_limit, proto::ESP, 0, 0, a, b, c, d]);
+        let words = [0x4500, (outer.hop_limit as u16) << 8 | proto::ESP as u16];
+        let words = [words[0], words[1], pair(a, b), pair(c, d), pair(e, f), pair(g, h)];
         let (mut sum, mut at) = (0, 0);
-        while at < LEN {
-            sum += (header[at] as u32) << 8 | header[at + 1] as u32;
-            at += 2;
+        while at < words.len() {
+            sum += words[at] as u32;
+            at += 1;
         }
-        Some(Self { header, sum, dscp: outer.dscp, dont_fragment: outer.dont_fragment })
+        let (tos_kept, tos_given) = match outer.dscp {
+            Some(dscp) => (ecn::MASK, dscp << 2),
+            None => (u8::MAX, 0),
+        };
+        let (whole_kept, whole_given) = match outer.dont_fragment {
+            DontFragment::Copy => (WHOLE, 0),
+            DontFragment::Set => (0, WHOLE),
+            DontFragment::Clear => (0, 0),
+        };
+        let (kept, given) = ((tos_kept as u64) << 8 | whole_kept, (tos_given as u64) << 8 | whole_given);
+        Some(Self { header: (first, second, u32::from_le_bytes([e, f, g, h])), sum, kept, given })
     }
 
     /// Writes the header of a packet of `len` bytes around this one, which has a sound IPv4 header, and makes that one a hop older.
     /// None: it has no hop left.
     #[inline]
     pub(super) fn write(&self, place: &mut [u8; LEN], len: u16, inner: &mut [u8; LEN], id: u16) -> Option<()> {
-        let hop = u16::from_be_bytes([inner[TTL_AT], inner[TTL_AT + 1]]);
-        inner[TTL_AT] = inner[TTL_AT].checked_sub(1).filter(|left| *left > 0)?;
-        let sum = u16::from_be_bytes([inner[CHECKSUM_AT], inner[CHECKSUM_AT + 1]]);
-        let sum = checksum::update(sum, hop, hop.wrapping_sub(0x100));
-        [inner[CHECKSUM_AT], inner[CHECKSUM_AT + 1]] = sum.to_be_bytes();
-        let tos = self.dscp.map_or(inner[TOS_AT], |dscp| dscp << 2 | inner[TOS_AT] & ecn::MASK);
-        let whole = match self.dont_fragment {
-            DontFragment::Copy => inner[FRAGMENT_AT] & (ipv4::DONT_FRAGMENT >> 8) as u8 != 0,
-            DontFragment::Set => true,
-            DontFragment::Clear => false,
-        };
-        let (id, fragment) = if whole { (0, ipv4::DONT_FRAGMENT) } else { (id, 0) };
-        let sum = self.sum + u32::from(tos) + u32::from(len) + u32::from(id) + u32::from(fragment);
+        let [a, b, c, d, e, f, g, h, ..] = *inner;
+        let own = u64::from_le_bytes([a, b, c, d, e, f, g, h]) & self.kept | self.given;
+        wire::age_v4(inner).then_some(())?;
+        // A packet that is never cut needs no name.
+        let id = if own & WHOLE == 0 { id } else { 0 };
+        let sum = self.sum + (own >> 8 & 0xff) as u32 + u32::from(len) + u32::from(id) + (own >> 40 & 0xff00) as u32;
         let sum = (sum & 0xffff) + (sum >> 16);
         let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
-        *place = self.header;
-        place[TOS_AT] = tos;
-        [place[2], place[3]] = len.to_be_bytes();
-        [place[4], place[5]] = id.to_be_bytes();
-        [place[6], place[7]] = fragment.to_be_bytes();
-        [place[CHECKSUM_AT], place[CHECKSUM_AT + 1]] = sum.to_be_bytes();
+        let (first, second, third) = self.header;
+        let first = first | own | u64::from(len.swap_bytes()) << 16 | u64::from(id.swap_bytes()) << 32;
+        let second = second | u64::from(sum.swap_bytes()) << 16;
+        place[..8].copy_from_slice(&first.to_le_bytes());
+        place[8..16].copy_from_slice(&second.to_le_bytes());
+        place[16..].copy_from_slice(&third.to_le_bytes());
         Some(())
     }
+}
+
+const fn pair(high: u8, low: u8) -> u16 {
+    (high as u16) << 8 | low as u16
 }

@@ -6,10 +6,13 @@
 //! the error's way and the fast path has one branch less.
 
 mod drops;
+mod plain;
 #[cfg(test)]
 mod tests;
 
 pub use drops::ParseDrop;
+pub(crate) use plain::is_plain_host;
+pub use plain::{PlainV4, plain_v4};
 
 use crate::wire::bytes;
 use crate::wire::checksum::Sum;

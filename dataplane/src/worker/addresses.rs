@@ -117,11 +117,28 @@ impl Addresses {
         self.v4.iter().find(|(ours, _)| *ours == number).map(|(_, owner)| *owner)
     }
 
+    /// Whether one of two IPv4 addresses might be ours; "no" is certain.
+    #[inline]
+    pub(super) fn are_near(&self, src: u32, dst: u32) -> bool {
+        self.filter_at(filter_place(src)) | self.filter_at(filter_place(dst)) != 0
+    }
+
     /// Whether one of two IPv4 addresses is ours. For the few packets that the filter of marks lets through: a burst
     /// with a packet that only looks like ours would have to be taken apart.
     #[cold]
     pub(super) fn have_either(&self, src: u32, dst: u32) -> bool {
         [src, dst].into_iter().any(|number| self.owner_v4(number).is_some())
+    }
+
+    /// Whether packets with this source and destination are for the cluster, and come from somebody else. Mostly all are to one address.
+    pub(super) fn asking_for_cluster(&self) -> impl FnMut(u32, u32) -> bool {
+        let mut last = (0, false);
+        move |source, destination| {
+            if last.0 != destination {
+                last = (destination, self.owner_v4(destination) == Some(Owner::Cluster));
+            }
+            last.1 && self.owner_v4(source).is_none()
+        }
     }
 
     /// Our address that a packet is for.

@@ -12,6 +12,7 @@ use dpdk::{Burst, Mbuf};
 
 use super::addresses::{Addresses, filter_place};
 use crate::filter::Filter;
+use crate::parse::is_plain_host;
 use crate::steer::code;
 use crate::unit::{UNITS, Unit};
 use crate::wire::{ipv4, proto};
@@ -141,13 +142,6 @@ impl Gathered {
 #[inline(always)]
 fn ip_len(word: u32) -> u32 {
     word >> 8 & 0xff00 | word >> 24
-}
-
-/// Neither this-network, loopback, link-local, a group nor reserved.
-#[inline(always)]
-fn is_plain_host(address: u32) -> bool {
-    let top = address >> 24;
-    (top != 0) & (top != 127) & (top < 224) & (address >> 16 != 0xa9fe)
 }
 
 /// The arrays of one burst.

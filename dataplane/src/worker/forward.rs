@@ -63,21 +63,12 @@ impl dpdk::simd::Work for Prepare<'_> {
             let (word, ip_len) = self.look.ttl_word(i);
             let fits = (word & 0xff > 1) & (ip_len <= mtu);
             found[i] = if fits { found[i] } else { CARE };
-            aged[i] = age(word);
+            aged[i] = wire::aged_v4(word);
         }
         let (first, count) = (found[0], self.count as u32);
         let others = (0..).zip(&*found).map(|(i, found)| if i < count { found ^ first } else { 0 });
         others.fold(0, |all, other: u32| all | other) == 0
     }
-}
-
-/// TTL, protocol and checksum of an IPv4 header, as loaded from the frame, one hop later. RFC 1141: the TTL's word falls
-/// by 0x0100, so the checksum rises by as much, with end-around carry.
-#[inline(always)]
-fn age(word: u32) -> u32 {
-    let sum = (word >> 8 & 0xff00 | word >> 24) + 0x0100;
-    let sum = sum + (sum >> 16);
-    (word & 0xff00) | (word.wrapping_sub(1) & 0xff) | (sum & 0xff) << 24 | (sum & 0xff00) << 8
 }
 
 impl Path {
@@ -456,7 +447,7 @@ mod tests {
             };
             let mut header = [0; 20];
             repr.emit(&mut header).expect("room");
-            let aged = age(u32::from_le_bytes([header[8], header[9], header[10], header[11]]));
+            let aged = wire::aged_v4(u32::from_le_bytes([header[8], header[9], header[10], header[11]]));
             let mut packet = ipv4::Packet::new_header_checked(&mut header[..]).expect("sound");
             prop_assert!(packet.decrement_ttl());
             prop_assert_eq!(aged.to_le_bytes(), [header[8], header[9], header[10], header[11]]);

@@ -99,6 +99,8 @@ pub struct Worker {
     hears_all: bool,
     /// When the cache of destinations is next to be forgotten.
     epoch_ns: u64,
+    /// Rounds that orders have waited for queues to run dry.
+    put_off: u32,
     stopping: bool,
 }
 

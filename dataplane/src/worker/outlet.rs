@@ -14,7 +14,7 @@ use super::transmit::Kind;
 use crate::app::{App, Hindrance, Outgoing, Outlet, Passed, Returned, UnitSet, Wrappable};
 use crate::drop_reason::DropReason;
 use crate::ipsec::gateway::{Contact, Passing, Selectors};
-use crate::parse::{Family, Summary, address_number, summarise_l3};
+use crate::parse::{Family, Summary, address_number, is_plain_host, summarise_l3};
 use crate::replica::{Outbox, Snapshots, Sources, Store};
 use crate::steer::View;
 use crate::unit::Unit;
@@ -193,6 +193,10 @@ impl Outlet for Path {
         self.ports.get(usize::from(hop.port)).map(|port| port.mtu)
     }
 
+    fn mtu_least(&self) -> usize {
+        self.ports.iter().map(|port| port.mtu.into()).min().unwrap_or(0)
+    }
+
     fn outbox(&mut self) -> &mut Outbox {
         &mut self.holdings.outbox
     }
@@ -240,16 +244,23 @@ impl Outlet for Path {
         true
     }
 
-    fn will_ask(&self, source: u32, destination: u32) {
-        self.book.prefetch(source, destination);
-    }
-
     fn lets_on(&mut self, summary: &Summary, packet: &mut [u8]) -> bool {
         // Out of one tunnel into another needs the other's owner.
         !self.is_strange(summary)
             && !self.is_ours(summary, summary.dst)
             && self.judge(summary) == Passing::Bare
             && wire::age(packet)
+    }
+
+    fn lets_on_all(&mut self, hosts: &[(u32, u32)]) -> u32 {
+        hosts.iter().for_each(|(source, destination)| self.book.prefetch(*source, *destination));
+        let lets_on = |(source, destination): (u32, u32)| {
+            let strange = !is_plain_host(source) || !is_plain_host(destination);
+            let ours = self.addresses.are_near(source, destination) && self.addresses.have_either(source, destination);
+            !strange && !ours && self.book.judge_v4(source, destination) == Some(Passing::Bare)
+        };
+        let each = hosts.iter().copied().map(lets_on).zip(0..u32::BITS);
+        each.fold(0, |all, (on, place)| all | u32::from(on) << place)
     }
 
     fn protect(&mut self, selectors: &Selectors, spi: u32) {

@@ -9,7 +9,7 @@ use dpdk::{Burst, Mbuf};
 
 use super::addresses::Owner;
 use super::cluster::{self, Content};
-use super::fast::BURST;
+use super::fast::{BURST, EACH};
 use super::packet::{Packet, digest};
 use super::{Worker, handover};
 use crate::drop_reason::DropReason;
@@ -39,6 +39,9 @@ impl Worker {
         }
         if seen == Some(code::MINE) && fast && self.workers == 1 {
             return self.path.forward_whole(burst, &self.look, port);
+        }
+        if tunnels && self.bound.whole && fast && self.workers == 1 {
+            return self.path.pass_tunnels(burst, &mut EACH.clone(), &self.look, &self.bound, port);
         }
         if tunnels { self.sort::<true>(burst, port, careful) } else { self.sort::<false>(burst, port, careful) }
     }

@@ -117,6 +117,11 @@ impl Path {
             Mode::Drop | Mode::Quarantined | Mode::Relay(_) | Mode::RelayBoth { .. } => false,
         };
         let units = Unit::all().zip(&view.modes).filter(|(_, mode)| wanted(**mode)).map(|(unit, _)| unit);
+        // One that is on its way from an heir to us: that one has what there was. The master keeps it for the heir.
+        let heirs =
+            |unit: Unit| view.holders.as_ref().and_then(|holders| holders.owners.get(unit.index()).copied().flatten());
+        let has_heir = |unit: Unit| heirs(unit).is_some_and(|heir| heir != self.me && !is_gone(heir));
+        let units = units.filter(|unit| view.answers || !has_heir(*unit));
         units.filter(|unit| self.holdings.store.owner(*unit).is_some_and(is_gone)).collect()
     }
 }

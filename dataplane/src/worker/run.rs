@@ -1,8 +1,9 @@
 //! The loop of a worker.
 //!
 //! One round: poll every queue and the rings of other workers, obey what was ordered *before* the polling began, do
-//! what is due, send. Orders that came in during the round wait for the next one; so a release never overtakes a
-//! packet that another worker had already put into the ring when the order was given.
+//! what is due, send. Orders that came in during the round wait for the next one, and longer while a queue gives all that
+//! a round takes: so an order overtakes no packet that was there when it was given. Members rely on that where each sees every
+//! packet: one that begins to keep a unit's packets must not keep what its owner processed before it began to note them.
 //!
 //! The lease is looked at after each burst was received and again before packets are sent (DESIGN section 6, fencing).
 
@@ -28,6 +29,8 @@ const EMPTY_ROUNDS: u32 = 8;
 const SLEEP_MAX: Duration = Duration::from_millis(50);
 /// How long it sleeps when no descriptor would wake it for a packet.
 const NAP: Duration = Duration::from_micros(100);
+/// Rounds that orders wait for at most while queues do not run dry: more packets than a queue holds.
+const PUT_OFF_MAX: u32 = 64;
 /// How long a destination is cached before its neighbour is asked for again.
 const EPOCH_NS: u64 = 250_000_000;
 
@@ -53,12 +56,13 @@ impl Worker {
 
     /// One round; answers how many packets came in.
     pub fn poll_once(&mut self) -> usize {
-        let orders = self.link.orders();
+        let mut orders = self.link.orders();
         // Where the last round ended (or, if it was empty, looked at the lease), this one begins: one reading for both.
         let begin = self.clock.last_cycles();
-        let mut count = 0;
+        let (mut count, mut more) = (0, false);
         for queue in 0..self.rx.len() {
-            count += self.poll_queue(queue);
+            let taken = self.poll_queue(queue);
+            (count, more) = (count + taken, more || taken == BURST);
         }
         if count == 0 {
             self.look_at_lease(self.clock.now_ns());
@@ -66,7 +70,13 @@ impl Worker {
         let begin_ns = self.path.now_ns;
         count += self.poll_replica();
         for inlet in 0..self.handover.inlets() {
-            count += self.poll_inlet(inlet);
+            let taken = self.poll_inlet(inlet);
+            (count, more) = (count + taken, more || taken == BURST);
+        }
+        if more && orders > 0 && self.put_off < PUT_OFF_MAX {
+            (self.put_off, orders) = (self.put_off + 1, 0);
+        } else {
+            self.put_off = 0;
         }
         for _ in 0..orders {
             self.obey_next();

@@ -287,6 +287,7 @@ impl Parts<'_> {
             wait,
             hears_all,
             epoch_ns: 0,
+            put_off: 0,
             stopping: false,
         })
     }

@@ -2,24 +2,24 @@
 //!
 //! Where there are tunnels, the first look ([`super::fast`]) is followed by a second one: a packet between hosts that belongs into a
 //! tunnel is of the unit in the tunnel's SPI, and so is one that comes out of it. Those of our units wait for one another like
-//! all ordinary packets of ours, are put side by side by tunnel, and given to the app that has the tunnels in one call; what it
-//! makes of them is sent. Whatever it leaves as it was takes the careful way, in its place.
+//! all ordinary packets of ours, are put side by side by tunnel if that is of use, and given to the app that has the tunnels in one
+//! call; what it makes of them is sent. Whatever it leaves as it was takes the careful way, in its place.
 
 use dpdk::{Burst, Mbuf};
 
+use super::Worker;
 use super::fast::{BURST, Look};
 use super::packet::Packet;
 use super::path::Path;
 use super::routes::Adjacency;
 use super::transmit::Kind;
-use super::{Owner, Worker};
 use crate::app::{Fate, Parcel, Way};
 use crate::filter::Scheme;
 use crate::ipsec::gateway::Passing;
 use crate::port::PortIndex;
 use crate::steer::code;
 use crate::unit::Unit;
-use crate::wire::{EtherType, bytes};
+use crate::wire::{EtherType, bytes, ipv4};
 
 /// Ethernet header and IPv4 header: before them nothing of a tunnel's.
 const L3_AT: u16 = 14;
@@ -31,11 +31,13 @@ const DESTINATION_AT: usize = 16;
 pub(super) struct Bound {
     /// Inbound SPI and way; none: through no tunnel.
     ways: [Option<(u32, Way)>; BURST],
+    /// Whether all go through tunnels of ours.
+    pub(super) whole: bool,
 }
 
 impl Default for Bound {
     fn default() -> Self {
-        Self { ways: [None; BURST] }
+        Self { ways: [None; BURST], whole: false }
     }
 }
 
@@ -55,14 +57,16 @@ impl Worker {
         let by_spi = filter.scheme() == Scheme::Steered;
         // Pairs of hosts come as they please, and what was said of each lies elsewhere.
         (0..burst.len()).filter_map(|i| look.hosts(i)).for_each(|(one, other)| path.book.prefetch(one, other));
-        let mut tunnels = false;
+        let (mut tunnels, mut whole) = (false, true);
+        let mut is_for_cluster = path.addresses.asking_for_cluster();
+        bound.whole = false;
         for (i, mbuf) in burst.iter().enumerate().take(BURST) {
             bound.ways[i] = None;
             let (source, destination) = look.hosts(i)?;
             let near = look.is_near(i, &path.addresses);
             let way = match () {
                 () if look.is_odd(i) => None,
-                () if near && by_spi && look.is_whole_esp(i) && path.is_for_cluster(source, destination) => {
+                () if near && by_spi && look.is_whole_esp(i) && is_for_cluster(source, destination) => {
                     let spi = bytes::u32_at(mbuf.data(), SPI_AT);
                     (spi > 255).then_some((spi, Way::OutOf))
                 }
@@ -70,7 +74,7 @@ impl Worker {
                 () => match path.book.judge_v4(source, destination) {
                     Some(Passing::Into(spi)) if look.has_hops(i) => Some((spi, Way::Into)),
                     Some(Passing::Clear) => {
-                        (any, all) = (any | look.codes[i], all & look.codes[i]);
+                        (any, all, whole) = (any | look.codes[i], all & look.codes[i], false);
                         continue;
                     }
                     _ => None,
@@ -85,17 +89,15 @@ impl Worker {
                     (look.units[i], look.codes[i], bound.ways[i]) = (unit, code, Some((spi, way)));
                 }
             }
+            whole &= look.codes[i] == code::MINE;
             tunnels = true;
         }
+        bound.whole = whole;
         (!tunnels && any == all).then_some(any)
     }
 }
 
 impl Path {
-    fn is_for_cluster(&self, source: u32, destination: u32) -> bool {
-        self.addresses.owner_v4(destination) == Some(Owner::Cluster) && self.addresses.owner_v4(source).is_none()
-    }
-
     /// Has packets of ours go through their tunnels: `places` says which of the look's they are.
     pub(super) fn pass_tunnels(
         &mut self,
@@ -108,8 +110,13 @@ impl Path {
         if burst.is_empty() {
             return;
         }
-        put_side_by_side(burst, places, bound);
+        if self.apps.get(self.tunnels_app).is_some_and(|app| app.wants_side_by_side()) {
+            put_side_by_side(burst, places, bound);
+        }
         let fates = self.offer_parcels(burst, places, look, bound);
+        if self.send_whole(burst, &fates, places, look) {
+            return;
+        }
         let mut delivered = 0;
         let mut ready = Burst::<BURST>::new();
         for ((mut mbuf, fate), place) in burst.drain().zip(fates).zip(&*places) {
@@ -134,6 +141,57 @@ impl Path {
         }
         self.send_parcels(&mut ready);
         self.counters.delivered.add(delivered);
+    }
+
+    /// Sends a burst of packets that were all sealed or opened, if all go to one next hop, as they mostly do. False: nothing is done.
+    fn send_whole(
+        &mut self,
+        burst: &mut Burst<BURST>,
+        fates: &[Fate; BURST],
+        places: &[u8; BURST],
+        look: &Look,
+    ) -> bool {
+        let count = burst.len();
+        let (mut destinations, mut found) = ([0; BURST], [0; BURST]);
+        let mut plain = true;
+        for ((mbuf, fate), destination) in burst.iter().zip(fates).zip(&mut destinations) {
+            let Fate::Sent { start, len } = *fate else { return false };
+            let packet = mbuf.whole().get(usize::from(start)..usize::from(start) + usize::from(len));
+            let header = packet.and_then(<[u8]>::first_chunk::<{ ipv4::HEADER_LEN }>);
+            let Some(header) = header.filter(|_| start >= L3_AT && mbuf.is_contiguous()) else { return false };
+            plain &= header[0] >> 4 == 4;
+            *destination = bytes::u32_at(header, DESTINATION_AT);
+        }
+        self.cache.find(destinations.iter().zip(&mut found).take(count));
+        let together = plain && found.iter().take(count).all(|way| *way == found[0]);
+        let Some(next) = self.cache.adjacency(found[0]).filter(|_| together).copied() else { return false };
+        let longest = fates.iter().take(count).map(Fate::sent_len).max().unwrap_or(0);
+        let Some(path) = self.ports.get_mut(usize::from(next.port)).filter(|path| path.link_up) else { return false };
+        if longest > next.mtu {
+            return false;
+        }
+        let (mut sum, loads) = (0, &self.counters.loads);
+        for ((mbuf, fate), place) in burst.iter_mut().zip(fates).zip(places) {
+            let Fate::Sent { start, len } = *fate else { continue };
+            if mbuf.set_data(start.saturating_sub(L3_AT), len.saturating_add(L3_AT)).is_some()
+                && let Some(head) = mbuf.data_mut().first_chunk_mut::<{ L3_AT as usize }>()
+            {
+                head[..12].copy_from_slice(&next.header);
+                head[12..].copy_from_slice(&EtherType::IPV4.0.to_be_bytes());
+            }
+            mbuf.set_tag(Kind::Originated as u32);
+            sum += u64::from(mbuf.data_len());
+            let place = usize::from(*place) % BURST;
+            loads.of(look.units[place]).add(look.frame_len(place));
+        }
+        self.counters.originated.add(count as u64);
+        self.counters.delivered.add(count as u64);
+        path.tx.push_all(burst, sum, self.lease_ok, &self.counters);
+        self.sampled = Some(look.units[usize::from(places[0]) % BURST]);
+        if self.fresh.any {
+            places.iter().take(count).for_each(|place| self.note_first(look.units[usize::from(*place) % BURST]));
+        }
+        true
     }
 
     fn offer_parcels(

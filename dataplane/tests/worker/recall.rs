@@ -81,6 +81,25 @@ pub(crate) fn scene(eal: &Eal) {
     }
 }
 
+/// An heir that lives has what there was: whoever takes the unit over from it does not.
+pub(crate) fn from_an_heir(eal: &Eal) {
+    let (other, heir) = (member(2), member(3));
+    for (master, held) in [(false, 0), (true, 1)] {
+        let mut stage = stage(eal, Delivery::Unicast([2, 0, 0, 0, 0, 9]), Echo::bearing_repeats());
+        view(&mut stage, Mode::Drop, other, true);
+        ask(&mut stage);
+        let mut view = stage.view(vec![Mode::Hold; UNITS], master);
+        view.peers = vec![view.peers[0].take(), None, Some(Vec::new())];
+        let version = TableVersion { term: 1, generation: view.version };
+        let (owners, backups) = (vec![Some(heir); UNITS], vec![MemberSet::EMPTY; UNITS]);
+        view.holders = Some(Arc::new(Holders { version, owners, backups }));
+        stage.order(WorkerOrder::Steer(Order::View(view)));
+        assert_eq!(stage.data.workers[0].held(), held, "a master keeps it for the heir");
+        stage.set_all(Mode::Drop, false);
+        stage.assert_balance();
+    }
+}
+
 /// An app whose answers can be counted gets nothing twice.
 pub(crate) fn not_asked_for(eal: &Eal) {
     let (me, other) = (member(1), member(2));

@@ -37,7 +37,9 @@ pub(crate) const ALL: &[(&str, Scene)] = &[
     ("three ports", crate::ports::three_ports),
     ("an app", crate::echo::scene),
     ("an owner that died", crate::recall::scene),
+    ("an owner that died, and whose heir hands over", crate::recall::from_an_heir),
     ("an owner that died, and answers that count", crate::recall::not_asked_for),
+    ("an order that comes after packets", order_after_packets),
     ("two workers, a queue each", crate::workers::two_workers),
     ("two workers, one queue", crate::workers::one_queue_for_two),
 ];
@@ -51,6 +53,23 @@ fn ready(eal: &Eal, delivery: Delivery, inside_mtu: u16) -> Stage {
     stage.set_all(Mode::Mine, true);
     introduce(&mut stage);
     stage
+}
+
+/// What was there when an order came is processed before it is obeyed, however much that is.
+fn order_after_packets(eal: &Eal) {
+    const COUNT: usize = 150;
+    let mut stage = ready(eal, Delivery::Unicast(UNICAST), 1500);
+    stage.set_all(Mode::Drop, false);
+    let frame = udp(&stage, 30).frame("10.2.0.100", "10.3.0.100");
+    stage.send_only(OUTSIDE, &vec![frame.clone(); COUNT]);
+    stage.set_all(Mode::Hold, false);
+    assert_eq!(stage.data.workers[0].held(), 0, "they were another's");
+    assert_eq!(stage.data.shared.dropped(DropReason::NotOwner), COUNT as u64);
+    stage.send_only(OUTSIDE, &[frame]);
+    stage.work();
+    assert_eq!(stage.data.workers[0].held(), 1);
+    stage.set_all(Mode::Drop, false);
+    stage.assert_balance();
 }
 
 /// Each host asks for the member's own address, which makes it known.

@@ -73,6 +73,11 @@ pub trait Session: Send {
 
     /// Fetches what the next packet needs into the cache.
     fn prefetch(&self) {}
+
+    /// Whether it does several packets at once faster than one after another.
+    fn likes_many(&self) -> bool {
+        true
+    }
 }
 
 /// Why there is no session.

@@ -98,6 +98,7 @@ impl Gateway {
         if let Some(child) = &mut slot.child {
             child.heard = leases.inbound > Beginning::first().inbound;
         }
+        self.likes_many |= tunnel.sealer.likes_many() || tunnel.opener.likes_many();
         slot.tunnel = Some(Box::new(tunnel));
         self.renew(outlet, number, Some(&initial));
         Ok(())

@@ -104,6 +104,8 @@ pub struct Gateway {
     tap: Option<Tap>,
     /// Whether ESP in UDP is to be looked for.
     takes_udp: bool,
+    /// Whether there was a tunnel whose engine does several packets at once faster.
+    likes_many: bool,
 }
 
 /// This member's IVs, in its present life.
@@ -148,6 +150,7 @@ impl Gateway {
             ike: None,
             tap: None,
             takes_udp: config.tunnels.iter().any(|tunnel| tunnel.outer.udp.is_some()),
+            likes_many: false,
             config,
         }
     }
@@ -255,6 +258,10 @@ impl App for Gateway {
 
     fn handle_parcels(&mut self, outlet: &mut dyn Outlet, parcels: &mut [Parcel<'_>]) {
         self.take_parcels(outlet, parcels);
+    }
+
+    fn wants_side_by_side(&self) -> bool {
+        self.likes_many
     }
 
     fn watches(&self, app: u8) -> bool {

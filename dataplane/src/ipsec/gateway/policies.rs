@@ -255,8 +255,13 @@ impl Plain {
     /// As [`Selectors::allow`].
     #[inline]
     pub(super) fn allow(&self, family: Family, source: u128, destination: u128) -> bool {
-        let is_in = |(bits, mask): (u32, u32), address: u128| address as u32 & mask == bits;
-        family == Family::V4 && is_in(self.remote, source) && is_in(self.local, destination)
+        family == Family::V4 && self.allow_v4(source as u32, destination as u32)
+    }
+
+    /// The same of IPv4 hosts.
+    #[inline]
+    pub(super) const fn allow_v4(&self, source: u32, destination: u32) -> bool {
+        source & self.remote.1 == self.remote.0 && destination & self.local.1 == self.local.0
     }
 }
 

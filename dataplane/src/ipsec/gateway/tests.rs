@@ -126,6 +126,12 @@ impl Outlet for Desk {
     fn lets_on(&mut self, _: &Summary, packet: &mut [u8]) -> bool {
         crate::wire::age(packet)
     }
+    fn lets_on_all(&mut self, _: &[(u32, u32)]) -> u32 {
+        u32::MAX
+    }
+    fn mtu_least(&self) -> usize {
+        self.mtu.into()
+    }
     fn protect(&mut self, selectors: &Selectors, spi: u32) {
         self.policies.insert(selectors, spi);
     }
