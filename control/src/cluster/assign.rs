@@ -149,10 +149,15 @@ impl Core {
         let (mut quarantined, mut unheld) = (0, 0);
         for (unit, entry) in self.table.iter() {
             let Owner::Member(owner) = entry.owner else { continue };
-            if members.contains(&owner) {
+            let (is_there, bereft) = (members.contains(&owner), self.is_bereft(unit));
+            if is_there && !bereft {
                 continue;
             }
             let (next, lost) = self.heir(unit, entry, &members);
+            if is_there && lost {
+                // Nobody is better off than one that has lost what it held.
+                continue;
+            }
             unheld += usize::from(lost);
             // Who never took the unit on was not killed by it.
             let heir = if dead && !lead.pending(unit) && self.quarantine.killed_two(unit, now, detection) {
@@ -172,6 +177,7 @@ impl Core {
             self.event(ClusterEvent::HeirsNotInSync(unheld));
         }
         self.publish(now, table);
+        self.end_mourning();
         self.plan_moves(now);
     }
 

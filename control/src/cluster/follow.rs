@@ -369,6 +369,7 @@ impl Core {
         }
         let version = table.version;
         self.note_orphans(now, &table);
+        self.bury(&table);
         self.end_side(&table, brings);
         self.table = table;
         let view = self.refresh_view();

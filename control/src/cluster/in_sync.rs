@@ -9,6 +9,7 @@
 //! | a backup fell out of sync and the master does not know | the owner commits nothing until the master has acknowledged that ([`Core::in_sync_known`]); for a master's own units, until all its followers have |
 //! | the master died with that knowledge | reports go to everyone; what a new master has not acknowledged is said to it again |
 //! | the unit has just changed hands, its new owner has not spoken | whoever held it with the old owner holds it still ([`Core::inherit`]) |
+//! | an owner died and came back in another life before its heirs were named | those who held its units hold them still, and it does not ([`Core::note_life`]): it is as good as dead when heirs are named |
 //! | a backup died and came back in another life | a report names the life, and counts for no other; a worker is told of the death even where the core only saw the change of lives |
 //! | reports overtake each other | they are numbered, and each says all there is |
 //!
@@ -72,8 +73,10 @@ pub(super) struct Knowledge {
     coming: BTreeMap<MemberId, Coming>,
     /// A member's present life: our workers' word counts for it once they obey a newer view than this.
     came: BTreeMap<MemberId, u64>,
-    /// At a master: who held units that have changed hands since, and with which table they did.
+    /// Who held units that have changed hands since, and with which table they did: at a master. And who held those in `bereft`.
     inherited: BTreeMap<Unit, (Version, MemberSet)>,
+    /// Units whose owner, by this table, has come back in another life, in which it does not hold them.
+    bereft: BTreeMap<Unit, Version>,
     /// The view that brings the present table into force.
     table_view: u64,
     /// Since when this member could leave but for what it holds.
@@ -182,6 +185,7 @@ impl Core {
     /// A member has come, in whatever life: nothing that was said of an earlier one counts for it.
     pub(super) fn note_life(&mut self, id: MemberId) {
         if self.keeps_sessions() {
+            self.bereave(id);
             let view = self.views.told().version;
             let knowledge = &mut self.knowledge;
             knowledge.told.remove(&id);
@@ -192,6 +196,41 @@ impl Core {
         }
     }
 
+    /// The table gives units to a member that has just come: it had them in another life. Whoever held them with that one holds
+    /// them.
+    fn bereave(&mut self, id: MemberId) {
+        let since = self.table.version;
+        for unit in self.table.units_of(id).collect::<Vec<_>>() {
+            let mut held = self.in_sync(unit).unwrap_or_default();
+            held.remove(id);
+            self.knowledge.inherited.insert(unit, (since, held));
+            self.knowledge.bereft.insert(unit, since);
+        }
+    }
+
+    /// Whether a unit's owner does not hold it, for it had it in another life.
+    pub(super) fn is_bereft(&self, unit: Unit) -> bool {
+        self.knowledge.bereft.contains_key(&unit)
+    }
+
+    /// A master has named heirs, as far as there are any: who still has a unit is its owner.
+    pub(super) fn end_mourning(&mut self) {
+        self.knowledge.bereft.clear();
+    }
+
+    /// At a follower: a new table comes into force, and what changes hands with it is its new owner's business.
+    pub(super) fn bury(&mut self, table: &Table) {
+        let Knowledge { bereft, inherited, .. } = &mut self.knowledge;
+        let before = &self.table;
+        bereft.retain(|unit, _| {
+            let stays = before.owner(*unit) == table.owner(*unit);
+            if !stays {
+                inherited.remove(unit);
+            }
+            stays
+        });
+    }
+
     /// Out of the cluster, nobody's word counts any more.
     pub(super) fn forget_in_sync(&mut self) {
         let knowledge = &mut self.knowledge;
@@ -199,6 +238,7 @@ impl Core {
         knowledge.coming.clear();
         knowledge.acked.clear();
         knowledge.inherited.clear();
+        knowledge.bereft.clear();
         knowledge.leaving_since = None;
     }
 
@@ -304,7 +344,7 @@ impl Core {
     }
 
     /// Units change hands with this table. Until their new owner has spoken, those who held them with the old one hold them;
-    /// so does the old one itself, if it lives.
+    /// so does the old one itself, if it lives, and in the same life.
     pub(super) fn inherit(&mut self, table: &Table) {
         if !self.keeps_sessions() {
             return;
@@ -313,8 +353,10 @@ impl Core {
         let changed: Vec<Unit> = table.iter().filter(changes).map(|(unit, _)| unit).collect();
         for unit in changed {
             let mut held = self.in_sync(unit).unwrap_or_default();
+            let bereft = self.knowledge.bereft.remove(&unit).is_some();
             if let Owner::Member(old) = self.table.owner(unit)
                 && self.is_member(old)
+                && !bereft
             {
                 held.insert(old);
             }
@@ -333,6 +375,9 @@ impl Core {
             !spoke || self.told_of(owner, *unit).is_empty()
         });
         self.knowledge.inherited = inherited;
+        // It obeys a later table that gives it the unit: nobody was there to be its heir.
+        let table = &self.table;
+        self.knowledge.bereft.retain(|unit, since| !table.owns(owner, *unit) || version <= *since);
     }
 
     /// Whether a planned move may begin with this unit. Where all hold all, the new owner comes to hold it without a move's

@@ -85,6 +85,38 @@ fn a_successor_knows_who_holds_the_dead_masters_units() {
     assert!(!net.unheld());
 }
 
+/// A master dies, its successor lacks a majority until just that one comes back: in another life, in which it holds nothing.
+#[test]
+fn who_comes_back_before_its_heirs_are_named_is_no_heir_of_its_own() {
+    let mut net = Net::new(&[]);
+    net.quick = [1, 2, 3].into();
+    for number in 1..=3 {
+        let with = Settings { replicas: Some(Replicas::All), quorum: Quorum::Majority, ..settings(number) };
+        net.start(with);
+    }
+    net.run(Span::from_ms(5000));
+    assert_eq!(net.master(), 1);
+    let (first, third) = (net.share(1), net.share(3));
+    assert!(first > 0 && third > 0);
+    net.cores.remove(&1);
+    net.leases.remove(&1);
+    net.unheard = Some(3);
+    net.quick.remove(&1);
+    net.run(Span::from_ms(300));
+    let members = [1, 2, 3].map(member).to_vec();
+    let again = Settings {
+        replicas: Some(Replicas::All),
+        quorum: Quorum::Majority,
+        incarnation: 9,
+        last_membership: members,
+        ..settings(1)
+    };
+    net.start(again);
+    net.run(Span::from_ms(1000));
+    assert_eq!((net.master(), net.members(2)), (2, 2), "{:#?}", net.events);
+    assert_eq!((net.share(2), net.share(1)), (UNITS, 0), "{:#?}", net.events);
+}
+
 #[test]
 fn a_member_leaves_only_when_others_hold_what_it_holds() {
     for leaving in [1, 2] {
