@@ -66,7 +66,8 @@ pub struct Limits {
     /// Packets of this member's own making that find room though others have filled theirs. They are not bounded for each
     /// neighbour: who takes over a thousand sessions with one server has a packet for each.
     pub own_max: usize,
-    /// Time between two requests.
+    /// Time between two requests (RFC 4861's RetransTimer). Its default is a second there; but who has just taken over others' work
+    /// knows few of its neighbours, and one lost answer would be a second of silence.
     pub request_interval_ns: u64,
     /// Requests before a neighbour counts as unreachable.
     pub tries_max: u8,
@@ -81,8 +82,8 @@ impl Default for Limits {
             incomplete_max: 1024,
             queue_max: 16,
             own_max: 1024,
-            request_interval_ns: 1_000_000_000,
-            tries_max: 3,
+            request_interval_ns: 250_000_000,
+            tries_max: 12,
             reachable_ns: 30_000_000_000,
         }
     }

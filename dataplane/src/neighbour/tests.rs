@@ -5,6 +5,11 @@ use proptest::prelude::*;
 use std::collections::HashMap;
 
 const SECOND: u64 = 1_000_000_000;
+
+/// Three requests, a second apart.
+fn limits() -> Limits {
+    Limits { request_interval_ns: SECOND, tries_max: 3, ..Limits::default() }
+}
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
 const OTHER: MacAddr = MacAddr([2, 0, 0, 0, 0, 10]);
 
@@ -28,7 +33,7 @@ fn request(n: u32, unicast_to: Option<MacAddr>) -> Action<u32> {
 }
 
 fn known(n: u32, now_ns: u64) -> Table<u32> {
-    let mut table = table(Limits::default());
+    let mut table = table(limits());
     table.enqueue(hop(n), 0, Sender::Host, now_ns, &mut |_| {}).unwrap();
     table.handle_learned(hop(n), MAC, Evidence::Reply, now_ns, &mut |_| {});
     table
@@ -36,7 +41,7 @@ fn known(n: u32, now_ns: u64) -> Table<u32> {
 
 #[test]
 fn packets_wait_for_the_answer_in_order() {
-    let mut table = table(Limits::default());
+    let mut table = table(limits());
     assert_eq!(table.resolve(hop(1), 0, &mut |_| {}), None);
     let (result, actions) = during(|mut sink| table.enqueue(hop(1), 10, Sender::Host, 0, &mut sink));
     assert_eq!((result, actions), (Ok(()), vec![request(1, None)]));
@@ -52,7 +57,7 @@ fn packets_wait_for_the_answer_in_order() {
 
 #[test]
 fn three_requests_then_unreachable() {
-    let mut table = table(Limits::default());
+    let mut table = table(limits());
     table.enqueue(hop(1), 10, Sender::Host, 0, &mut |_| {}).unwrap();
     for try_number in 1..=2 {
         let due = try_number * SECOND;
@@ -68,7 +73,7 @@ fn three_requests_then_unreachable() {
 /// Whoever was cut off asks anew, and gives nobody up for what was asked in vain.
 #[test]
 fn what_was_asked_in_vain_is_asked_again() {
-    let mut table = table(Limits::default());
+    let mut table = table(limits());
     table.enqueue(hop(1), 10, Sender::Own, 0, &mut |_| {}).unwrap();
     table.handle_learned(hop(2), MAC, Evidence::Gratuitous, 0, &mut |_| {});
     table.poll(SECOND, &mut |_| {});
@@ -126,7 +131,7 @@ fn strangers_are_not_believed() {
 
 #[test]
 fn a_scan_fills_only_its_share() {
-    let limits = Limits { entries_max: 8, incomplete_max: 2, queue_max: 2, own_max: 2, ..Limits::default() };
+    let limits = Limits { entries_max: 8, incomplete_max: 2, queue_max: 2, own_max: 2, ..limits() };
     let mut table = table(limits);
     assert_eq!(table.handle_learned(hop(100), MAC, Evidence::RequestForUs, 0, &mut |_| {}), Learned::New);
     for n in 0..2 {
@@ -149,7 +154,7 @@ fn a_scan_fills_only_its_share() {
 
 #[test]
 fn the_longest_idle_gives_way() {
-    let limits = Limits { entries_max: 4, incomplete_max: 2, ..Limits::default() };
+    let limits = Limits { entries_max: 4, incomplete_max: 2, ..limits() };
     let mut table = table(limits);
     for n in 0..4 {
         assert_eq!(table.handle_learned(hop(n), MAC, Evidence::RequestForUs, 10, &mut |_| {}), Learned::New);
@@ -169,7 +174,7 @@ proptest! {
     /// Whatever happens: nothing is lost or doubled, bounds hold, and who is found is who was learned.
     #[test]
     fn packets_are_conserved(steps in proptest::collection::vec((0u8..6, 0u32..24), 1..300)) {
-        let limits = Limits { entries_max: 12, incomplete_max: 5, queue_max: 3, ..Limits::default() };
+        let limits = Limits { entries_max: 12, incomplete_max: 5, queue_max: 3, ..limits() };
         let mut table = table(limits);
         let mut macs: HashMap<NextHop, MacAddr> = HashMap::new();
         let (mut now, mut given, mut back) = (0u64, 0usize, 0usize);
