@@ -173,6 +173,7 @@ impl Gateway {
                 }
             }
         }
+        tunnel.carried.sent += bytes;
         let counts = tally.of(slot.counters, &self.counters);
         counts.packets_out += count as u64 - lost;
         counts.bytes_out += bytes;
@@ -286,6 +287,7 @@ impl Gateway {
             return Ok(Fate::Taken);
         };
         show(&mut self.tap, outlet, slot.spec.inbound.spi, Way::OutOf, inner);
+        tunnel.carried.received += u64::from(len);
         counts.bytes_in += u64::from(len);
         if outlet.lets_on(&summary, inner) {
             return Ok(Fate::Sent { start, len });
