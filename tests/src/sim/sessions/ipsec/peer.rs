@@ -20,8 +20,8 @@ use super::tunnel::Tunnel;
 
 const KEY: &[u8] = b"a shared key";
 const GATEWAY: &str = "gw.example.org";
-/// What the gateway lets one pair of keys carry: some hundred words are left when it asks for others.
-const LIFE_PACKETS: u64 = 2000;
+/// What the gateway lets one pair of keys carry: little enough for a run to come to the end of several.
+const LIFE_PACKETS: u64 = 160;
 const SUITE: Suite =
     Suite { cipher: Cipher::AesGcm16_128, integrity: None, prf: Prf::HmacSha256, group: Group::X25519 };
 
@@ -64,9 +64,9 @@ fn config(local_id: Identity, local: Selector, remote: Selector, (ike_s, child_s
 pub(super) fn config_of_gateway(pace: Pace) -> Config {
     let everywhere = Selector::of_network(IpAddr::from([10, 9, 0, 0]), 16);
     let mut config = config(Identity::of_text(GATEWAY), network([10, 3, 0, 0]), everywhere, pace.gateway_s);
-    // Where time gives no child new keys, what it has carried does.
+    // Where time gives no child new keys, what it has carried does; but not where nobody may answer for longer than a life lasts.
     let (_, child_s, _) = pace.gateway_s;
-    let packets = if child_s == 0 { LIFE_PACKETS } else { 0 };
+    let packets = if child_s == 0 && pace.never == 0 { LIFE_PACKETS } else { 0 };
     config.connections.iter_mut().flat_map(|it| &mut it.children).for_each(|child| child.life.packets = packets);
     config
 }
