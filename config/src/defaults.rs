@@ -224,6 +224,10 @@ pub const IKE_REKEY_TIME: Duration = Duration::from_secs(14_400);
 pub const CHILD_REKEY_TIME: Duration = Duration::from_secs(3600);
 /// Below a minute public-key work would be all that is done; to a week. 0 is never.
 pub const REKEY_TIME_RANGE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(604_800));
+/// A lease of sequence numbers is a sixteenth of that, and each is a record for the backups; up to what nobody carries. 0 is any number.
+pub const LIFE_PACKETS_RANGE: (u64, u64) = (1000, 1_000_000_000_000_000);
+/// Packets of the largest size that may come late, the replay window's, must be few in it. 0 is any number.
+pub const LIFE_BYTES_RANGE: (u64, u64) = (200_000_000, 1_000_000_000_000_000);
 /// Files with authorities, or with revocation lists, in one list; each may hold any number.
 pub const IKE_FILES_MAX: usize = 64;
 /// Each is a network of its own, and each is held against every other one: 64 × 64 / 2 comparisons.

@@ -138,6 +138,12 @@ impl Encoder {
             child.remote_ts.iter().for_each(|network| self.field("remote_ts", network));
             child.esp.iter().for_each(|proposal| self.field("esp", proposal));
             self.field("rekey_time_ns", child.rekey_time.as_nanos());
+            // Members that do not know of limits agree with those that have none.
+            for (name, limit) in [("life_packets", child.life_packets), ("life_bytes", child.life_bytes)] {
+                if limit > 0 {
+                    self.field(name, limit);
+                }
+            }
         }
     }
 

@@ -257,6 +257,19 @@ impl<'a> Reading<'_, '_, 'a> {
         }
     }
 
+    /// A whole number within bounds, or 0 for none at all.
+    pub(crate) fn number_or_none(&mut self, (least, most): (u64, u64)) -> Option<u64> {
+        let number = self.integer()?;
+        match u64::try_from(number) {
+            Ok(value) if value == 0 || (least..=most).contains(&value) => Some(value),
+            _ => self.wrong(
+                Kind::OutOfRange,
+                format!("{number} is out of range"),
+                format!("use a number from {least} to {most}, or 0 for none"),
+            ),
+        }
+    }
+
     /// A time in the unit that `unit_ns` nanoseconds make and the key's last part names; fractions are allowed.
     pub(crate) fn time(&mut self, unit: Duration, (least, most): (Duration, Duration)) -> Option<Duration> {
         let number = match self.value.get_ref() {

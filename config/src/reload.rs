@@ -253,6 +253,8 @@ fn children(old: &IkeConnection, new: &IkeConnection, fixed: &mut impl FnMut(&st
         key("remote_ts", c.remote_ts == d.remote_ts);
         key("esp", c.esp == d.esp);
         key("rekey_time_s", c.rekey_time == d.rekey_time);
+        key("life_packets", c.life_packets == d.life_packets);
+        key("life_bytes", c.life_bytes == d.life_bytes);
     }
 }
 

@@ -57,6 +57,8 @@ fn the_reference_names_each_constant() {
         format!("rekey_time_s = {} ", defaults::IKE_REKEY_TIME.as_secs()),
         format!("rekey_time_s = {} ", defaults::CHILD_REKEY_TIME.as_secs()),
         format!("after {} to {}; 0", defaults::REKEY_TIME_RANGE.0.as_secs(), defaults::REKEY_TIME_RANGE.1.as_secs()),
+        format!("at most: {} to {}; 0: any number.", defaults::LIFE_PACKETS_RANGE.0, defaults::LIFE_PACKETS_RANGE.1),
+        format!("bytes: {} to {}; 0", defaults::LIFE_BYTES_RANGE.0, defaults::LIFE_BYTES_RANGE.1),
         format!("mtu = {} ", defaults::MTU),
         format!(
             "# {} to {}; at least {} with IPv6",

@@ -42,6 +42,10 @@ fn what_the_file_says() {
         (people.rekey_time, people.children[0].rekey_time),
         (defaults::IKE_REKEY_TIME, defaults::CHILD_REKEY_TIME)
     );
+    let lives = changed("rekey_time_s = 1800", "life_packets = 4_000_000_000");
+    let lives =
+        [&lives.ike_connections[0].children[0], &offices.children[0]].map(|it| (it.life_packets, it.life_bytes));
+    assert_eq!(lives, [(4_000_000_000, 0), (0, 0)]);
     let never = changed("rekey_time_s = 7200", "rekey_time_s = 0");
     assert_eq!(never.ike_connections[0].rekey_time, Duration::ZERO);
     assert_eq!(changed("\"users\"", "\"/srv/users\"").ike_users, Some("/srv/users".into()));

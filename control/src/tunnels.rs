@@ -6,7 +6,7 @@ use phalanx_config::{Config, IpNet, IpsecProtocol, StaticSa, TrafficNet, Traffic
 use phalanx_dataplane::filter::{Filter, Flow};
 use phalanx_dataplane::ipsec::crypto::Numbers;
 use phalanx_dataplane::ipsec::gateway::{
-    Half, Limits, Network, Passing, Policies, Protection, Rule, SaMode, Selectors, TunnelSpec,
+    Half, Life, Limits, Network, Passing, Policies, Protection, Rule, SaMode, Selectors, TunnelSpec,
 };
 use phalanx_dataplane::ipsec::outer::{DontFragment, Outer};
 use phalanx_dataplane::ipsec::{KeyLengths, Keys, Transform, UnknownTransform};
@@ -127,6 +127,8 @@ fn tunnel(sa: &StaticSa) -> Result<TunnelSpec, Why> {
         inbound: Half { spi: sa.spi_in, keys: inbound },
         outbound: Half { spi: sa.spi_out, keys: outbound },
         contact: None,
+        // Nobody would give it new keys.
+        life: Life::default(),
     })
 }
 

@@ -73,7 +73,8 @@ drop_reasons! {
     EspCongested = "esp_congested", "A router marked a tunnelled packet whose sender does not understand the mark (RFC 6040).";
     PolicyMismatch = "policy_mismatch", "A packet out of a tunnel that may not come from there, or in clear that should have come through one.";
     SaPending = "sa_pending", "Too many packets waited for the backups to know how far their tunnel's numbers go.";
-    SaUnusable = "sa_unusable", "The tunnel has no numbers left, or this member has no IVs for it.";
+    SaExpired = "sa_expired", "The tunnel has carried all that its keys may, and has no others yet.";
+    SaUnusable = "sa_unusable", "This member has no IVs for the tunnel.";
     Unprotected = "unprotected", "The packet must go through a tunnel, and there is none: IKE has not made it, or has ended it.";
     IkeMalformed = "ike_malformed", "A packet to an IKE port that is no IKEv2 message, or whose UDP checksum is wrong.";
     IkeNoSa = "ike_no_sa", "An IKE message for an IKE SA that is not known here.";

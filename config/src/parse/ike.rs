@@ -274,6 +274,8 @@ fn child(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<(At<Stri
     let remote_ts = s.or(problems, "remote_ts", Vec::new(), |r| traffic(r, SOME_OR_ABSENT));
     let esp = s.or(problems, "esp", Vec::new(), |r| proposals(r, "[\"aes256gcm16\"]"));
     let rekey_time = s.or(problems, "rekey_time_s", defaults::CHILD_REKEY_TIME, rekey_time);
+    let life_packets = s.or(problems, "life_packets", 0, |r| r.number_or_none(defaults::LIFE_PACKETS_RANGE));
+    let life_bytes = s.or(problems, "life_bytes", 0, |r| r.number_or_none(defaults::LIFE_BYTES_RANGE));
     s.finish(problems);
     let (name, local_ts, remote_ts) = (name?, local_ts?, remote_ts?);
     if is(ChildMode::Transport) {
@@ -292,6 +294,8 @@ fn child(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<(At<Stri
         remote_ts: remote_ts.value,
         esp: esp?.value,
         rekey_time: rekey_time?.value,
+        life_packets: life_packets?.value,
+        life_bytes: life_bytes?.value,
     };
     Some((name, child))
 }

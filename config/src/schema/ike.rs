@@ -130,6 +130,10 @@ pub struct IkeChild {
     pub esp: Vec<String>,
     /// How long after its beginning the child gets new keys, if the peer does not give it some before; zero: never.
     pub rekey_time: Duration,
+    /// So many packets one pair of its keys may carry each way: it gets new ones before; zero: any number.
+    pub life_packets: u64,
+    /// So many bytes; zero: any number.
+    pub life_bytes: u64,
 }
 
 /// `[[ipsec.pool]]`: addresses to give to peers. The same on all members.

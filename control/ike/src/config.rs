@@ -128,6 +128,17 @@ pub struct ChildConfig {
     pub proposals: Vec<EspProposal>,
     /// So long after it began it gets new keys, if the peer does not give it some before; 0: never.
     pub rekey_s: u64,
+    /// How much one pair of its keys may carry.
+    pub life: Life,
+}
+
+/// How much one pair of keys may carry each way; 0: any amount. The data plane counts, and asks for new keys in time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Life {
+    /// In packets.
+    pub packets: u64,
+    /// In bytes.
+    pub bytes: u64,
 }
 
 impl Connection {

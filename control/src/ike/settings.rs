@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use phalanx_config::{AddressPool, ChildMode, Config, IkeConnection, IpNet, PeersProof, TrafficNet, Unique};
 use phalanx_dataplane::ipsec::gateway::{Network, Selectors};
-use phalanx_ike::config::{ChildConfig, Connection};
+use phalanx_ike::config::{ChildConfig, Connection, Life};
 use phalanx_ike::crypto::Secret;
 use phalanx_ike::pool::{Book, Pool};
 use phalanx_ike::proposal::ProposalError;
@@ -75,6 +75,7 @@ fn connection(it: &IkeConnection) -> Result<Connection, IkeError> {
             remote: traffic(&child.remote_ts),
             proposals,
             rekey_s: child.rekey_time.as_secs(),
+            life: Life { packets: child.life_packets, bytes: child.life_bytes },
         })
     });
     let children = children.collect::<Result<_, IkeError>>()?;

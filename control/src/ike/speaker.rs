@@ -1,7 +1,7 @@
 //! Who answers the workers' questions: restores an IKE SA, lets the machine make another of it, and gives it back. It knows no
 //! clock and no thread, so that the simulator can have it as it is.
 
-use phalanx_dataplane::ipsec::gateway::{Answer, Asked, Datagram, Kept, Network, Question, Wish, Word};
+use phalanx_dataplane::ipsec::gateway::{Answer, Asked, ChildChange, Datagram, Kept, Network, Question, Wish, Word};
 use phalanx_ike::config::Config;
 use phalanx_ike::crypto::Random;
 use phalanx_ike::machine::{Event, Given, Machine, Next, Outcome, Report, Unit10};
@@ -68,6 +68,8 @@ impl<R: Random> Speaker<R> {
             Asked::Wish(Wish::Close) => Event::Close,
             Asked::Wish(Wish::Rekey) => Event::Rekey,
             Asked::Wish(Wish::Forget) => Event::Replaced,
+            Asked::Wish(Wish::RekeyChild(spi)) => Event::ChildWorn(*spi),
+            Asked::Wish(Wish::CloseChild(spi)) => Event::ChildSpent(*spi),
             Asked::Timeout | Asked::Shown | Asked::ShownAll => Event::Timeout,
         };
         let given = Given {
@@ -108,6 +110,10 @@ fn into_answer(ticket: u64, spi: u64, outcome: Outcome) -> Answer {
     let Outcome { next, timeout_s, successor, children, send, .. } = outcome;
     // A child goes with the SA that goes on.
     let ike_spi = successor.as_ref().map_or(spi, |(successor, _)| successor.own_spi());
+    // ... and so do those that there are.
+    let taken_along = successor.iter().flat_map(|(successor, _)| &successor.children);
+    let taken_along: Vec<_> = taken_along.map(|child| ChildChange::Adopt { spi: child.inbound_spi, ike_spi }).collect();
+    let changed = children.into_iter().filter_map(|event| translate::change(event, ike_spi));
     Answer {
         ticket,
         record: match next {
@@ -116,7 +122,7 @@ fn into_answer(ticket: u64, spi: u64, outcome: Outcome) -> Answer {
             Next::Ended => Kept::Ended,
         },
         timeout_s,
-        children: children.into_iter().filter_map(|event| translate::change(event, ike_spi)).collect(),
+        children: changed.chain(taken_along).collect(),
         successor: successor.map(|(successor, timeout_s)| (successor.own_spi(), successor.save(), timeout_s)),
         send: send.into_iter().map(|it| Datagram { from: it.from, to: it.to, bytes: it.bytes }).collect(),
     }

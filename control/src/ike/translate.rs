@@ -2,7 +2,7 @@
 
 use phalanx_dataplane::ipsec::crypto::Numbers;
 use phalanx_dataplane::ipsec::gateway::{
-    ChildChange, Contact, Half, Limits, Network, Protection, SaMode, Selectors, TunnelSpec,
+    ChildChange, Contact, Half, Life, Limits, Network, Protection, SaMode, Selectors, TunnelSpec,
 };
 use phalanx_dataplane::ipsec::outer::{DontFragment, Outer, Ports};
 use phalanx_dataplane::ipsec::{Keys, Transform};
@@ -42,6 +42,7 @@ fn tunnel(child: ChildSa) -> Option<TunnelSpec> {
         inbound: half(&child.inbound)?,
         outbound: half(&child.outbound)?,
         contact: child.contact.map(|it| Contact { names: it.names, since_s: it.since_s }),
+        life: Life { packets: child.life.packets, bytes: child.life.bytes },
         name: child.name,
     })
 }

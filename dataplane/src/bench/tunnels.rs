@@ -3,7 +3,7 @@
 use crate::ipsec::crypto::Numbers;
 use crate::ipsec::crypto::choice::Choice;
 use crate::ipsec::esp::Shape;
-use crate::ipsec::gateway::{GatewayConfig, Half, Network, Protection, SaMode, Selectors, TunnelSpec};
+use crate::ipsec::gateway::{GatewayConfig, Half, Life, Network, Protection, SaMode, Selectors, TunnelSpec};
 use crate::ipsec::outer::{DontFragment, Outer};
 use crate::ipsec::{Keys, Transform};
 use crate::parse::summarise;
@@ -85,6 +85,7 @@ impl TunnelsPlan {
             inbound: half(0x1_0000 + number, 1)?,
             outbound: half(0x2_0000 + number, 101)?,
             contact: None,
+            life: Life::default(),
         })
     }
 }

@@ -53,6 +53,11 @@ impl Window {
         }
     }
 
+    /// How many numbers below [`Self::next`] may still come.
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
     /// The first number that is higher than all that have come.
     pub const fn next(&self) -> u64 {
         self.next

@@ -9,7 +9,7 @@ use phalanx_dataplane::ipsec::crypto::{Direction, Engine, Job, Numbers};
 use phalanx_dataplane::ipsec::decap::{Decap, Found, locate};
 use phalanx_dataplane::ipsec::encap::{Draws, Encap, Mode as Wrapping};
 use phalanx_dataplane::ipsec::gateway::{
-    Gateway, GatewayConfig, Half, Network, Protection, SaMode, Selectors, TunnelSpec, TunnelStats,
+    Gateway, GatewayConfig, Half, Life, Network, Protection, SaMode, Selectors, TunnelSpec, TunnelStats,
 };
 use phalanx_dataplane::ipsec::outer::{DontFragment, Outer};
 use phalanx_dataplane::ipsec::{Keys, Transform};
@@ -58,6 +58,7 @@ pub(crate) fn spec() -> TunnelSpec {
         inbound: half(SPI_IN, 1),
         outbound: half(0x2_0001, 2),
         contact: None,
+        life: Life::default(),
     }
 }
 

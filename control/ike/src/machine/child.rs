@@ -4,7 +4,7 @@ use super::limits::{NETWORKS_MAX, SELECTORS_MAX};
 use super::part::Part;
 use super::payloads::{key_exchange, nonce, notified, proposals, selectors};
 use super::{ChildEvent, Failure, Machine, Report, Turn};
-use crate::config::{ChildConfig, Connection};
+use crate::config::{ChildConfig, Connection, Life};
 use crate::crypto::{Group, KeyPair, Secret, child_keymat};
 use crate::proposal::{EspChoice, EspSuite, choose_esp};
 use crate::state::{Child, IkeSa, Path, Peer};
@@ -41,6 +41,8 @@ pub struct ChildSa {
     pub replaces: Option<u32>,
     /// Its peer's IKE SAs from before are no more.
     pub contact: Option<Contact>,
+    /// How much it may carry.
+    pub life: Life,
 }
 
 /// A peer came anew, and has nothing of what was before (RFC 7296 section 2.4).
@@ -100,6 +102,8 @@ pub(super) struct Made<'m> {
     pub(super) replaces: Option<u32>,
     /// So long it lives before it gets new keys; 0: for ever.
     pub(super) rekey_s: u64,
+    /// How much it may carry.
+    pub(super) life: Life,
 }
 
 impl Traffic {
@@ -174,6 +178,7 @@ impl Turn<'_, '_> {
             initiated: false,
             replaces,
             rekey_s: config.rekey_s,
+            life: config.life,
         };
         self.add_child(sa, made, traffic.clone());
         let mut payloads = vec![Payload::Sa(vec![choice.answer(spi)])];
@@ -221,6 +226,7 @@ impl Turn<'_, '_> {
             remote: traffic.remote_networks,
             replaces,
             contact: self.contact(sa),
+            life: made.life,
         })));
         sa.children.push(Child {
             name: child.to_owned(),

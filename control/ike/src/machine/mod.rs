@@ -21,6 +21,7 @@
 //! | `informational` | deletes, moves, signs of life |
 //! | `own` | what we ask: whether the peer lives; that it is over |
 //! | `rekey` | new keys from our side, and what if both want some at once |
+//! | `worn` | children that have carried much |
 //! | `report` | what a person reads of it |
 //! | `limits` | how much of a peer's is kept |
 
@@ -41,6 +42,7 @@ mod report;
 mod sealed;
 #[cfg(test)]
 mod tests;
+mod worn;
 
 use std::net::SocketAddr;
 
@@ -98,6 +100,10 @@ pub enum Event<'a> {
     Close,
     /// Somebody wants new keys for it.
     Rekey,
+    /// A child, by our SPI, has carried so much that it needs new keys.
+    ChildWorn(u32),
+    /// A child, by our SPI, has carried all that it may.
+    ChildSpent(u32),
     /// Its peer has come anew, and has it no more.
     Replaced,
 }
@@ -196,11 +202,13 @@ impl<'c> Machine<'c> {
         let mut turn = Turn { config: self.config, given: &mut given, drawn: 0, out: Outcome::default() };
         match (sa, event) {
             (None, Event::Message { path, bytes }) => turn.begin(spi, path, bytes),
-            (None, Event::Timeout | Event::Close | Event::Rekey | Event::Replaced) => {}
+            (None, _) => {}
             (Some(sa), Event::Message { path, bytes }) => turn.hear(sa, path, bytes),
             (Some(sa), Event::Timeout) => turn.tick(sa),
             (Some(sa), Event::Close) => turn.close(sa),
             (Some(sa), Event::Rekey) => turn.rekey_now(sa),
+            (Some(sa), Event::ChildWorn(spi)) => turn.renew_child(sa, spi),
+            (Some(sa), Event::ChildSpent(spi)) => turn.end_child(sa, spi),
             (Some(sa), Event::Replaced) => turn.replaced(&sa),
         }
         turn.out

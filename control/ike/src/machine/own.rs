@@ -100,7 +100,7 @@ impl Turn<'_, '_> {
     }
 
     /// It was too early.
-    fn wait(&mut self, sa: &IkeSa) {
+    pub(super) fn wait(&mut self, sa: &IkeSa) {
         self.out.timeout_s = self.deadline(sa);
     }
 

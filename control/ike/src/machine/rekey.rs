@@ -116,6 +116,7 @@ impl Turn<'_, '_> {
             initiated: true,
             replaces: Some(rekey.old_spi),
             rekey_s: config.rekey_s,
+            life: config.life,
         };
         self.add_child(sa, made, Traffic::new(local, remote)?);
         Some(())
@@ -155,7 +156,7 @@ impl Turn<'_, '_> {
     /// Somebody wants new keys for the IKE SA. What is asked of the peer already comes first.
     pub(super) fn rekey_now(&mut self, mut sa: IkeSa) {
         if sa.peer().is_none() || sa.succeeded {
-            return;
+            return self.wait(&sa);
         }
         if sa.pending.is_none() {
             return self.rekey_own(sa, None);

@@ -36,6 +36,15 @@ pub enum Report {
         /// It has new keys for another.
         rekeyed: bool,
     },
+    /// A child SA is over: it has carried all that it may.
+    Spent {
+        /// What it is called.
+        name: String,
+        /// Whose.
+        peer: Identity,
+        /// Our SPI.
+        inbound_spi: u32,
+    },
     /// An IKE SA has new keys.
     Rekeyed {
         /// Whose.
@@ -140,6 +149,9 @@ impl fmt::Display for Report {
                     f,
                     "child SA {name} {how}{mode} with {peer}: {transform}, in {inbound_spi:08x}, out {outbound_spi:08x}"
                 )
+            }
+            Self::Spent { name, peer, inbound_spi } => {
+                write!(f, "child SA {name} with {peer}, in {inbound_spi:08x}, is over: it has carried all that it may")
             }
             Self::Rekeyed { peer } => write!(f, "IKE SA with {peer} rekeyed"),
             Self::Moved { peer, to } => write!(f, "{peer} speaks from {to} now"),

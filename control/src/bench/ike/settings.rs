@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use phalanx_ike::config::{ChildConfig, Config, Connection, OwnProof, Passwords, PeersProof, Unique};
+use phalanx_ike::config::{ChildConfig, Config, Connection, Life, OwnProof, Passwords, PeersProof, Unique};
 use phalanx_ike::crypto::Secret;
 use phalanx_ike::proposal::{EspProposal, IkeProposal};
 use phalanx_ike::wire::{Identity, Selector};
@@ -95,6 +95,7 @@ pub(super) fn config(way: Way, credentials: &Credentials) -> Result<Config, IkeB
         proposals: esp,
         transport: false,
         rekey_s: 3600,
+        life: Life::default(),
     };
     let connection = Connection {
         name: "bench".into(),

@@ -15,7 +15,7 @@ tallies! {
         dummies_in, "Packets among them that carried nothing.";
         waited, "Packets that waited for the backups to know how far their numbers go.";
         wait_full, "Packets that could not wait: too many did.";
-        wait_lost, "Packets that waited until their tunnel was another member's.";
+        wait_lost, "Packets that waited until their tunnel was another member's, or had carried all that it may.";
         late_refused, "Packets that waited, and whose number had come in the meantime.";
         not_sent, "Packets that found no way: no route, no buffer, no size that fits.";
         restored, "Times that the tunnel was carried on from what backups held.";
@@ -40,6 +40,8 @@ tallies! {
         not_sent, "Messages that were not: too long for a buffer, or no buffer was there.";
         restored, "IKE SAs that were carried on from what backups held.";
         not_restored, "Records of IKE SAs that were none.";
+        keys_worn, "Times that new keys were asked for because a tunnel had carried much.";
+        lives_over, "Tunnels that had carried all that their keys may before they were replaced.";
         keepalives, "Packets that only keep a NAT's memory fresh.";
     }
 }

@@ -65,7 +65,7 @@ pub enum Asked {
     ShownAll,
 }
 
-/// What an operator may want of an IKE SA.
+/// What an operator, or a worker, may want of an IKE SA.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Wish {
     /// That it ends.
@@ -74,6 +74,10 @@ pub enum Wish {
     Rekey,
     /// That it ends without a word: its peer has come anew, and knows nothing of it.
     Forget,
+    /// That a tunnel of its, by our SPI, gets new keys: it has carried much.
+    RekeyChild(u32),
+    /// That it ends: it has carried all that it may.
+    CloseChild(u32),
 }
 
 /// What the other side sends to a worker.
@@ -133,6 +137,13 @@ pub enum ChildChange {
         spi: u32,
         /// Their headers.
         outer: Outer,
+    },
+    /// It goes on under another IKE SA, which has taken the place of the one that it belonged to.
+    Adopt {
+        /// Its inbound SPI.
+        spi: u32,
+        /// Our SPI of the IKE SA.
+        ike_spi: u64,
     },
 }
 

@@ -61,6 +61,7 @@ impl Gateway {
         if tunnel.inbound.admit(sequence, &mut self.leases) {
             let newest = sequence >= tunnel.window.next();
             tunnel.window.accept(sequence)?;
+            tunnel.carried.received = tunnel.carried.received.saturating_add(inner.len() as u64);
             show(&mut self.tap, outlet, spi, Way::OutOf, inner);
             deliver(outlet, unit, counters, inner);
             self.note(outlet, number, from.filter(|_| newest));

@@ -37,18 +37,42 @@ impl Gateway {
         }
         let Saved { spec, ike_spi, replaces } = saved_in(outlet.store().get(unit, session)?)?;
         let replaces = replaces.filter(|old| self.is_here(outlet, unit, *old));
-        let child = Child { ike_spi, replaces, successor: None, heard: false, moved_ns: None };
-        let number = self.take_in(spec, child);
+        let number = self.take_in(spec, self.child(ike_spi, replaces));
         if self.restore(outlet, number).is_err() {
             self.slots.remove(number);
             self.count_children();
             return None;
         }
+        if self.is_spent(spi) {
+            self.call_successor(outlet, spi);
+        }
         Some(number)
+    }
+
+    /// Has the tunnel wake up that takes the place of one through which nothing goes any more.
+    fn call_successor(&mut self, outlet: &mut dyn Outlet, old: u32) {
+        let unit = Unit::from_low_bits(old);
+        let mut from = session_key(0);
+        while let Some((session, record)) = outlet.store().next_session(unit, from)
+            && let Some(spi) = spi_of(session)
+        {
+            if saved_in(record).is_some_and(|saved| saved.replaces == Some(old)) {
+                self.find(outlet, spi);
+                return;
+            }
+            from = SessionKey(session.0 + 1);
+        }
     }
 
     pub(super) fn is_here(&self, outlet: &mut dyn Outlet, unit: Unit, spi: u32) -> bool {
         self.slots.find(spi).is_some() || outlet.store().get(unit, session_key(spi)).is_some()
+    }
+
+    /// What IKE says of a tunnel that comes or wakes up.
+    pub(super) fn child(&self, ike_spi: u64, replaces: Option<u32>) -> Child {
+        // Where nothing goes any more, nobody waits for the peer to show that it has the new one.
+        let heard = replaces.is_some_and(|old| self.is_spent(old));
+        Child { ike_spi, replaces, successor: None, heard, moved_ns: None }
     }
 
     /// Gives a tunnel of IKE's a number.
@@ -69,6 +93,9 @@ impl Gateway {
         if !std::mem::replace(&mut tunnel.listed, true) {
             self.listed.push(number);
             self.look_at_ns.get_or_insert(outlet.now_ns().saturating_add(pace::LOOK_NS));
+        }
+        if self.slots.tunnel(number).is_some_and(|tunnel| tunnel.spent) {
+            return Err(DropReason::SaExpired);
         }
         Ok(())
     }
@@ -96,7 +123,7 @@ impl Gateway {
             None => {}
         }
         if let Some(child) = &mut slot.child {
-            child.heard = leases.inbound > Beginning::first().inbound;
+            child.heard |= leases.inbound > Beginning::first().inbound;
         }
         self.likes_many |= tunnel.sealer.likes_many() || tunnel.opener.likes_many();
         slot.tunnel = Some(Box::new(tunnel));
@@ -108,6 +135,11 @@ impl Gateway {
     pub(super) fn renew(&mut self, outlet: &mut dyn Outlet, number: usize, initial: Option<&Initial>) {
         let Some(slot) = self.slots.get_mut(number) else { return };
         let Some(tunnel) = &mut slot.tunnel else { return };
+        if tunnel.is_over() && !tunnel.spent {
+            self.expire(number);
+        }
+        let Some(slot) = self.slots.get_mut(number) else { return };
+        let Some(tunnel) = &mut slot.tunnel else { return };
         let Some(essential) = tunnel.due().or_else(|| initial.map(|_| tunnel.told())) else { return };
         let position = tunnel.write(outlet.outbox(), self.digest_key, essential, initial);
         tunnel.outbound.written(essential.outbound, position, &mut self.leases);
@@ -116,7 +148,7 @@ impl Gateway {
         add(&self.counters.of(slot.counters).renewed, 1);
     }
 
-    /// Looks at the tunnels that had traffic: how far ahead the peer's numbers may go from now on.
+    /// Looks at the tunnels that had traffic: how far ahead the peer's numbers may go from now on, and whether their keys are worn.
     pub(super) fn look(&mut self, outlet: &mut dyn Outlet) {
         let now_ns = outlet.now_ns();
         let mut listed = std::mem::take(&mut self.listed);
@@ -129,10 +161,16 @@ impl Gateway {
                 tunnel.write(outlet.outbox(), self.digest_key, essential, None);
                 add(&self.counters.of(slot.counters).renewed, 1);
             }
-            // One that has fallen silent is looked at until nothing is ahead of it.
-            tunnel.listed = had_traffic || tunnel.inbound.left() > 0;
+            // One that has fallen silent is looked at until nothing is ahead of it, and one whose keys are worn until it has others.
+            let waits = slot.child.is_some() && tunnel.is_worn();
+            tunnel.listed = had_traffic || tunnel.inbound.left() > 0 || waits;
             tunnel.listed
         });
+        for number in &listed {
+            if self.is_worn(*number) {
+                self.renew_keys(outlet, *number);
+            }
+        }
         self.look_at_ns = (!listed.is_empty()).then(|| now_ns.saturating_add(pace::LOOK_NS));
         self.listed = listed;
     }

@@ -18,7 +18,7 @@
 //! it as it does the tunnels (`ike`).
 //!
 //! Files: `spec` (what there is to be), `policies` (which packets), `judged` (what they said), `book` (which workers know), `slots` (the
-//! tunnels), `lifecycle` (they come, wake up, fall asleep, go), `tunnel` (one that is awake), `form` (ESP or AH), `inbound`, `outbound`,
+//! tunnels), `lifecycle` (they come, wake up, fall asleep, go), `life` (how much they may carry), `tunnel` (one that is awake), `form` (ESP or AH), `inbound`, `outbound`,
 //! `burst` (the same for many at once), `waiting`, `pace`, `clamp` (TCP's MSS), `record`, `saved`, `written` (what the backups are told),
 //! `tap` (for whoever looks for a fault), `desk`, `ike`, `counters`, `tally`.
 
@@ -31,6 +31,7 @@ mod form;
 mod ike;
 mod inbound;
 mod judged;
+mod life;
 mod lifecycle;
 mod mix;
 mod outbound;
@@ -55,7 +56,7 @@ pub use desk::{
     Answer, Asked, ChildChange, DRAWS, Datagram, Kept, QUESTIONS_MAX, Question, SessionDesk, Wish, WorkerDesk, desk,
 };
 pub use policies::{Limits, Network, Passing, Policies, Rule, Selectors};
-pub use spec::{Contact, GatewayConfig, Half, Protection, SaMode, TunnelSpec};
+pub use spec::{Contact, GatewayConfig, Half, Life, Protection, SaMode, TunnelSpec};
 pub use tap::{Tap, TapReader, Tapped, taps};
 
 use std::collections::VecDeque;

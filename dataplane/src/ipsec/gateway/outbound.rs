@@ -126,6 +126,7 @@ impl Gateway {
         });
         match passed {
             Some(_) => {
+                tunnel.carried.sent = tunnel.carried.sent.saturating_add(len as u64);
                 add(&counters.packets_out, 1);
                 add(&counters.bytes_out, len as u64);
             }

@@ -4,7 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | a tunnel of the configuration's | Initial, version 1 | a fingerprint of its keys: they are in every member's configuration | when it wakes up |
 //! | a tunnel of IKE's | Initial, version 2 | all of it (`saved`) | when it comes, wakes up, or its peer moves |
-//! | both | Essential | the leases of both directions' numbers | when one of them goes on |
+//! | both | Essential | the leases of both directions' numbers; how many bytes they will have carried by then, if that is limited | when one of them goes on |
 //! | an IKE SA | Initial | nothing | when it comes |
 //! | | Essential | when it is due next, and bytes that only its session thread reads | when it changes |
 //!
@@ -28,6 +28,7 @@ const IKE_KEYS: u128 = 0x494b_4576_3200_0000 << 64;
 
 const TIMEOUT_LEN: usize = 8;
 const LEN: usize = LeaseRecord::ENCODED_LEN;
+const CARRIED_LEN: usize = 16;
 
 /// How far both directions' numbers are spoken for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -36,23 +37,54 @@ pub(super) struct Essential {
     pub(super) outbound: LeaseRecord,
     /// The peer's: none from here on was let in.
     pub(super) inbound: LeaseRecord,
+    /// What all numbers below have carried at most. None: that is not limited, or an older member has written it.
+    pub(super) carried: Option<Carried>,
+}
+
+/// Bytes that went through a tunnel, one way and the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Carried {
+    pub(super) sent: u64,
+    pub(super) received: u64,
+}
+
+/// An Essential record's bytes.
+pub(super) struct Encoded {
+    bytes: [u8; 2 * LEN + CARRIED_LEN],
+    len: usize,
+}
+
+impl Encoded {
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
 }
 
 impl Essential {
-    pub(super) fn encode(self) -> [u8; 2 * LEN] {
-        let mut bytes = [0; 2 * LEN];
-        let (outbound, inbound) = bytes.split_at_mut(LEN);
+    pub(super) fn encode(self) -> Encoded {
+        let mut bytes = [0; 2 * LEN + CARRIED_LEN];
+        let (outbound, rest) = bytes.split_at_mut(LEN);
+        let (inbound, carried) = rest.split_at_mut(LEN);
         outbound.copy_from_slice(&self.outbound.encode());
         inbound.copy_from_slice(&self.inbound.encode());
-        bytes
+        let Some(Carried { sent, received }) = self.carried else { return Encoded { bytes, len: 2 * LEN } };
+        let (out_of, into) = carried.split_at_mut(CARRIED_LEN / 2);
+        out_of.copy_from_slice(&sent.to_be_bytes());
+        into.copy_from_slice(&received.to_be_bytes());
+        Encoded { bytes, len: 2 * LEN + CARRIED_LEN }
     }
 
     /// None: it is no such record. What a newer member appended is skipped.
     pub(super) fn decode(version: u8, bytes: &[u8]) -> Option<Self> {
         let (outbound, rest) = bytes.split_at_checked(LEN)?;
-        let inbound = rest.get(..LEN)?;
+        let (inbound, rest) = rest.split_at_checked(LEN)?;
         (version == VERSION).then_some(())?;
-        Some(Self { outbound: LeaseRecord::decode(outbound).ok()?, inbound: LeaseRecord::decode(inbound).ok()? })
+        let carried = rest.first_chunk::<CARRIED_LEN>().map(|carried| {
+            let both = u128::from_be_bytes(*carried);
+            Carried { sent: (both >> u64::BITS) as u64, received: both as u64 }
+        });
+        let (outbound, inbound) = (LeaseRecord::decode(outbound).ok()?, LeaseRecord::decode(inbound).ok()?);
+        Some(Self { outbound, inbound, carried })
     }
 }
 
@@ -97,11 +129,18 @@ mod tests {
 
     #[test]
     fn golden() {
-        let record = Essential { outbound: LeaseRecord { limit: 0x0102 }, inbound: LeaseRecord { limit: u64::MAX } };
-        let bytes = record.encode();
+        let (outbound, inbound) = (LeaseRecord { limit: 0x0102 }, LeaseRecord { limit: u64::MAX });
+        let record = Essential { outbound, inbound, carried: None };
+        let encoded = record.encode();
+        let bytes = encoded.bytes();
         assert_eq!(bytes, [1, 0, 0, 0, 0, 0, 0, 1, 2, 1, 255, 255, 255, 255, 255, 255, 255, 255]);
-        assert_eq!(Essential::decode(1, &[&bytes[..], &[7]].concat()), Some(record));
-        assert_eq!((Essential::decode(2, &bytes), Essential::decode(1, &bytes[..17])), (None, None));
+        assert_eq!(Essential::decode(1, &[bytes, &[7]].concat()), Some(record));
+        assert_eq!((Essential::decode(2, bytes), Essential::decode(1, &bytes[..17])), (None, None));
+        let limited = Essential { carried: Some(Carried { sent: 0x0304, received: u64::MAX }), ..record };
+        let encoded = limited.encode();
+        let carried = [0, 0, 0, 0, 0, 0, 3, 4, 255, 255, 255, 255, 255, 255, 255, 255];
+        assert_eq!(encoded.bytes(), [bytes, &carried].concat());
+        assert_eq!(Essential::decode(1, &[encoded.bytes(), &[7]].concat()), Some(limited));
     }
 
     #[test]

@@ -4,15 +4,17 @@
 //!  protocol  transform   ESN  window  IKE SPI  replaced SPI  outer header  selectors        keys               name
 //!  u8        u8 + text   u8   u16     u64      u32           see `outer`   local, remote    inbound, outbound  u8 + text
 //! ```
-//! A network of which only some traffic is meant says its family otherwise, and has protocol and ports behind it. Behind all, if the peer has come anew: its names (16 bytes), since when (u64). //! The protocol says the mode, too. All numbers are big-endian. Networks and keys stand behind their counts (u16). What a newer member appends is skipped; what
-//! makes no sense is no tunnel.
+//! A network of which only some traffic is meant says its family otherwise, and has protocol and ports behind it. Behind all, if the peer
+//! has come anew: its names (16 bytes), since when (u64); and if it may not carry any amount: how many packets and bytes (u64), with zeros
+//! for the names of a peer that has not come anew. The protocol says the mode, too. All numbers are big-endian. Networks and keys stand
+//! behind their counts (u16). What a newer member appends is skipped; what makes no sense is no tunnel.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use zeroize::Zeroizing;
 
 use super::policies::{Limits, Network, Selectors};
-use super::spec::{Contact, Half, Protection, SaMode, TunnelSpec};
+use super::spec::{Contact, Half, Life, Protection, SaMode, TunnelSpec};
 use crate::ipsec::crypto::Numbers;
 use crate::ipsec::keys::Keys;
 use crate::ipsec::outer::{DontFragment, Outer, Ports};
@@ -23,6 +25,8 @@ const AH: u8 = 1;
 const ESP_TRANSPORT: u8 = 2;
 const AH_TRANSPORT: u8 = 3;
 const NO_DSCP: u8 = 0xff;
+/// Who has not come anew.
+const NOBODY: Contact = Contact { names: [0; 16], since_s: 0 };
 /// Of an address's family: it is followed by which traffic of it.
 const LIMITED: u8 = 0x80;
 
@@ -60,9 +64,14 @@ impl Saved {
             }
         }
         put_text(&mut out, &spec.name);
-        if let Some(Contact { names, since_s }) = spec.contact {
+        if spec.contact.is_some() || spec.life != Life::default() {
+            let Contact { names, since_s } = spec.contact.unwrap_or(NOBODY);
             out.extend_from_slice(&names);
             out.extend_from_slice(&since_s.to_be_bytes());
+        }
+        if spec.life != Life::default() {
+            out.extend_from_slice(&spec.life.packets.to_be_bytes());
+            out.extend_from_slice(&spec.life.bytes.to_be_bytes());
         }
         out
     }
@@ -87,8 +96,20 @@ impl Saved {
         let (inbound, outbound) = (r.half(transform)?, r.half(transform)?);
         let name = r.text()?.to_owned();
         let contact = r.contact();
-        let spec =
-            TunnelSpec { name, protection, mode, numbers, replay_window, outer, selectors, inbound, outbound, contact };
+        let life = r.life().unwrap_or_default();
+        let spec = TunnelSpec {
+            name,
+            protection,
+            mode,
+            numbers,
+            replay_window,
+            outer,
+            selectors,
+            inbound,
+            outbound,
+            contact: contact.filter(|contact| *contact != NOBODY),
+            life,
+        };
         Some(Self { spec, ike_spi, replaces })
     }
 }
@@ -225,6 +246,11 @@ impl<'a> Reader<'a> {
         Some(Contact { names: self.array()?, since_s: self.u64()? })
     }
 
+    /// Nor may this be.
+    fn life(&mut self) -> Option<Life> {
+        Some(Life { packets: self.u64()?, bytes: self.u64()? })
+    }
+
     fn key(&mut self) -> Option<&'a [u8]> {
         let length = self.u16()?;
         self.take(length.into())
@@ -283,6 +309,7 @@ mod tests {
             inbound: half(0x1_004d, 0xaa),
             outbound: half(0x2_0001, 0xbb),
             contact: None,
+            life: Life::default(),
         }
     }
 
@@ -342,6 +369,21 @@ mod tests {
         let bytes = Saved::encode(&spec, 1, None);
         assert!(bytes.ends_with(&[9, 9, 0, 0, 0, 0, 0, 0, 1, 2]) && bytes.len() <= encoded_len_max(&spec));
         assert_eq!(Saved::decode(&bytes).unwrap().spec, spec);
+    }
+
+    #[test]
+    fn how_much_it_may_carry() {
+        let life = Life { packets: 0x0304, bytes: 5 };
+        for contact in [None, Some(Contact { names: [9; 16], since_s: 0x0102 })] {
+            let spec = TunnelSpec { life, contact, ..spec() };
+            let bytes = Saved::encode(&spec, 1, None);
+            assert!(bytes.ends_with(&[0, 0, 0, 0, 0, 0, 3, 4, 0, 0, 0, 0, 0, 0, 0, 5]), "{bytes:?}");
+            assert!(bytes.len() <= encoded_len_max(&spec));
+            assert_eq!(Saved::decode(&bytes).unwrap().spec, spec);
+            // What an older member makes of it.
+            let older = Saved::decode(&bytes[..bytes.len() - 16]).unwrap().spec;
+            assert_eq!(older, TunnelSpec { life: Life::default(), ..spec });
+        }
     }
 
     #[test]

@@ -84,6 +84,17 @@ pub struct TunnelSpec {
     pub outbound: Half,
     /// Its peer has come anew: all members are told.
     pub contact: Option<Contact>,
+    /// How much it may carry.
+    pub life: Life,
+}
+
+/// How much one pair of keys may carry each way; 0: any amount.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Life {
+    /// In packets, by their numbers.
+    pub packets: u64,
+    /// In bytes, of what is inside.
+    pub bytes: u64,
 }
 
 /// A peer has come anew, and its IKE SAs from before are no more.

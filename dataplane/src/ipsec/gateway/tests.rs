@@ -23,6 +23,7 @@ mod chaos;
 mod exchange;
 mod failover;
 mod ike;
+mod lives;
 mod transport;
 mod tunnels;
 
@@ -69,6 +70,7 @@ fn spec(numbers: Numbers) -> TunnelSpec {
         inbound: Half { ..half(SPI_IN, 1) },
         outbound: half(SPI_OUT, 2),
         contact: None,
+        life: Life::default(),
     }
 }
 

@@ -7,9 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 use zeroize::Zeroizing;
 
 use super::form::Form;
+use super::life::{Asked, Ends};
 use super::pace::{Pace, STILL};
 use super::policies::Plain;
-use super::record::{APP, Essential, SAVED_VERSION, VERSION, session_key};
+use super::record::{APP, Carried, Essential, SAVED_VERSION, VERSION, session_key};
 use super::saved::Saved;
 use super::spec::{Half, Protection, TunnelSpec};
 use super::written::Written;
@@ -17,7 +18,7 @@ use crate::ipsec::crypto::builtin::BuiltIn;
 use crate::ipsec::crypto::{Direction, Engine, EngineError, Numbers, Session};
 use crate::ipsec::nonce::Draw;
 use crate::ipsec::replay::Window;
-use crate::replica::{DigestKey, Extent, Lease, LeaseRecord, Outbox, Position, Record};
+use crate::replica::{DigestKey, Lease, LeaseRecord, Outbox, Position, Record};
 
 /// The number of an SA's first packet (RFC 4303 section 2.2).
 const FIRST: u64 = 1;
@@ -33,6 +34,8 @@ pub(super) struct Tunnel {
     pub(super) numbers: Numbers,
     /// Whether it had traffic since it was last looked at.
     pub(super) busy: bool,
+    /// It has carried all that its keys may.
+    pub(super) spent: bool,
     /// Whether it is to be looked at.
     pub(super) listed: bool,
     /// Our address, if it is one of IPv4.
@@ -42,6 +45,9 @@ pub(super) struct Tunnel {
     /// The peer's: how far they may come, and which have come.
     pub(super) inbound: Lease,
     pub(super) window: Window,
+    /// Bytes that went through; after a takeover, at most.
+    pub(super) carried: Carried,
+    pub(super) ends: Ends,
     pub(super) plain: Option<Plain>,
     /// Clear packets that wait for numbers of ours.
     pub(super) to_seal: VecDeque<Vec<u8>>,
@@ -50,6 +56,8 @@ pub(super) struct Tunnel {
     pub(super) form: Form,
     pub(super) pace: Pace,
     pub(super) written: Written,
+    /// What IKE was last asked for.
+    pub(super) asked: Option<Asked>,
     /// How far the records say that the numbers go.
     told: Essential,
 }
@@ -105,7 +113,7 @@ impl Beginning {
 
     /// Those of SAs that nobody has used.
     pub(super) const fn first() -> Essential {
-        Essential { outbound: LeaseRecord { limit: FIRST }, inbound: LeaseRecord { limit: FIRST } }
+        Essential { outbound: LeaseRecord { limit: FIRST }, inbound: LeaseRecord { limit: FIRST }, carried: None }
     }
 }
 
@@ -124,6 +132,7 @@ impl Tunnel {
         let engine = if matches!(spec.protection, Protection::Ah(_)) { &BuiltIn } else { engine };
         let session =
             |half: &Half, direction| engine.session(spec.protection.transform(), &half.keys, spec.numbers, direction);
+        let ends = Ends::of(spec, &draw);
         Ok(Self {
             numbers: spec.numbers,
             source: source_of(spec),
@@ -131,9 +140,11 @@ impl Tunnel {
             form: Form::new(spec),
             sealer: session(&spec.outbound, Direction::Seal)?,
             opener: session(&spec.inbound, Direction::Open)?,
-            outbound: Lease::restore(Extent::default(), leases.outbound, now_ns),
+            outbound: Lease::restore(ends.extent(), leases.outbound, now_ns),
             inbound: Lease::restore(STILL, leases.inbound, now_ns),
             window: Window::beginning_at(spec.replay_window, leases.inbound.limit),
+            carried: ends.carried(leases.carried, leases.outbound, leases.inbound),
+            ends,
             draw,
             pace: Pace::new(leases.inbound.limit, now_ns),
             id: 0,
@@ -141,6 +152,8 @@ impl Tunnel {
             to_admit: VecDeque::new(),
             busy: false,
             listed: false,
+            spent: false,
+            asked: None,
             written: Written::new(spec.unit(), session_key(spec.inbound.spi), APP),
             told: Essential::default(),
         })
@@ -168,8 +181,14 @@ impl Tunnel {
         if inbound.is_none() && outbound.is_none() {
             return None;
         }
-        let kept = Essential { outbound: self.outbound.record(), inbound: self.inbound.record() };
-        Some(Essential { outbound: outbound.unwrap_or(kept.outbound), inbound: inbound.unwrap_or(kept.inbound) })
+        let (outbound, inbound) =
+            (outbound.unwrap_or(self.outbound.record()), inbound.unwrap_or(self.inbound.record()));
+        Some(self.essential(outbound, inbound))
+    }
+
+    /// The record that says these leases.
+    fn essential(&self, outbound: LeaseRecord, inbound: LeaseRecord) -> Essential {
+        Essential { outbound, inbound, carried: self.will_have_carried(outbound, inbound) }
     }
 
     /// A still lease is never due by itself: each packet asks for its own.
@@ -179,10 +198,10 @@ impl Tunnel {
 
     /// Looks how fast the peer is. A record, if the lease is drawn back.
     pub(super) fn look(&mut self, now_ns: u64) -> Option<Essential> {
-        let extent = self.pace.look(self.inbound.next(), now_ns);
+        let extent = self.ends.within(self.pace.look(self.inbound.next(), now_ns));
         self.inbound.set_extent(extent);
         let inbound = self.inbound.draw_back(self.inbound.next().saturating_add(extent.length))?;
-        Some(Essential { outbound: self.outbound.record(), inbound })
+        Some(self.essential(self.outbound.record(), inbound))
     }
 
     /// Tells the backups. `initial`: what it is, too, for it has just woken up, or has changed.
@@ -197,7 +216,7 @@ impl Tunnel {
             self.written.write_initial(outbox, key, *version, bytes);
         }
         self.told = essential;
-        self.written.write_essential(outbox, key, VERSION, &essential.encode())
+        self.written.write_essential(outbox, key, VERSION, essential.encode().bytes())
     }
 
     /// How far the records say that the numbers go.

@@ -72,6 +72,7 @@ impl Gateway {
             if tunnel.window.accept(opened.sequence).is_err() {
                 add(&counters.late_refused, 1);
             } else {
+                tunnel.carried.received = tunnel.carried.received.saturating_add(opened.packet.len() as u64);
                 show(&mut self.tap, outlet, slot.spec.inbound.spi, Way::OutOf, &opened.packet);
                 super::inbound::deliver(outlet, unit, counters, &opened.packet);
                 self.note(outlet, number, opened.from.filter(|_| newest));

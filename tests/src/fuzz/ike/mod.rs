@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use phalanx_ike::config::{ChildConfig, Config, Connection, OwnProof, PeersProof, Unique};
+use phalanx_ike::config::{ChildConfig, Config, Connection, Life, OwnProof, PeersProof, Unique};
 use phalanx_ike::crypto::{Random, Secret};
 use phalanx_ike::machine::{ChildEvent, DRAWS, Event, Given, Machine, Next, Outcome, Unit10};
 use phalanx_ike::pool::{Book, Pool};
@@ -112,6 +112,7 @@ fn config(kind: u8) -> Config {
         remote: remote.iter().map(|text| network(text)).collect(),
         proposals: ["aes128gcm16", "aes256-sha256-x25519"].map(|text| text.parse().expect("a proposal")).into(),
         rekey_s: if rekeys { 100 } else { 0 },
+        life: Life { packets: 1000, bytes: 0 },
     };
     let key = || Secret::from(KEY);
     let connection = Connection {

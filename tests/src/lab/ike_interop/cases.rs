@@ -41,6 +41,8 @@ pub enum Course {
     Rekeys,
     /// The cluster does, as configured.
     ClusterRekeys,
+    /// The cluster gives a child new keys because of what it has carried.
+    WornKeys,
     /// The peer gets another address in place of its own.
     Moves,
     /// The peer asks for another child.
@@ -307,6 +309,10 @@ fn courses() -> Vec<Case> {
         Case {
             ids: ("near.lab", "renew.gw.lab"),
             ..course("rekeys by the cluster under traffic, kernel", Guest, Course::ClusterRekeys)
+        },
+        Case {
+            ids: ("near.lab", "worn.gw.lab"),
+            ..course("rekeys by the cluster after so many packets, kernel", Guest, Course::WornKeys)
         },
         course("MOBIKE: the peer moves to another address, kernel", Guest, Course::Moves),
         course("peer is killed and connects again", Client, Course::ComesAgain),

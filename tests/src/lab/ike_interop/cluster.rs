@@ -80,6 +80,7 @@ impl Papers {
         connection(&mut toml, "branch", "gw.lab", &psk, "");
         connection(&mut toml, "impatient", "dpd.gw.lab", &format!("{psk}\ndpd_delay_s = 1"), "");
         connection(&mut toml, "renewing", "renew.gw.lab", &format!("{psk}\nrekey_time_s = 75"), "rekey_time_s = 60");
+        connection(&mut toml, "worn", "worn.gw.lab", &psk, "life_packets = 1000");
         for paper in &self.all {
             let name = name_of(paper.keys);
             let own = format!("certificate = \"{dir}/{name}.pem\"\nprivate_key = \"{dir}/{name}.key\"");

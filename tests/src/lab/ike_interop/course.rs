@@ -28,6 +28,7 @@ impl Stage {
             Course::Group => self.new_keys(case),
             Course::Rekeys => self.rekeys(case),
             Course::ClusterRekeys => self.cluster_rekeys(case),
+            Course::WornKeys => self.worn_keys(case),
             Course::Moves => self.moves(case),
             Course::SecondChild => {
                 self.with(case.peer, |lab, charon| charon.initiate(lab, "net6"))?;
@@ -92,6 +93,19 @@ impl Stage {
         let begun_here = self.with(case.peer, |lab, charon| charon.counters(lab))?["ike-rekey-init"];
         if begun_here > 0 && case.peer == Peer::Client {
             return Err(failure("strongSwan began a rekeying"));
+        }
+        self.pings_pass(case, "net")?;
+        no_loss(&lost)
+    }
+
+    /// More pings than two pairs of keys carry.
+    fn worn_keys(&self, case: &Case) -> Outcome<String> {
+        let begun = self.with(case.peer, |lab, charon| charon.sa(lab))?;
+        let child = begun.child()?.spi_in;
+        let lost = lost(self.keep_pinging(case, "0.01", "2000")?)?;
+        let now = self.with(case.peer, |lab, charon| charon.sa(lab))?;
+        if now.spis != begun.spis || now.child()?.spi_in == child {
+            return Err(failure("the child has no new keys, or the IKE SA has"));
         }
         self.pings_pass(case, "net")?;
         no_loss(&lost)

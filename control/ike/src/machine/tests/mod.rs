@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub(super) use self::client::Client;
 use super::{ChildEvent, Datagram, Event, Given, Machine, Next, Outcome, Report, Unit10};
-use crate::config::{ChildConfig, Config, Connection, OwnProof, PeersProof, Unique};
+use crate::config::{ChildConfig, Config, Connection, Life, OwnProof, PeersProof, Unique};
 use crate::crypto::{Random, Secret};
 use crate::pool::{Book, Pool};
 use crate::state::{IkeSa, Path};
@@ -85,6 +85,7 @@ pub(super) fn config() -> Config {
         remote: remote.iter().map(|text| network(text)).collect(),
         proposals: ["aes128gcm16", "aes256-sha256-x25519"].map(|text| text.parse().unwrap()).into(),
         rekey_s: 0,
+        life: Life::default(),
     };
     let connection = Connection {
         name: "road".into(),

@@ -197,6 +197,82 @@ fn somebody_wants_new_keys() {
     assert!(!pair.worlds[0].records.contains_key(&SPI));
 }
 
+/// The data plane says that a child has carried much.
+#[test]
+fn a_child_that_is_worn_gets_new_keys() {
+    let mut pair = Pair::new([(0, 0), (0, 0)]);
+    let (spi, _) = *pair.tunnels[0].first().unwrap();
+    let before = pair.tunnels[0].clone();
+    for _ in 0..2 {
+        let shown = pair.worlds[0].step(SPI, Event::ChildWorn(spi));
+        pair.note(0, shown);
+        assert_eq!(pair.wire.len(), 1, "it is asked for once");
+    }
+    // It is about to end: that is all that there is to be done.
+    let shown = pair.worlds[0].step(SPI, Event::ChildSpent(spi));
+    assert!(shown.sent.is_empty() && !shown.changed && shown.timeout_s.is_some());
+    while pair.deliver() {}
+    pair.check(1);
+    assert!(pair.tunnels[0].is_disjoint(&before));
+    // What is said too late is said of nobody.
+    for event in [Event::ChildWorn(spi), Event::ChildSpent(spi)] {
+        let shown = pair.worlds[0].step(SPI, event);
+        assert!(shown.sent.is_empty() && !shown.changed);
+    }
+}
+
+/// While something else is asked of the peer it waits, and is not forgotten.
+#[test]
+fn what_is_worn_in_the_middle_of_something_gets_new_keys_after_that() {
+    let mut pair = Pair::new([(0, 0), (0, 0)]);
+    let (spi, _) = *pair.tunnels[0].first().unwrap();
+    let before = pair.tunnels[0].clone();
+    let shown = pair.worlds[0].step(SPI, Event::Rekey);
+    pair.note(0, shown);
+    let shown = pair.worlds[0].step(SPI, Event::ChildWorn(spi));
+    assert!(shown.sent.is_empty() && shown.changed);
+    while pair.deliver() {}
+    assert!(!pair.worlds[0].records.contains_key(&SPI), "the IKE SA is another one");
+    assert_eq!(pair.tunnels[0], before);
+    pair.go(1001);
+    pair.tick(0);
+    while pair.deliver() {}
+    pair.check(1);
+    assert!(pair.tunnels[0].is_disjoint(&before));
+}
+
+/// The peer does not grant it; so it ends.
+#[test]
+fn a_child_that_is_spent_ends() {
+    let mut pair = Pair::new([(0, 0), (0, 0)]);
+    let (spi, _) = *pair.tunnels[0].first().unwrap();
+    pair.worlds[1].config.connections[0].children.clear();
+    let shown = pair.worlds[0].step(SPI, Event::ChildWorn(spi));
+    pair.note(0, shown);
+    while pair.deliver() {}
+    assert_eq!(pair.tunnels[0].len(), 1);
+    let shown = pair.worlds[0].step(SPI, Event::ChildSpent(spi));
+    assert!(matches!(&shown.reports[..], [Report::Spent { inbound_spi, .. }] if *inbound_spi == spi));
+    pair.note(0, shown);
+    while pair.deliver() {}
+    pair.check(0);
+    assert_eq!(pair.living(), [1, 1]);
+}
+
+/// An IKE SA that has a successor still ends in time, whatever is wished of it.
+#[test]
+fn who_wants_too_late_changes_nothing() {
+    let mut pair = Pair::new([(0, 0), (0, 0)]);
+    let (spi, _) = *pair.tunnels[1].first().unwrap();
+    let shown = pair.worlds[0].step(SPI, Event::Rekey);
+    pair.note(0, shown);
+    pair.deliver();
+    for event in [Event::Rekey, Event::ChildWorn(spi), Event::ChildSpent(spi)] {
+        let shown = pair.worlds[1].step(CLIENT_SPI, event);
+        assert!(!shown.changed && shown.timeout_s.is_some(), "{event:?}");
+    }
+}
+
 #[test]
 fn if_both_want_new_keys_at_once_one_child_is_left() {
     for turns in 0..16 {

@@ -125,6 +125,7 @@ impl Gateway {
         if let Some(child) = &mut slot.child {
             child.heard = true;
         }
+        tunnel.carried.received = tunnel.carried.received.saturating_add(len.into());
         let counts = tally.of(slot.counters, &self.counters);
         counts.packets_in += 1;
         counts.bytes_in += u64::from(len);

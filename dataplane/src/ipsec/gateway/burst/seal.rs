@@ -94,7 +94,9 @@ impl Gateway {
         }
         counts.packets_out += 1;
         counts.bytes_out += u64::from(parcel.len);
-        if let Some(Form::Esp { encap, .. }) = slot.tunnel.as_deref().map(|tunnel| &tunnel.form) {
+        let Some(tunnel) = slot.tunnel.as_deref_mut() else { return };
+        tunnel.carried.sent = tunnel.carried.sent.saturating_add(parcel.len.into());
+        if let Form::Esp { encap, .. } = &tunnel.form {
             let start = usize::from(start);
             encap.finish(parcel.room.get_mut(start..start + usize::from(len)).unwrap_or_default());
         }

@@ -8,10 +8,10 @@ use crate::app::Outlet;
 use crate::drop_reason::DropReason;
 use crate::ipsec::gateway::Gateway;
 use crate::ipsec::gateway::desk::{Answer, ChildChange, Kept, Order};
-use crate::ipsec::gateway::record::ike_key;
+use crate::ipsec::gateway::record::{ike_key, session_key};
 use crate::ipsec::gateway::saved::Saved;
-use crate::ipsec::gateway::slots::Child;
 use crate::ipsec::gateway::spec::TunnelSpec;
+use crate::ipsec::gateway::tunnel::Initial;
 use crate::ipsec::outer::Outer;
 use crate::replica::STATE_BYTES_MAX;
 use crate::tallies::add;
@@ -65,7 +65,8 @@ impl Gateway {
         }
         add(&ike.counters.answers, 1);
         // In one piece of the log: a backup must not have the tunnel without the IKE SA that knows of it, or the other way round.
-        outlet.outbox().keep_together(log_bytes(&answer));
+        let bytes = self.log_bytes(outlet, &answer);
+        outlet.outbox().keep_together(bytes);
         let before = outlet.outbox().head();
         let Answer { record, timeout_s, children, successor, send, .. } = answer;
         self.change(outlet, name, record, timeout_s);
@@ -87,6 +88,7 @@ impl Gateway {
                         self.redirect(outlet, number, outer);
                     }
                 }
+                ChildChange::Adopt { spi, ike_spi } => self.adopt(outlet, spi, ike_spi),
             }
         }
         let Some(ike) = &mut self.ike else { return };
@@ -150,14 +152,23 @@ impl Gateway {
         replaces: Option<u32>,
     ) -> Result<(), DropReason> {
         let replaces = replaces.filter(|old| self.is_here(outlet, spec.unit(), *old));
-        let child = Child { ike_spi, replaces, successor: None, heard: false, moved_ns: None };
-        let number = self.take_in(spec, child);
+        let number = self.take_in(spec, self.child(ike_spi, replaces));
         let done = self.wake(outlet, number);
         if done.is_err() {
             self.slots.remove(number);
             self.count_children();
         }
         done
+    }
+
+    /// A tunnel goes on under another IKE SA. One that sleeps wakes up for that: what its record says would be nobody's any more.
+    fn adopt(&mut self, outlet: &mut dyn Outlet, spi: u32, ike_spi: u64) {
+        let Some(number) = self.find(outlet, spi) else { return };
+        let Some(slot) = self.slots.get_mut(number) else { return };
+        let Some(child) = &mut slot.child else { return };
+        child.ike_spi = ike_spi;
+        let initial = Initial::saved(&slot.spec, ike_spi, child.replaces);
+        self.renew(outlet, number, Some(&initial));
     }
 
     /// Asks what has waited for the answer.
@@ -198,7 +209,33 @@ impl Gateway {
             }
             ChildChange::Remove { spi } => Unit::from_low_bits(*spi) == unit,
             ChildChange::Move { spi, outer } => Unit::from_low_bits(*spi) == unit && is_of_one_family(outer),
+            ChildChange::Adopt { spi, ike_spi } => {
+                [*spi, *ike_spi as u32].into_iter().all(|spi| Unit::from_low_bits(spi) == unit)
+            }
         })
+    }
+
+    /// What an answer takes in the log, about.
+    fn log_bytes(&self, outlet: &mut dyn Outlet, answer: &Answer) -> usize {
+        let record = if let Kept::Changed(bytes) = &answer.record { bytes.len() } else { 0 };
+        let successor = answer.successor.as_ref().map_or(0, |(_, bytes, _)| bytes.len());
+        let mut child = |child: &ChildChange| match child {
+            ChildChange::Add { tunnel, ike_spi, replaces } => Saved::encode(tunnel, *ike_spi, *replaces).len(),
+            ChildChange::Remove { .. } => 0,
+            ChildChange::Move { spi, .. } | ChildChange::Adopt { spi, .. } => self.saved_len(outlet, *spi),
+        };
+        // One that wakes up for its change says twice what it is.
+        let children: usize = answer.children.iter().map(|it| 2 * (child(it) + UPDATE_BYTES)).sum();
+        record + successor + children + 4 * UPDATE_BYTES
+    }
+
+    /// How long the record of what a tunnel is, is.
+    fn saved_len(&self, outlet: &mut dyn Outlet, spi: u32) -> usize {
+        if let Some(slot) = self.slots.find(spi).and_then(|number| self.slots.get(number)) {
+            return Saved::encode(&slot.spec, 0, None).len();
+        }
+        let record = outlet.store().get(Unit::from_low_bits(spi), session_key(spi));
+        record.and_then(|record| record.initial.as_ref()).map_or(0, |initial| initial.bytes.len())
     }
 }
 
@@ -212,17 +249,4 @@ fn is_tunnel(tunnel: &TunnelSpec, unit: Unit) -> bool {
 
 const fn is_of_one_family(outer: &Outer) -> bool {
     outer.source.is_ipv4() == outer.destination.is_ipv4()
-}
-
-/// What an answer takes in the log, about.
-fn log_bytes(answer: &Answer) -> usize {
-    let record = if let Kept::Changed(bytes) = &answer.record { bytes.len() } else { 0 };
-    let successor = answer.successor.as_ref().map_or(0, |(_, bytes, _)| bytes.len());
-    let child = |child: &ChildChange| match child {
-        ChildChange::Add { tunnel, ike_spi, replaces } => Saved::encode(tunnel, *ike_spi, *replaces).len(),
-        ChildChange::Remove { .. } => 0,
-        ChildChange::Move { .. } => 1024,
-    };
-    let children: usize = answer.children.iter().map(|it| child(it) + 2 * UPDATE_BYTES).sum();
-    record + successor + children + 4 * UPDATE_BYTES
 }

@@ -1,15 +1,18 @@
-//! What operators want: to see all IKE SAs, to end one, to give one new keys.
+//! What operators want: to see all IKE SAs, to end one, to give one new keys. And what tunnels need that have carried much.
 
 use std::ops::Bound;
 
+use super::association::WAITING_MAX;
 use super::{Ike, Name};
 use crate::app::Outlet;
 use crate::ipsec::gateway::Gateway;
 use crate::ipsec::gateway::desk::{Asked, Question, Wish};
+use crate::tallies::add;
 use crate::unit::Unit;
 
 /// IKE SAs that are shown in one round: packets must not wait for long.
 const SHOWN_A_ROUND: usize = 16;
+
 impl Gateway {
     /// Asks about an IKE SA, if it is served here. One that somebody else asks about is asked when that is answered.
     pub(super) fn pass_on_wish(&mut self, outlet: &mut dyn Outlet, spi: u64, wish: Wish) {
@@ -27,6 +30,30 @@ impl Gateway {
         {
             ike.ask(outlet, nonces, name, Asked::Wish(wish));
         }
+    }
+
+    /// Asks an IKE SA for what a tunnel of its needs. False: it cannot be asked now.
+    pub(in crate::ipsec::gateway) fn want(&mut self, outlet: &mut dyn Outlet, name: Name, wish: Wish) -> bool {
+        let Some(ike) = &mut self.ike else { return false };
+        if !ike.wake(outlet, name, self.digest_key) {
+            return false;
+        }
+        let Some(association) = ike.all.get_mut(&name) else { return false };
+        let asked = if association.ticket.is_some() {
+            let has_room = association.waiting.len() < WAITING_MAX;
+            if has_room {
+                association.waiting.push_back(Asked::Wish(wish));
+            }
+            has_room
+        } else if let Some(nonces) = self.ivs.of(outlet.incarnation()).filter(|_| ike.has_room()) {
+            ike.ask(outlet, nonces, name, Asked::Wish(wish))
+        } else {
+            false
+        };
+        if asked && matches!(wish, Wish::RekeyChild(_)) {
+            add(&ike.counters.keys_worn, 1);
+        }
+        asked
     }
 
     /// All are to be shown, from the first on.

@@ -10,11 +10,15 @@ const AROUND: usize = 128;
 impl Member {
     /// Packets come in one burst; what is left untouched comes again by itself, as a worker has it. Answers what was refused.
     pub(super) fn take_burst(&mut self, way: Way, packets: &[Vec<u8>]) -> Vec<DropReason> {
+        self.take_burst_of(SPI_IN, way, packets)
+    }
+
+    pub(super) fn take_burst_of(&mut self, spi: u32, way: Way, packets: &[Vec<u8>]) -> Vec<DropReason> {
         let around = |packet: &Vec<u8>| [&[0xee; AROUND], &packet[..], &[0xee; AROUND]].concat();
         let mut buffers: Vec<Vec<u8>> = packets.iter().map(around).collect();
         let parcel = |(room, packet): (_, &Vec<u8>)| {
             let (start, len) = (AROUND as u16, packet.len() as u16);
-            Parcel { room, start, len, spi: SPI_IN, way, fate: Fate::Untouched }
+            Parcel { room, start, len, spi, way, fate: Fate::Untouched }
         };
         let rooms = buffers.iter_mut().map(Vec::as_mut_slice);
         let mut parcels: Vec<Parcel<'_>> = rooms.zip(packets).map(parcel).collect();
@@ -30,7 +34,11 @@ impl Member {
                 }
                 (Fate::Dropped(reason), _) => refused.push(reason),
                 (Fate::Taken, _) => {}
-                (Fate::Untouched, Way::Into) => drop(self.send(packet)),
+                (Fate::Untouched, Way::Into) => {
+                    if let Err(Hindrance::Drop(reason)) = self.send_into(spi, packet) {
+                        refused.push(reason);
+                    }
+                }
                 (Fate::Untouched, Way::OutOf) => refused.extend(self.hear(packet).err()),
             }
         }

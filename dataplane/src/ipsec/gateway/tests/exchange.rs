@@ -190,7 +190,7 @@ fn short_numbers_end() {
     world.peer_opens();
     assert_eq!(world.peer.highest, u64::from(u32::MAX));
     let refused = world.owner().send(&packet(INSIDE, BRANCH, 2, 100, 0));
-    assert_eq!(refused, Err(Hindrance::Drop(DropReason::SaUnusable)));
+    assert_eq!(refused, Err(Hindrance::Drop(DropReason::SaExpired)));
 }
 
 /// A SYN that offers 1460.

@@ -141,7 +141,8 @@ impl World {
     pub(super) fn establish(&mut self, spec: &TunnelSpec) -> u64 {
         self.owner().hear(&request(INITIATOR, 0, 1)).expect("taken");
         let question = self.owner().questions().pop().expect("a question");
-        let children = vec![add(spec, None)];
+        let (tunnel, ike_spi) = (Box::new(spec.clone()), question.spi);
+        let children = vec![ChildChange::Add { tunnel, ike_spi, replaces: None }];
         self.owner().answer(Answer { children, ..changed(&question, b"one") });
         self.replicate();
         assert_eq!(self.owner().replies(), [b"one"]);
@@ -397,6 +398,44 @@ fn an_ike_sa_takes_anothers_place() {
     owner.hear(&request(INITIATOR, old, 3)).expect("taken");
     let questions: Vec<_> = owner.questions().into_iter().map(|it| (it.spi, it.record)).collect();
     assert_eq!(questions, [(new, Some(b"new".to_vec())), (old, Some(b"old".to_vec()))]);
+}
+
+/// Its tunnels go with it, awake or asleep, and their records say so: whoever has them asks the right one for new keys.
+#[test]
+fn tunnels_know_the_ike_sa_that_has_taken_anothers_place() {
+    for asleep in [false, true] {
+        let mut world = World::speaking();
+        let old = world.establish(&child(CHILD_IN, CHILD_OUT, None));
+        if asleep {
+            world.turn();
+        }
+        let new = old ^ 1 << 40;
+        world.owner().hear(&request(INITIATOR, old, 2)).expect("taken");
+        let successor = Some((new, b"new".to_vec(), Some(2000)));
+        let children = vec![ChildChange::Adopt { spi: CHILD_IN, ike_spi: new }];
+        let answer = |question: &Question| Answer {
+            successor: successor.clone(),
+            children: children.clone(),
+            ..changed(question, b"old")
+        };
+        world.owner().answer_all(answer);
+        world.replicate();
+        world.digests_agree();
+        for _ in 0..2 {
+            let owner = world.owner();
+            let _ = owner.send_into(CHILD_IN, &packet(INSIDE, BRANCH, 1, 100, 0));
+            let number = owner.gateway.slots.find(CHILD_IN).expect("awake");
+            let known = owner.gateway.slots.get(number).and_then(|slot| slot.child).expect("IKE's");
+            assert_eq!(known.ike_spi, new, "asleep: {asleep}");
+            world.turn();
+        }
+        // Of another unit it cannot be.
+        let owner = world.owner();
+        owner.hear(&request(INITIATOR, new, 3)).expect("taken");
+        let children = vec![ChildChange::Adopt { spi: CHILD_IN, ike_spi: new + 1 }];
+        owner.answer_all(|question| Answer { children: children.clone(), ..changed(question, b"other") });
+        assert_eq!(owner.ike_count("refused"), 1);
+    }
 }
 
 /// A record that a newer member wrote is none that this one can read.

@@ -34,7 +34,7 @@ impl Member {
 
 impl World {
     /// The IKE SA is told something, and its tunnels change.
-    fn change(&mut self, ike_spi: u64, children: Vec<ChildChange>) {
+    pub(super) fn change(&mut self, ike_spi: u64, children: Vec<ChildChange>) {
         self.owner().hear(&request(0xabcd, ike_spi, 2)).expect("taken");
         let answer = |question: &Question| Answer { children: children.clone(), ..changed(question, b"two") };
         assert_eq!(self.owner().answer_all(answer), 1);

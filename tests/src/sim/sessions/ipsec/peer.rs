@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use phalanx_ike::config::{ChildConfig, Config, Connection, OwnProof, PeersProof, Unique};
+use phalanx_ike::config::{ChildConfig, Config, Connection, Life, OwnProof, PeersProof, Unique};
 use phalanx_ike::crypto::{
     Cipher, Group, IkeKeys, KeyPair, Prf, Random, Secret, Suite, child_keymat, open, psk_auth, seal, sealed_len,
 };
@@ -20,6 +20,8 @@ use super::tunnel::Tunnel;
 
 const KEY: &[u8] = b"a shared key";
 const GATEWAY: &str = "gw.example.org";
+/// What the gateway lets one pair of keys carry: little enough for a run to come to the end of several.
+const LIFE_PACKETS: u64 = 160;
 const SUITE: Suite =
     Suite { cipher: Cipher::AesGcm16_128, integrity: None, prf: Prf::HmacSha256, group: Group::X25519 };
 
@@ -36,6 +38,7 @@ fn config(local_id: Identity, local: Selector, remote: Selector, (ike_s, child_s
         remote: vec![remote],
         proposals: "aes128gcm16".parse().into_iter().collect(),
         rekey_s: child_s,
+        life: Life::default(),
     };
     let connection = Connection {
         name: "site".into(),
@@ -60,7 +63,12 @@ fn config(local_id: Identity, local: Selector, remote: Selector, (ike_s, child_s
 /// What the gateways go by.
 pub(super) fn config_of_gateway(pace: Pace) -> Config {
     let everywhere = Selector::of_network(IpAddr::from([10, 9, 0, 0]), 16);
-    config(Identity::of_text(GATEWAY), network([10, 3, 0, 0]), everywhere, pace.gateway_s)
+    let mut config = config(Identity::of_text(GATEWAY), network([10, 3, 0, 0]), everywhere, pace.gateway_s);
+    // Where time gives no child new keys, what it has carried does; but not where nobody may answer for longer than a life lasts.
+    let (_, child_s, _) = pace.gateway_s;
+    let packets = if child_s == 0 && pace.never == 0 { LIFE_PACKETS } else { 0 };
+    config.connections.iter_mut().flat_map(|it| &mut it.children).for_each(|child| child.life.packets = packets);
+    config
 }
 
 /// How far a peer is.
@@ -275,6 +283,7 @@ impl Peer {
             remote: Vec::new(),
             replaces: None,
             contact: None,
+            life: Life::default(),
         };
         self.tunnels.push(Tunnel::new(&child, true)?);
         sa.children.push(Child {
