@@ -239,7 +239,11 @@ fn plan(work: Work, command: &PacketsCommand, packets: &Packets, tunnels: Option
             SchemeArgument::Steered => Scheme::Steered,
         },
         tunnels,
-        priming: if is_null && answers.is_empty() { flows::frames(packets.size) } else { Vec::new() },
+        priming: match tunnels {
+            _ if !is_null || !answers.is_empty() => Vec::new(),
+            Some(_) => flows::tunnel_frames(Some(packets.size)),
+            None => flows::frames(packets.size),
+        },
         answers,
     }
 }

@@ -3,23 +3,29 @@
 
 use super::policies::Passing;
 
-/// Pairs of hosts that are remembered: 128 KiB, which a second-level cache holds.
-const PLACES: usize = 8192;
+/// Pairs of hosts that have one hash, and are remembered side by side: a line of the processor's cache.
+const WAYS: usize = 4;
+/// Pairs of hosts that are remembered: 256 KiB, which a second-level cache holds.
+const PLACES: usize = 16_384;
 /// Below it, which answer; above, in which epoch it was given.
 const EPOCH_SHIFT: u32 = 34;
 const EPOCHS: u64 = 1 << (u64::BITS - EPOCH_SHIFT);
 
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Set([(u64, u64); WAYS]);
+
 /// See the module. Without places (the default) it remembers nothing.
 #[derive(Debug, Default)]
 pub(super) struct Judged {
-    /// Source and destination; epoch, kind of answer, SPI.
-    places: Box<[(u64, u64)]>,
+    /// Source and destination; epoch, kind of answer, SPI. The newest comes first.
+    sets: Box<[Set]>,
     epoch: u64,
 }
 
 impl Judged {
     pub(super) fn new() -> Self {
-        Self { places: vec![(0, 0); PLACES].into(), epoch: 1 }
+        Self { sets: vec![Set::default(); PLACES / WAYS].into(), epoch: 1 }
     }
 
     /// The answer to this question, from memory or from whoever knows.
@@ -27,32 +33,34 @@ impl Judged {
     pub(super) fn of(&mut self, source: u32, destination: u32, judge: impl FnOnce() -> Passing) -> Passing {
         let pair = pair(source, destination);
         let at = self.at(pair);
-        let Some(place) = self.places.get_mut(at) else { return judge() };
-        if place.0 == pair && place.1 >> EPOCH_SHIFT == self.epoch {
-            return read(place.1);
+        let Some(Set(places)) = self.sets.get_mut(at) else { return judge() };
+        let known = places.iter().find(|place| place.0 == pair && place.1 >> EPOCH_SHIFT == self.epoch);
+        if let Some((_, answer)) = known {
+            return read(*answer);
         }
         let passing = judge();
-        *place = (pair, self.epoch << EPOCH_SHIFT | written(passing));
+        places.copy_within(..WAYS - 1, 1);
+        places[0] = (pair, self.epoch << EPOCH_SHIFT | written(passing));
         passing
     }
 
     /// Fetches what was said of hosts into the cache.
     #[inline]
     pub(super) fn prefetch(&self, source: u32, destination: u32) {
-        if let Some(place) = self.places.get(self.at(pair(source, destination))) {
-            dpdk::prefetch::prefetch(place);
+        if let Some(set) = self.sets.get(self.at(pair(source, destination))) {
+            dpdk::prefetch::prefetch(set);
         }
     }
 
     #[inline]
     fn at(&self, pair: u64) -> usize {
-        (pair.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize & self.places.len().saturating_sub(1)
+        (pair.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize & self.sets.len().saturating_sub(1)
     }
 
     pub(super) fn forget(&mut self) {
         self.epoch += 1;
         if self.epoch == EPOCHS {
-            self.places.fill((0, 0));
+            self.sets.fill(Set::default());
             self.epoch = 1;
         }
     }
