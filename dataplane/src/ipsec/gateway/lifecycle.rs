@@ -90,14 +90,12 @@ impl Gateway {
         }
         let Some(tunnel) = self.slots.tunnel(number) else { return Ok(()) };
         tunnel.busy = true;
+        let spent = tunnel.spent;
         if !std::mem::replace(&mut tunnel.listed, true) {
             self.listed.push(number);
             self.look_at_ns.get_or_insert(outlet.now_ns().saturating_add(pace::LOOK_NS));
         }
-        if self.slots.tunnel(number).is_some_and(|tunnel| tunnel.spent) {
-            return Err(DropReason::SaExpired);
-        }
-        Ok(())
+        if spent { Err(DropReason::SaExpired) } else { Ok(()) }
     }
 
     /// Makes a tunnel of what is in the store, or anew, and tells the backups.
@@ -137,9 +135,8 @@ impl Gateway {
         let Some(tunnel) = &mut slot.tunnel else { return };
         if tunnel.is_over() && !tunnel.spent {
             self.expire(number);
+            return self.renew(outlet, number, initial);
         }
-        let Some(slot) = self.slots.get_mut(number) else { return };
-        let Some(tunnel) = &mut slot.tunnel else { return };
         let Some(essential) = tunnel.due().or_else(|| initial.map(|_| tunnel.told())) else { return };
         let position = tunnel.write(outlet.outbox(), self.digest_key, essential, initial);
         tunnel.outbound.written(essential.outbound, position, &mut self.leases);
