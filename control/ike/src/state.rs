@@ -248,8 +248,10 @@ pub struct Pieces {
 }
 
 /// What an IKE SA that was begun by us is to have.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Kept {
+    /// What we called it when it began: those that take its place are called something else.
+    pub begun: IkeSpi,
     /// Children that it has not.
     pub lacking: Vec<Lack>,
 }

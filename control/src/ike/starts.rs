@@ -38,10 +38,12 @@ struct Begun {
 }
 
 /// The last IKE SA of a connection.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Last {
     Unknown,
-    Alive(IkeSpi, u64),
+    /// It was there: what we call it, what we called it when it began, how long that is believed.
+    Alive(IkeSpi, IkeSpi, u64),
+    /// It is over: what we called it when it began.
     Over(IkeSpi),
 }
 
@@ -64,8 +66,8 @@ impl Starts {
         let Some(it) = self.keepers.get(&keeper).and_then(|at| self.connections.get(*at)) else { return Seen::Nothing };
         match it.last {
             _ if !it.tunnels.is_empty() => Seen::Tunnel,
-            Last::Alive(spi, until_s) if now_s < until_s => Seen::Alive(spi),
-            Last::Over(spi) => Seen::Over(spi),
+            Last::Alive(_, begun, until_s) if now_s < until_s => Seen::Alive(begun),
+            Last::Over(begun) => Seen::Over(begun),
             Last::Alive(..) | Last::Unknown => Seen::Nothing,
         }
     }
@@ -100,22 +102,31 @@ impl Starts {
         match &outcome.next {
             Next::Changed(sa) if !matches!(sa.phase, Phase::Closed) => self.live(sa, outcome.timeout_s, now_s),
             Next::Same => before.into_iter().for_each(|sa| self.live(sa, outcome.timeout_s, now_s)),
-            Next::Changed(_) | Next::Ended => self.lose(spi),
+            Next::Changed(_) | Next::Ended => self.lose(spi, before),
         }
     }
 
     fn live(&mut self, sa: &IkeSa, timeout_s: Option<u64>, now_s: u64) {
-        let Some(connection) = sa.begun_for().filter(|_| !sa.succeeded) else { return };
+        let (Some(connection), Some(kept), false) = (sa.begun_for(), &sa.kept, sa.succeeded) else { return };
         let due_s = timeout_s.unwrap_or(now_s).saturating_add(BELIEVED_S);
         let until_s = due_s.min(now_s.saturating_add(BELIEVED_MAX_S));
         if let Some(it) = self.connections.iter_mut().find(|it| it.name == connection) {
-            it.last = Last::Alive(sa.own_spi(), until_s);
+            it.last = Last::Alive(sa.own_spi(), kept.begun, until_s);
         }
     }
 
-    fn lose(&mut self, spi: IkeSpi) {
-        let of = |it: &&mut Begun| matches!(it.last, Last::Alive(alive, _) if alive == spi);
-        self.connections.iter_mut().filter(of).for_each(|it| it.last = Last::Over(spi));
+    fn lose(&mut self, spi: IkeSpi, before: Option<&IkeSa>) {
+        let begun_for = before.filter(|sa| !sa.succeeded).and_then(IkeSa::begun_for);
+        for it in &mut self.connections {
+            match (it.last, before.and_then(|sa| sa.kept.as_ref())) {
+                (Last::Alive(alive, begun, _), _) if alive == spi => it.last = Last::Over(begun),
+                // Its end is the first that is heard of it here.
+                (Last::Unknown | Last::Over(_), Some(kept)) if begun_for == Some(&it.name) => {
+                    it.last = Last::Over(kept.begun);
+                }
+                _ => {}
+            }
+        }
     }
 }
 
@@ -155,4 +166,132 @@ fn has(outer: &Network, inner: &Network) -> bool {
     address.is_ipv4() == outer.address().is_ipv4()
         && len <= inner.prefix_len()
         && Network::new(address, len).address() == outer.address()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use phalanx_ike::config::{ChildConfig, OwnProof, PeersProof, Unique};
+    use phalanx_ike::crypto::{Secret, SystemRandom};
+    use phalanx_ike::machine::{DRAWS, Given, Keeper, Unit10};
+    use phalanx_ike::pool::Book;
+    use phalanx_ike::state::Path;
+    use phalanx_ike::wire::Identity;
+
+    use super::*;
+
+    fn network(text: &str) -> Network {
+        let (address, len) = text.split_once('/').unwrap();
+        Network::new(address.parse().unwrap(), len.parse().unwrap())
+    }
+
+    fn traffic(local: &str, remote: &str) -> Selectors {
+        Selectors { local: vec![network(local)], remote: vec![network(remote)] }
+    }
+
+    fn config() -> Config {
+        let selector = |text: &str| {
+            let network = network(text);
+            Selector::of_network(network.address(), network.prefix_len())
+        };
+        let child = |name: &str, remote: &[&str]| ChildConfig {
+            name: name.into(),
+            transport: false,
+            local: vec![selector("10.3.0.0/24")],
+            remote: remote.iter().map(|text| selector(text)).collect(),
+            proposals: vec!["aes256gcm16".parse().unwrap()],
+            rekey_s: 0,
+        };
+        let key = || Secret::from(&b"a key"[..]);
+        let path = Path { ours: "198.51.100.1:500".parse().unwrap(), theirs: "192.0.2.9:500".parse().unwrap() };
+        let connection = Connection {
+            name: "branch".into(),
+            local_address: Some(path.ours.ip()),
+            remote_addresses: vec![Selector::of_network(path.theirs.ip(), 32)],
+            proposals: vec!["aes256gcm16-prfsha384-x25519".parse().unwrap()],
+            local_id: Identity::of_text("gw"),
+            remote_id: None,
+            own_proof: OwnProof::SharedKey(key()),
+            peers_proof: PeersProof::SharedKey(key()),
+            pools: Vec::new(),
+            dns: Vec::new(),
+            reauth_s: 0,
+            start: Some(path),
+            unique: Unique::IfSaid,
+            children: vec![child("lan", &["10.9.0.0/16", "10.8.0.0/16"]), child("itself", &[])],
+            dpd_delay_s: 30,
+            rekey_s: 0,
+        };
+        let other = Connection { name: "other".into(), start: None, ..connection.clone() };
+        Config { connections: vec![other, connection], cookie_key: key(), users: Arc::default() }
+    }
+
+    #[test]
+    fn a_tunnel_is_a_connections_if_its_traffic_is() {
+        let mut starts = Starts::new(&config());
+        let keeper = Machine::new(&config()).keeper_of("branch");
+        assert_eq!((starts.connection_of(keeper), starts.connection_of(5)), (Some("branch"), None));
+        assert_eq!(starts.connection_of(Machine::new(&config()).keeper_of("other")), None, "its peer begins");
+        for (spi, (local, remote), is) in [
+            (1, ("10.3.0.0/24", "10.9.0.0/16"), true),
+            (2, ("10.3.0.7/32", "10.8.7.0/24"), true),
+            (3, ("10.3.0.0/24", "192.0.2.9/32"), true),
+            (4, ("10.3.0.0/24", "192.0.2.8/32"), false),
+            (5, ("10.3.0.0/16", "10.9.0.0/16"), false),
+            (6, ("10.3.0.0/24", "10.0.0.0/8"), false),
+        ] {
+            starts.hear_tunnel(spi, &traffic(local, remote));
+            assert_eq!(starts.seen(keeper, 1000) == Seen::Tunnel, is, "{local}, {remote}");
+            starts.lose_tunnel(spi);
+            assert_eq!(starts.seen(keeper, 1000), Seen::Nothing);
+        }
+        // Of two the second is one as well.
+        starts.hear_tunnel(1, &traffic("10.3.0.0/24", "10.9.0.0/16"));
+        starts.hear_tunnel(2, &traffic("10.3.0.0/24", "10.9.0.0/16"));
+        starts.lose_tunnel(1);
+        assert_eq!(starts.seen(keeper, 1000), Seen::Tunnel);
+    }
+
+    #[test]
+    fn what_became_of_the_last_one() {
+        let config = config();
+        let machine = Machine::new(&config);
+        let (mut random, mut book) = (SystemRandom::new(), Book::new(Vec::new()));
+        let given = Given {
+            now_s: 1000,
+            unit: Unit10(77),
+            draw: DRAWS,
+            random: &mut random,
+            pools: &mut book,
+            under_load: false,
+        };
+        let mut starts = Starts::new(&config);
+        let name = machine.keeper_of("branch");
+        let keeper = Keeper { connection: "branch".into(), spi: 0, begun_s: 0, tries: 0, again_s: 0 };
+        let (keeper, outcome) = machine.keep(given, Some(keeper), "branch", Seen::Nothing).unwrap();
+        starts.note(name, None, &outcome, 1000);
+        assert_eq!(starts.seen(name, 1000), Seen::Alive(keeper.spi));
+        assert_eq!(starts.seen(name, 2000), Seen::Nothing, "that is long ago");
+        // Under another name it is still the one that was begun.
+        let (begun, _) = outcome.successor.unwrap();
+        // An heir hears of its end first of all.
+        let mut heirs = Starts::new(&config);
+        let ended = Outcome { next: Next::Ended, ..Outcome::default() };
+        heirs.note(keeper.spi, Some(&begun), &ended, 1010);
+        assert_eq!(heirs.seen(name, 1010), Seen::Over(keeper.spi));
+        let renewed = IkeSa { initiator_spi: 0x7004d, ..(*begun).clone() };
+        let old = IkeSa { succeeded: true, ..*begun };
+        let outcome = Outcome {
+            next: Next::Changed(Box::new(old)),
+            successor: Some((Box::new(renewed), Some(1030))),
+            ..Outcome::default()
+        };
+        starts.note(keeper.spi, None, &outcome, 1010);
+        assert_eq!(starts.seen(name, 1010), Seen::Alive(keeper.spi));
+        starts.note(keeper.spi, None, &ended, 1011);
+        assert_eq!(starts.seen(name, 1011), Seen::Alive(keeper.spi), "the old one is gone, not the new one");
+        starts.note(0x7004d, None, &ended, 1012);
+        assert_eq!(starts.seen(name, 1012), Seen::Over(keeper.spi));
+    }
 }

@@ -66,7 +66,7 @@ impl Turn<'_, '_> {
             pending: None,
             pieces: Pieces::default(),
             children: Vec::new(),
-            kept: Some(Kept::default()),
+            kept: Some(Kept { begun: spi, lacking: Vec::new() }),
             beyond: Vec::new(),
         }
     }

@@ -46,9 +46,9 @@ pub struct Keeper {
 pub enum Seen {
     /// The cluster has a tunnel of it.
     Tunnel,
-    /// The IKE SA of that SPI was there a moment ago.
+    /// The IKE SA that was begun with that SPI, or what took its place, was there a moment ago.
     Alive(IkeSpi),
-    /// The IKE SA of that SPI is over.
+    /// It is over.
     Over(IkeSpi),
     /// Nothing.
     Nothing,

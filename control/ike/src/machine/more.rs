@@ -84,7 +84,7 @@ impl Turn<'_, '_> {
     /// A child that was asked for does not come about: it will be asked for again.
     pub(super) fn miss(&mut self, sa: &mut IkeSa, name: &str, why: Failure) {
         self.report(Report::Failed { from: sa.path.theirs, why });
-        let Some(Kept { lacking }) = &mut sa.kept else { return };
+        let Some(Kept { lacking, .. }) = &mut sa.kept else { return };
         let known = lacking.iter().position(|lack| lack.name == name);
         let at = known.unwrap_or_else(|| {
             lacking.push(Lack { name: name.to_owned(), at_s: 0, tries: 0 });

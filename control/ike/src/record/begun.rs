@@ -36,6 +36,7 @@ pub(super) fn restore_proving(from: &Reader<'_>) -> Option<Proving> {
 }
 
 pub(super) fn save_kept(to: &mut Writer, kept: &Kept) {
+    to.number(2, kept.begun);
     for Lack { name, at_s, tries } in &kept.lacking {
         to.nested(1, |to| {
             to.bytes(1, name.as_bytes()).number(2, *at_s).number(3, (*tries).into());
@@ -48,5 +49,5 @@ pub(super) fn restore_kept(from: &Reader<'_>) -> Option<Kept> {
         let from = Reader::new(bytes)?;
         Some(Lack { name: from.text(1)?, at_s: from.number(2)?, tries: from.small(3)? })
     };
-    Some(Kept { lacking: from.all(1).map(lack).collect::<Option<_>>()? })
+    Some(Kept { begun: from.number(2)?, lacking: from.all(1).map(lack).collect::<Option<_>>()? })
 }

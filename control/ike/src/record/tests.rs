@@ -128,7 +128,7 @@ fn every_phase_and_purpose_comes_back() {
         assert_eq!(std::mem::discriminant(&again.phase), std::mem::discriminant(&sa.phase));
     }
     for lacking in [Vec::new(), vec![Lack { name: "more".into(), at_s: 77, tries: 3 }]] {
-        let sa = IkeSa { kept: Some(Kept { lacking }), ..sample() };
+        let sa = IkeSa { kept: Some(Kept { begun: 0x5004d, lacking }), ..sample() };
         assert_eq!(IkeSa::restore(&sa.save()).expect("what was saved").kept, sa.kept);
     }
 }

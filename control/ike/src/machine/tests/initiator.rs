@@ -211,7 +211,13 @@ fn a_child_that_the_peer_ends_comes_again() {
 #[test]
 fn one_that_the_peer_ends_is_begun_anew() {
     let mut peers = begun(one_child(configs()));
-    let (ours, theirs) = (peers.up(US)[0].own_spi(), peers.up(THEM)[0].own_spi());
+    let ours = peers.up(US)[0].own_spi();
+    let theirs = peers.up(THEM)[0].own_spi();
+    peers.step(THEM, theirs, Event::Rekey);
+    peers.settle();
+    let renewed = &peers.up(US)[0];
+    assert!(renewed.own_spi() != ours && renewed.kept.as_ref().unwrap().begun == ours);
+    let theirs = peers.up(THEM)[0].own_spi();
     peers.step(THEM, theirs, Event::Close);
     peers.settle();
     peers.assert_tunnels(0);
