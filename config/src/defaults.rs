@@ -198,6 +198,8 @@ pub const REPLAY_WINDOW: u16 = 1024;
 pub const REPLAY_WINDOW_RANGE: (u16, u16) = (64, 4096);
 /// Every first message of a peer is held against each connection: 256 comparisons of networks are some microseconds.
 pub const IKE_CONNECTIONS_MAX: usize = 256;
+/// Of a connection that we begin: with those that stand beside older ones while they get new keys, an IKE SA has 16.
+pub const IKE_CHILDREN_BEGUN_MAX: usize = 8;
 /// Each has SAs of its own with every peer: 64 are 128 SAs a peer. One child can carry [`IKE_NETWORKS_MAX`] networks.
 pub const IKE_CHILDREN_MAX: usize = 64;
 /// Networks in one list: a traffic selector of IPv6 has 40 bytes (RFC 7296 section 3.13.1), so both sides' take 5 KiB.

@@ -8,7 +8,7 @@
 
 use ring::digest::{Context, SHA256};
 
-use crate::schema::{AddressPool, Config, IkeConnection, OwnProof, PeersProof, Relay, StaticSa};
+use crate::schema::{AddressPool, Config, IkeConnection, OwnProof, PeersProof, Relay, Start, StaticSa};
 
 /// Versions the encoding: a change of it must change all digests.
 const ENCODING: &str = "phalanx-config-1";
@@ -128,6 +128,9 @@ impl Encoder {
         connection.pools.iter().for_each(|pool| self.field("from_pool", pool));
         connection.dns.iter().for_each(|server| self.field("dns", server));
         self.field("reauth_time_ns", connection.reauth_time.as_nanos());
+        if connection.start != Start::Never {
+            self.field("start", connection.start);
+        }
         self.field("unique", connection.unique);
         self.field("dpd_delay_ns", connection.dpd_delay.as_nanos());
         self.field("rekey_time_ns", connection.rekey_time.as_nanos());

@@ -29,7 +29,8 @@ pub use reload::{LiveChanges, Refusal, reload_diff};
 pub use schema::{
     AddressPool, ChildMode, Cluster, ClusterThread, Config, DeliveryMode, Eal, HealthCheck, Idle, IkeChild,
     IkeConnection, IpsecEngine, IpsecProtocol, Level, Limits, Link, Log, LogFormat, Management, Member, OwnProof,
-    PeersProof, Port, Quorum, Relay, Replicas, Role, Route, Scheme, StaticSa, Timing, TrafficRule, Unique, Workers,
+    PeersProof, Port, Quorum, Relay, Replicas, Role, Route, Scheme, Start, StaticSa, Timing, TrafficRule, Unique,
+    Workers,
 };
 pub use secret::{NotHex, Secret};
 pub use traffic::{NoTraffic, TrafficNet};

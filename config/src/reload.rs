@@ -202,6 +202,7 @@ fn connections(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'
         key("pools", c.pools == d.pools);
         key("dns", c.dns == d.dns);
         key("reauth_time_s", c.reauth_time == d.reauth_time);
+        key("start", c.start == d.start);
         key("unique", c.unique == d.unique);
         key("dpd_delay_s", c.dpd_delay == d.dpd_delay);
         key("rekey_time_s", c.rekey_time == d.rekey_time);

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use crate::mac::MacAddr;
 use crate::secret::Secret;
 
-pub use ike::{AddressPool, ChildMode, IkeChild, IkeConnection, OwnProof, PeersProof, TrafficRule, Unique};
+pub use ike::{AddressPool, ChildMode, IkeChild, IkeConnection, OwnProof, PeersProof, Start, TrafficRule, Unique};
 
 /// How the LAN brings packets to members (DESIGN section 4; the patent's three methods).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -519,6 +519,7 @@ words!(Quorum { "none" => Self::None, "majority" => Self::Majority });
 words!(Role { "outside" => Self::Outside, "inside" => Self::Inside });
 words!(IpsecEngine { "auto" => Self::Auto, "built_in" => Self::BuiltIn, "ipsec_mb" => Self::IpsecMb });
 words!(ChildMode { "tunnel" => Self::Tunnel, "transport" => Self::Transport });
+words!(Start { "never" => Self::Never, "always" => Self::Always });
 words!(Unique { "no" => Self::No, "never" => Self::Never, "replace" => Self::Replace });
 words!(Idle { "spin" => Self::Spin, "interrupt" => Self::Interrupt, "sleep" => Self::Sleep });
 words!(LogFormat { "human" => Self::Human, "json" => Self::Json });

@@ -6,7 +6,7 @@ mod mistakes;
 use std::time::Duration;
 
 use mistakes::{Mistake, are_told};
-use phalanx_config::{ChildMode, Config, Kind, defaults, reload_diff};
+use phalanx_config::{ChildMode, Config, Kind, Start, defaults, reload_diff};
 
 const SOUND: &str = include_str!("../examples/road.toml");
 const TEXT_KEY: &str = "psk = \"change me: all who are on the road\"";
@@ -295,6 +295,7 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("10.3.0.53", "10.3.0.54", "connection \"road\" dns"),
     ("dpd_delay_s = 10 ", "dpd_delay_s = 11 ", "connection \"branch\" dpd_delay_s"),
     ("dpd_delay_s = 10 ", "dpd_delay_s = 10\nreauth_time_s = 300 ", "connection \"branch\" reauth_time_s"),
+    ("dpd_delay_s = 10 ", "dpd_delay_s = 10\nstart = \"always\" ", "connection \"branch\" start"),
     ("dpd_delay_s = 10 ", "dpd_delay_s = 10\nunique = \"replace\" ", "connection \"branch\" unique"),
     ("dpd_delay_s = 10 ", "dpd_delay_s = 10\nrekey_time_s = 60 ", "connection \"branch\" rekey_time_s"),
     ("name = \"lan\"", "name = \"wan\"", "connection \"branch\" child"),
@@ -309,6 +310,42 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("10.99.0.0/16", "10.99.0.0/17", "pool \"roadwarriors\" network"),
     ("shares = 4", "shares = 5", "pool \"roadwarriors\" shares"),
 ];
+
+#[test]
+fn we_begin_what_we_can_begin() {
+    let text = SOUND.replacen("dpd_delay_s = 10 ", "dpd_delay_s = 10\nstart = \"always\" ", 1);
+    let config = sound(&text);
+    assert_eq!(config.ike_connections[0].start, Start::Always);
+    assert_eq!(sound(SOUND).ike_connections[1].start, Start::Never, "unless it says so");
+    let never = SOUND.replacen("dpd_delay_s = 10 ", "dpd_delay_s = 10\nstart = \"never\" ", 1);
+    assert_eq!(sound(&never).digest(), sound(SOUND).digest(), "members of before read what was there before");
+    for (from, to, told) in [
+        ("remote = [\"192.0.2.9/32\"]", "#", "there is no `remote`"),
+        ("[\"192.0.2.9/32\"]", "[\"192.0.2.0/24\"]", "`remote` is more than one address"),
+        ("[\"192.0.2.9/32\"]", "[\"192.0.2.9/32\", \"192.0.2.8/32\"]", "`remote` is more than one address"),
+        ("local = \"198.51.100.1\"", "#", "there is no `local`"),
+        (
+            "start = \"always\"",
+            "start = \"always\"\npools = [\"roadwarriors\"] #",
+            "`pools` gives addresses to peers that begin",
+        ),
+        ("\"always\"", "\"on\"", "always"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let told_of = errors(&text.replacen(from, to, 1));
+        assert!(told_of.contains(told), "{told_of}");
+    }
+    let child = |i: usize| format!("[[ipsec.connection.child]]\nname = \"c{i}\"\nlocal_ts = [\"10.3.{i}.0/24\"]\n\n");
+    let many = |count| {
+        text.replacen(
+            "[[ipsec.connection]]\nname = \"road\"",
+            &format!("{}[[ipsec.connection]]\nname = \"road\"", (1..count).map(child).collect::<String>()),
+            1,
+        )
+    };
+    sound(&many(defaults::IKE_CHILDREN_BEGUN_MAX));
+    assert!(errors(&many(defaults::IKE_CHILDREN_BEGUN_MAX + 1)).contains("more than 8 children"));
+}
 
 #[test]
 fn transport_mode_has_no_networks() {

@@ -14,6 +14,8 @@ mod formation;
 mod guests;
 #[path = "lab/ike.rs"]
 mod ike;
+#[path = "lab/ike_begun.rs"]
+mod ike_begun;
 #[path = "lab/interop.rs"]
 mod interop;
 #[path = "lab/operation.rs"]

@@ -10,11 +10,11 @@ use ipnet::IpNet;
 use super::ipsec::{cluster_address, network};
 use super::port::{self, family};
 use super::relay::unfit;
-use super::{no_duplicates, pool, proof, repeated};
+use super::{no_duplicates, pool, proof, repeated, start};
 use crate::defaults;
 use crate::problem::{Kind, Problems, Span};
 use crate::read::{At, Reading, Section};
-use crate::schema::{ChildMode, Cluster, IkeChild, IkeConnection, PeersProof, Replicas, Scheme, Unique};
+use crate::schema::{ChildMode, Cluster, IkeChild, IkeConnection, PeersProof, Replicas, Scheme, Start, Unique};
 use crate::traffic::TrafficNet;
 
 pub(super) const CONNECTION: &str = "[[ipsec.connection]]";
@@ -160,6 +160,7 @@ fn connection(problems: &mut Problems<'_>, mut s: Section<'_, '_>, file: &Path) 
     let dns = s.optional(problems, "dns", name_servers);
     let reauth_time =
         s.or(problems, "reauth_time_s", Duration::ZERO, |r| r.seconds_or_none(defaults::REAUTH_TIME_RANGE));
+    let start = s.or(problems, "start", Start::Never, |r| r.word(Start::WORDS));
     let unique = s.or(problems, "unique", Unique::No, |r| r.word(Unique::WORDS));
     let dpd_delay =
         s.or(problems, "dpd_delay_s", defaults::DPD_DELAY, |r| r.seconds_or_none(defaults::DPD_DELAY_RANGE));
@@ -182,6 +183,10 @@ fn connection(problems: &mut Problems<'_>, mut s: Section<'_, '_>, file: &Path) 
         let what = format!("{CONNECTION} `remote_id` keeps nobody out: a name said before the password is unproved");
         problems.warn(&id.span, what, "remove it: who may come, `users` says");
     }
+    let start = start?;
+    if start.value == Start::Always {
+        start::can_begin(problems, &start.span, (&remote, local.is_some()), (&proofs.peers, &pools), &children);
+    }
     given_addresses(problems, &pools, dns.as_ref().map(|dns| &dns.span), &children);
     let connection = IkeConnection {
         name: name.value.clone(),
@@ -195,6 +200,7 @@ fn connection(problems: &mut Problems<'_>, mut s: Section<'_, '_>, file: &Path) 
         pools: pools.value.iter().map(|pool| pool.value.clone()).collect(),
         dns: dns.map(|dns| dns.value).unwrap_or_default(),
         reauth_time: reauth_time?.value,
+        start: start.value,
         unique: unique?.value,
         dpd_delay: dpd_delay?.value,
         rekey_time: rekey_time?.value,

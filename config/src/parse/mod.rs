@@ -11,6 +11,7 @@ mod reach;
 mod relay;
 mod route;
 mod rules;
+mod start;
 mod together;
 
 use std::path::Path;

@@ -34,6 +34,8 @@ pub struct IkeConnection {
     pub dns: Vec<IpAddr>,
     /// How long after a peer proved its name it is to prove it again, or its IKE SA ends (RFC 4478); zero: never.
     pub reauth_time: Duration,
+    /// Who begins. If we do, `local` is there, and `remote` is one host.
+    pub start: Start,
     /// What becomes of a peer's older IKE SAs when it comes anew.
     pub unique: Unique,
     /// After how much silence the peer is asked whether it is still there; zero: never.
@@ -82,6 +84,15 @@ impl IkeConnection {
             _ => None,
         }
     }
+}
+
+/// Whether we begin IKE SAs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Start {
+    /// The peer does.
+    Never,
+    /// There is always to be one: if there is none, we begin it.
+    Always,
 }
 
 /// What becomes of the older IKE SAs between the same two names; the words are strongSwan's.

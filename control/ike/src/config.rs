@@ -11,6 +11,7 @@ use crate::crypto::Secret;
 use crate::eap::Users;
 use crate::pki::{Credential, Trust};
 use crate::proposal::{EspProposal, IkeProposal};
+use crate::state::Path;
 use crate::wire::{Identity, Selector};
 
 /// Everything.
@@ -91,6 +92,8 @@ pub struct Connection {
     pub dns: Vec<IpAddr>,
     /// So long after it proved its name a peer is to prove it again, by an IKE SA of its own (RFC 4478); 0: never.
     pub reauth_s: u64,
+    /// There is always to be an IKE SA, which we begin between these addresses if the peer does not; none: the peer begins.
+    pub start: Option<Path>,
     /// What becomes of a peer's older IKE SAs when it comes anew.
     pub unique: Unique,
     /// Their children.

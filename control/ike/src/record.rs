@@ -35,8 +35,11 @@ mod tag {
     pub(super) const CHILD: u8 = 18;
     pub(super) const REKEY_AT: u8 = 19;
     pub(super) const ASKING: u8 = 20;
+    pub(super) const BEGINNING: u8 = 21;
+    pub(super) const PROVING: u8 = 22;
+    pub(super) const KEPT: u8 = 23;
     /// What is not known yet.
-    pub(super) const BEYOND: u8 = 21;
+    pub(super) const BEYOND: u8 = 24;
 }
 
 impl IkeSa {
@@ -63,6 +66,12 @@ impl IkeSa {
             }
         });
         match &self.phase {
+            Phase::Beginning(beginning) => {
+                to.nested(tag::BEGINNING, |to| begun::save_beginning(to, beginning));
+            }
+            Phase::Proving(proving) => {
+                to.nested(tag::PROVING, |to| begun::save_proving(to, proving));
+            }
             Phase::Opening(opening) => {
                 to.nested(tag::OPENING, |to| save_opening(to, opening));
             }
@@ -89,6 +98,9 @@ impl IkeSa {
         for child in &self.children {
             to.nested(tag::CHILD, |to| save_child(to, child));
         }
+        if let Some(kept) = &self.kept {
+            to.nested(tag::KEPT, |to| begun::save_kept(to, kept));
+        }
         for (tag, bytes) in &self.beyond {
             to.bytes(*tag, bytes);
         }
@@ -102,12 +114,6 @@ impl IkeSa {
         let flag = |at: u32| flags >> at & 1 == 1;
         let keys = from.nested(tag::KEYS)?;
         let key = |at| keys.bytes(at).map(Secret::from);
-        let phase = match (from.nested(tag::OPENING), from.nested(tag::ASKING), from.nested(tag::PEER)) {
-            (Some(from), _, _) => Phase::Opening(restore_opening(&from)?),
-            (_, Some(from), _) => Phase::Asking(Box::new(restore_asking(&from)?)),
-            (_, _, Some(from)) => Phase::Established(restore_peer(&from)?),
-            (None, None, None) => Phase::Closed,
-        };
         Some(Self {
             role: if from.number(tag::ROLE)? == 1 { Role::Responder } else { Role::Initiator },
             initiator_spi: from.number(tag::INITIATOR_SPI)?,
@@ -117,7 +123,7 @@ impl IkeSa {
             abilities: Abilities { fragmentation: flag(2), mobike: flag(3), message_id_sync: flag(4) },
             suite: restore_suite(&from)?,
             keys: IkeKeys { d: key(1)?, ai: key(2)?, ar: key(3)?, ei: key(4)?, er: key(5)?, pi: key(6)?, pr: key(7)? },
-            phase,
+            phase: restore_phase(&from)?,
             succeeded: flag(5),
             created_s: from.number(tag::CREATED)?,
             heard_s: from.number(tag::HEARD)?,
@@ -134,9 +140,29 @@ impl IkeSa {
                 None => Pieces::default(),
             },
             children: from.all(tag::CHILD).map(|bytes| restore_child(&Reader::new(bytes)?)).collect::<Option<_>>()?,
+            kept: match from.nested(tag::KEPT) {
+                Some(from) => Some(begun::restore_kept(&from)?),
+                None => None,
+            },
             beyond: from.beyond(tag::BEYOND),
         })
     }
+}
+
+fn restore_phase(from: &Reader<'_>) -> Option<Phase> {
+    let at = |tag| from.nested(tag);
+    if let Some(from) = at(tag::BEGINNING) {
+        return begun::restore_beginning(&from).map(Box::new).map(Phase::Beginning);
+    }
+    if let Some(from) = at(tag::PROVING) {
+        return begun::restore_proving(&from).map(Box::new).map(Phase::Proving);
+    }
+    Some(match (at(tag::OPENING), at(tag::ASKING), at(tag::PEER)) {
+        (Some(from), _, _) => Phase::Opening(restore_opening(&from)?),
+        (_, Some(from), _) => Phase::Asking(Box::new(restore_asking(&from)?)),
+        (_, _, Some(from)) => Phase::Established(restore_peer(&from)?),
+        (None, None, None) => Phase::Closed,
+    })
 }
 
 fn save_suite(to: &mut Writer, suite: Suite) {
@@ -239,6 +265,9 @@ fn save_pending(to: &mut Writer, pending: &Pending) {
             to.number(10, collision.their_spi.into()).bytes(11, &collision.nonce)
         }
         Purpose::RekeyIke(rekey) => save_rekey(to.number(4, 4), rekey),
+        Purpose::Begin => to.number(4, 5),
+        Purpose::Prove => to.number(4, 6),
+        Purpose::MakeChild(name, rekey) => save_rekey(to.number(4, 7), rekey).bytes(12, name.as_bytes()),
     };
 }
 
@@ -252,6 +281,9 @@ fn restore_pending(from: &Reader<'_>) -> Option<Pending> {
             Purpose::RekeyChild(restore_rekey(from)?, collision)
         }
         4 => Purpose::RekeyIke(restore_rekey(from)?),
+        5 => Purpose::Begin,
+        6 => Purpose::Prove,
+        7 => Purpose::MakeChild(from.text(12)?, restore_rekey(from)?),
         _ => return None,
     };
     let datagrams = from.all(1).map(<[u8]>::to_vec).collect();
@@ -335,5 +367,6 @@ fn restore_selector(from: &Reader<'_>) -> Option<Selector> {
     Some(Selector { protocol: from.small(5)?, ports: (from.small(3)?, from.small(4)?), addresses })
 }
 
+mod begun;
 #[cfg(test)]
 mod tests;

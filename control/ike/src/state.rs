@@ -59,6 +59,8 @@ pub struct IkeSa {
     pub pieces: Pieces,
     /// The SAs made by it.
     pub children: Vec<Child>,
+    /// It was begun by us, and is to have all children that are configured; none: its peer says which it has.
+    pub kept: Option<Kept>,
     /// What a newer version of the record says besides.
     pub beyond: Vec<(u8, Vec<u8>)>,
 }
@@ -66,6 +68,10 @@ pub struct IkeSa {
 /// How far an IKE SA is.
 #[derive(Clone, Debug)]
 pub enum Phase {
+    /// We have said the first message. There are no keys yet.
+    Beginning(Box<Beginning>),
+    /// We have said who we are; the peer has not.
+    Proving(Box<Proving>),
     /// Keys are agreed on; nobody has proved a name.
     Opening(Opening),
     /// We have; the peer is being asked for a password.
@@ -74,6 +80,32 @@ pub enum Phase {
     Established(Peer),
     /// It is over; what is left is its last answer, for a peer that asks again.
     Closed,
+}
+
+/// Our half of a key exchange that the peer has not answered.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// The connection, by name.
+    pub connection: String,
+    /// Our keys.
+    pub pair: KeyPair,
+    /// Our nonce.
+    pub nonce: Vec<u8>,
+    /// What the peer wants to hear first; empty: nothing.
+    pub cookie: Vec<u8>,
+    /// How often the peer has wanted something else.
+    pub turns: u8,
+}
+
+/// A peer that is to prove its name to us.
+#[derive(Clone, Debug)]
+pub struct Proving {
+    /// What the proofs of names are about.
+    pub opening: Opening,
+    /// The connection, by name.
+    pub connection: String,
+    /// The child that we have asked for, by its name and our SPI.
+    pub child: (String, u32),
 }
 
 /// What the proofs of names are about.
@@ -166,6 +198,12 @@ pub struct Pending {
 /// What a request of ours is for.
 #[derive(Clone, Debug)]
 pub enum Purpose {
+    /// To begin.
+    Begin,
+    /// To say who we are.
+    Prove,
+    /// To make a child SA of this name.
+    MakeChild(String, Rekey),
     /// To hear whether the peer lives.
     Probe,
     /// To end the IKE SA.
@@ -181,7 +219,7 @@ pub enum Purpose {
 /// Our half of new keys.
 #[derive(Clone, Debug)]
 pub struct Rekey {
-    /// Our SPI of the old child; 0: it is about the IKE SA.
+    /// Our SPI of the old child; 0: there is none, or it is about the IKE SA.
     pub old_spi: u32,
     /// Our SPI of the new SA: a child's are the low 32 bits.
     pub new_spi: IkeSpi,
@@ -207,6 +245,26 @@ pub struct Pieces {
     pub first: u8,
     /// By number; those that are there.
     pub parts: Vec<Option<Vec<u8>>>,
+}
+
+/// What an IKE SA that was begun by us is to have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// What we called it when it began: those that take its place are called something else.
+    pub begun: IkeSpi,
+    /// Children that it has not.
+    pub lacking: Vec<Lack>,
+}
+
+/// A child that there is to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lack {
+    /// The configuration's name for it.
+    pub name: String,
+    /// When the peer is asked for it.
+    pub at_s: u64,
+    /// How often it has been asked.
+    pub tries: u8,
 }
 
 /// A pair of SAs, as far as IKE must know it.
@@ -271,6 +329,16 @@ impl IkeSa {
         }
     }
 
+    /// The connection that it was begun for by us.
+    pub fn begun_for(&self) -> Option<&str> {
+        match &self.phase {
+            Phase::Beginning(beginning) => Some(&beginning.connection),
+            Phase::Proving(proving) => Some(&proving.connection),
+            Phase::Established(peer) => self.kept.is_some().then_some(&peer.connection),
+            Phase::Opening(_) | Phase::Asking(_) | Phase::Closed => None,
+        }
+    }
+
     /// Whether addresses are translated on the way.
     pub const fn is_translated(&self) -> bool {
         self.nat.ours || self.nat.theirs
@@ -280,7 +348,7 @@ impl IkeSa {
     pub const fn peer(&self) -> Option<&Peer> {
         match &self.phase {
             Phase::Established(peer) => Some(peer),
-            Phase::Opening(_) | Phase::Asking(_) | Phase::Closed => None,
+            Phase::Beginning(_) | Phase::Proving(_) | Phase::Opening(_) | Phase::Asking(_) | Phase::Closed => None,
         }
     }
 }

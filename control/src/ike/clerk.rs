@@ -106,6 +106,8 @@ impl Register {
 
 fn status(spi: u64, sa: &IkeSa, now_s: u64) -> SessionStatus {
     let state = match &sa.phase {
+        Phase::Beginning(_) => "beginning",
+        Phase::Proving(_) => "proving",
         Phase::Opening(_) => "opening",
         Phase::Asking(_) => "asking",
         Phase::Established(_) if sa.succeeded => "succeeded",

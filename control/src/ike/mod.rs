@@ -14,6 +14,7 @@
 //! | `speaker` | answers them |
 //! | `half_open` | how many peers have proved nothing yet |
 //! | `comers` | which IKE SAs a peer leaves behind that comes anew |
+//! | `starts` | whether what we begin is there |
 //! | `clerk` | what operators ask and want |
 //! | `settings` | from the configuration's words to what the machine is told |
 //! | `proofs`, `users` | the certificates, keys and passwords in files; `error` says what is wrong with which |
@@ -27,6 +28,7 @@ mod proofs;
 mod session;
 mod settings;
 mod speaker;
+mod starts;
 #[cfg(test)]
 mod tests;
 mod translate;

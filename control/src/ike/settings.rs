@@ -1,15 +1,17 @@
 //! From the configuration's words to what the machine is told.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use phalanx_config::{AddressPool, ChildMode, Config, IkeConnection, IpNet, PeersProof, TrafficNet, Unique};
+use phalanx_config::{AddressPool, ChildMode, Config, IkeConnection, IpNet, PeersProof, Start, TrafficNet, Unique};
 use phalanx_dataplane::ipsec::gateway::{Network, Selectors};
 use phalanx_ike::config::{ChildConfig, Connection, Life};
 use phalanx_ike::crypto::Secret;
+use phalanx_ike::machine::Machine;
 use phalanx_ike::pool::{Book, Pool};
 use phalanx_ike::proposal::ProposalError;
+use phalanx_ike::state::Path;
 use phalanx_ike::wire::{Identity, Selector};
 
 use super::error::{IkeError, Why};
@@ -38,6 +40,8 @@ pub(crate) struct Ike {
     pub(crate) book: Book,
     /// Traffic that never goes in clear.
     pub(crate) guards: Vec<Selectors>,
+    /// Keepers that there are to be, by name.
+    pub(crate) keepers: Vec<u64>,
 }
 
 /// What a configuration and the files that it names say of IKE. None: it has no connections. `cookie_key`: the members' common one.
@@ -52,12 +56,15 @@ pub(crate) fn ike(config: &Config, cookie_key: &[u8]) -> Result<Option<Ike>, Ike
     let pools = config.pools.iter().map(|it| pool(it, config.member.id.get())).collect();
     let asks = config.ike_connections.iter().any(|it| it.peers_proof == PeersProof::Password);
     let users = config.ike_users.as_deref().filter(|_| asks).map(users::load).transpose()?;
+    let told = phalanx_ike::config::Config {
+        connections: connections?,
+        cookie_key: Secret::from(cookie_key),
+        users: Arc::new(users.unwrap_or_default()),
+    };
+    let machine = Machine::new(&told);
     Ok(Some(Ike {
-        config: phalanx_ike::config::Config {
-            connections: connections?,
-            cookie_key: Secret::from(cookie_key),
-            users: Arc::new(users.unwrap_or_default()),
-        },
+        keepers: machine.kept().map(|connection| machine.keeper_of(connection)).collect(),
+        config: told,
         book: Book::new(pools),
         guards: config.ike_connections.iter().flat_map(|it| guards(it, config)).collect(),
     }))
@@ -92,6 +99,7 @@ fn connection(it: &IkeConnection) -> Result<Connection, IkeError> {
         pools: it.pools.clone(),
         dns: it.dns.clone(),
         reauth_s: it.reauth_time.as_secs(),
+        start: begun(it),
         unique: match it.unique {
             Unique::No => phalanx_ike::config::Unique::IfSaid,
             Unique::Never => phalanx_ike::config::Unique::Never,
@@ -101,6 +109,13 @@ fn connection(it: &IkeConnection) -> Result<Connection, IkeError> {
         dpd_delay_s: it.dpd_delay.as_secs(),
         rekey_s: it.rekey_time.as_secs(),
     })
+}
+
+/// Between which addresses we begin; none: the peer does.
+fn begun(it: &IkeConnection) -> Option<Path> {
+    const PORT: u16 = 500;
+    let (Start::Always, Some(ours), [theirs]) = (it.start, it.local, &it.remote[..]) else { return None };
+    Some(Path { ours: SocketAddr::new(ours, PORT), theirs: SocketAddr::new(theirs.addr(), PORT) })
 }
 
 /// What the file says, or else the usual.

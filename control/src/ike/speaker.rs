@@ -4,12 +4,13 @@
 use phalanx_dataplane::ipsec::gateway::{Answer, Asked, ChildChange, Datagram, Kept, Network, Question, Wish, Word};
 use phalanx_ike::config::Config;
 use phalanx_ike::crypto::Random;
-use phalanx_ike::machine::{Event, Given, Machine, Next, Outcome, Report, Unit10};
+use phalanx_ike::machine::{Event, Given, Keeper, Machine, Next, Outcome, Report, Unit10};
 use phalanx_ike::pool::Book;
 use phalanx_ike::state::{IkeSa, Path, Phase};
 
 use super::comers::Comers;
 use super::half_open::HalfOpen;
+use super::starts::Starts;
 use super::translate;
 
 /// See the module.
@@ -18,6 +19,7 @@ pub struct Speaker<R> {
     book: Book,
     half_open: HalfOpen,
     comers: Comers,
+    starts: Starts,
     random: R,
     /// The cluster's clock, as it was last asked.
     now_s: u64,
@@ -26,7 +28,8 @@ pub struct Speaker<R> {
 impl<R: Random> Speaker<R> {
     /// One that goes by this configuration and gives addresses from this book.
     pub fn new(config: Config, book: Book, random: R) -> Self {
-        Self { config, book, half_open: HalfOpen::default(), comers: Comers::default(), random, now_s: 0 }
+        let starts = Starts::new(&config);
+        Self { config, book, half_open: HalfOpen::default(), comers: Comers::default(), starts, random, now_s: 0 }
     }
 
     /// Hears of a tunnel that comes or goes somewhere in the cluster, and of peers that come anew. Which IKE SAs are to be forgotten,
@@ -37,10 +40,12 @@ impl<R: Random> Speaker<R> {
             Word::Insert(selectors, spi) => {
                 let hosts = selectors.remote.iter().filter(|network| network.is_host()).map(Network::address);
                 self.book.hear_tunnel(spi, hosts);
+                self.starts.hear_tunnel(spi, &selectors);
             }
             Word::Remove(spi) => {
                 self.book.lose_tunnel(spi, self.now_s);
                 self.comers.lose_tunnel(spi);
+                self.starts.lose_tunnel(spi);
             }
         }
         Vec::new()
@@ -48,6 +53,10 @@ impl<R: Random> Speaker<R> {
 
     /// Answers a question; and what there is to be logged.
     pub fn answer(&mut self, question: Question) -> (Answer, Vec<Report>) {
+        let keeper = question.record.as_deref().and_then(Keeper::restore);
+        if keeper.is_some() || self.starts.connection_of(question.spi).is_some() {
+            return self.answer_keeper(&question, keeper);
+        }
         let Question { ticket, unit, spi, record, now_s, asked, draw } = question;
         self.now_s = now_s;
         let sa = match record.as_deref().map(IkeSa::restore) {
@@ -82,9 +91,34 @@ impl<R: Random> Speaker<R> {
         };
         let mut outcome = Machine::new(&self.config).handle(given, spi, sa, event);
         self.half_open.note(spi, &outcome, now_s);
+        self.starts.note(spi, before.as_ref(), &outcome, now_s);
         self.note(before.as_ref(), &outcome);
         let reports = std::mem::take(&mut outcome.reports);
         (into_answer(ticket, spi, outcome), reports)
+    }
+
+    /// A keeper's time has come, or its unit has come here and it is to begin. Nobody else has to say anything to it.
+    fn answer_keeper(&mut self, question: &Question, keeper: Option<Keeper>) -> (Answer, Vec<Report>) {
+        let Question { ticket, unit, spi, now_s, draw, .. } = *question;
+        self.now_s = now_s;
+        let seen = self.starts.seen(spi, now_s);
+        let given = Given {
+            now_s,
+            unit: Unit10(unit.number()),
+            draw: u64::from_be_bytes(draw),
+            random: &mut self.random,
+            pools: &mut self.book,
+            under_load: false,
+        };
+        let connection = self.starts.connection_of(spi);
+        let kept = connection.and_then(|name| Machine::new(&self.config).keep(given, keeper, name, seen));
+        let Some((keeper, mut outcome)) = kept else {
+            // It is configured no more.
+            return (Answer { record: Kept::Ended, ..Answer::nothing(ticket, None) }, Vec::new());
+        };
+        self.starts.note(spi, None, &outcome, now_s);
+        let reports = std::mem::take(&mut outcome.reports);
+        (Answer { record: Kept::Changed(keeper.save()), ..into_answer(ticket, spi, outcome) }, reports)
     }
 
     /// What it means for addresses, and for who comes anew, that an SA has become another.

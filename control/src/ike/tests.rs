@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use phalanx_config::Config;
 use phalanx_ike::config::{OwnProof, PeersProof};
 use phalanx_ike::eap::Users;
+use phalanx_ike::machine::Machine;
 use phalanx_ike::wire::Identity;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair,
@@ -128,6 +129,21 @@ fn shared_keys_need_no_files() {
     scene
         .changed("proposals = [\"aes256gcm16-prfsha384-ecp384\"", "proposals = [\"aes256gcm16-ecp384\"")
         .is_refused("[[ipsec.connection]] \"branch\" proposals: ", "it has no");
+}
+
+#[test]
+fn what_we_begin_has_a_keeper() {
+    let read = |text: &str| {
+        let config = Config::from_str(text, "m1.toml").unwrap();
+        ike(&config, b"cookies").unwrap().unwrap()
+    };
+    let site = read(include_str!("../../../config/examples/site.toml"));
+    let path = site.config.connections[0].start.expect("we begin");
+    assert_eq!((path.ours.to_string(), path.theirs.to_string()), ("198.51.100.1:500".into(), "192.0.2.9:500".into()));
+    let keeper = Machine::new(&site.config).keeper_of("branch");
+    assert_eq!(site.keepers, [keeper]);
+    assert_ne!(Machine::new(&site.config).keeper_of("branch2") % 1024, keeper % 1024);
+    assert!(read(include_str!("../../../config/examples/road.toml")).keepers.is_empty(), "its peers begin");
 }
 
 #[test]

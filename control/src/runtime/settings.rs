@@ -167,11 +167,12 @@ fn relay(config: &Config, secrets: &Secrets) -> Option<RelayConfig> {
     })
 }
 
-/// What the workers are told of the tunnels; none: there are none. `ike`: what must not go in clear, and what wakes the session thread.
+/// What the workers are told of the tunnels; none: there are none. `ike`: what must not go in clear, who sees to it that there are tunnels,
+/// and what wakes the session thread.
 pub(super) fn gateway(
     (engine, clamp_mss): (IpsecEngine, bool),
     (tunnels, rules): (Vec<TunnelSpec>, Vec<(Selectors, Rule)>),
-    ike: Option<(Vec<Selectors>, Wake)>,
+    ike: Option<(Vec<Selectors>, Vec<u64>, Wake)>,
     me: MemberId,
     secrets: &Secrets,
 ) -> Option<GatewayConfig> {
@@ -181,10 +182,12 @@ pub(super) fn gateway(
         IpsecEngine::IpsecMb => Choice::Devices,
     };
     let any = !tunnels.is_empty() || ike.is_some() || !rules.is_empty();
-    let (guards, ike) = ike.map_or((Vec::new(), None), |(guards, wake)| (guards, Some(wake)));
+    let (guards, keepers, ike) =
+        ike.map_or((Vec::new(), Vec::new(), None), |(guards, keepers, wake)| (guards, keepers, Some(wake)));
     any.then(|| GatewayConfig {
         engine,
         guards,
+        keepers,
         rules,
         clamp_mss,
         ike,

@@ -167,11 +167,11 @@ impl Member {
         let (talk, woken) = (ike(&config, &secrets.ike)?, Parker::new());
         let unparker = woken.unparker().clone();
         let wake_session: Wake = Arc::new(move || unparker.unpark());
-        let guards = talk.as_ref().map(|talk| (talk.guards.clone(), wake_session));
+        let spoken = talk.as_ref().map(|talk| (talk.guards.clone(), talk.keepers.clone(), wake_session));
         wanted.gateway = settings::gateway(
             (config.ipsec_engine, config.clamp_mss),
             (tunnels(&config)?, traffic_rules(&config)),
-            guards,
+            spoken,
             id,
             &secrets,
         );

@@ -15,12 +15,12 @@ use phalanx_tests::lab::pcap::Frame;
 use phalanx_tests::lab::traffic::{Load, Server, Traffic};
 use phalanx_tests::lab::{Lab, Plan, clock, failure, stage};
 
-const CLUSTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 2, 0, 10));
+pub(crate) const CLUSTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 2, 0, 10));
 pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 2, 0, 100));
-const GUEST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 2, 0, 164));
+pub(crate) const GUEST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 2, 0, 164));
 /// Behind the guest.
-const BRANCH: &str = "10.60.2.1";
-const SECRET: &str = "a secret of the lab's hosts";
+pub(crate) const BRANCH: &str = "10.60.2.1";
+pub(crate) const SECRET: &str = "a secret of the lab's hosts";
 const PINGS: u32 = 20;
 /// Owners that are killed.
 const KILLS: usize = 4;
@@ -64,17 +64,17 @@ fn a_client_with_a_shared_key_reaches_the_inside() {
 }
 
 /// Files of the gateway's, which only their owner can read.
-struct Files(PathBuf);
+pub(crate) struct Files(PathBuf);
 
 impl Files {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::create_dir_all(&folder).unwrap();
         Self(folder)
     }
 
     /// Writes one, and says where it is as the configuration does.
-    fn write(&self, name: &str, content: &str) -> String {
+    pub(crate) fn write(&self, name: &str, content: &str) -> String {
         let path = self.0.join(name);
         let _ = std::fs::remove_file(&path);
         let mut options = std::fs::OpenOptions::new();
@@ -84,7 +84,7 @@ impl Files {
     }
 
     /// The gateway's certificate and key, and what says so.
-    fn certificate(&self, leaf: &Leaf) -> String {
+    pub(crate) fn certificate(&self, leaf: &Leaf) -> String {
         let (certificate, key) = (self.write("gw.pem", &leaf.certificate), self.write("gw-key.pem", &leaf.key));
         format!("certificate = {certificate}\nprivate_key = {key}\n")
     }
@@ -157,7 +157,7 @@ fn strongswan_and_we_understand_one_another() {
 }
 
 /// Who owns the unit of an SPI of ours.
-fn owner_of(lab: &Lab, spi: u32) -> u8 {
+pub(crate) fn owner_of(lab: &Lab, spi: u32) -> u8 {
     let status = lab.reports().unwrap().into_iter().next().expect("a member that answers");
     let unit = u16::try_from(spi % 1024).unwrap();
     let range = status.units.ranges.into_iter().find(|range| (range.first..=range.last).contains(&unit));
@@ -165,7 +165,7 @@ fn owner_of(lab: &Lab, spi: u32) -> u8 {
 }
 
 /// A backup has all again.
-fn await_backups(lab: &Lab) {
+pub(crate) fn await_backups(lab: &Lab) {
     clock::until(Duration::from_secs(30), Duration::from_millis(200), || {
         match lab.total("phalanx_replica_lacking_units{")? {
             0.0 => Ok(()),
@@ -176,14 +176,14 @@ fn await_backups(lab: &Lab) {
 }
 
 /// What the wire shows of the cluster.
-struct Sent {
-    packets: usize,
+pub(crate) struct Sent {
+    pub(crate) packets: usize,
     /// The longest times without a packet, longest first.
     pauses_ms: Vec<f64>,
 }
 
 /// What the cluster sent: no number and no IV twice for an SPI, and nothing in clear.
-fn look_at_the_wire(frames: &[Frame]) -> Sent {
+pub(crate) fn look_at_the_wire(frames: &[Frame]) -> Sent {
     const ESP: u8 = 50;
     let branch: IpAddr = BRANCH.parse().unwrap();
     let (mut numbers, mut ivs, mut times) = (HashSet::new(), HashSet::new(), Vec::new());

@@ -12,7 +12,7 @@ use super::secret::Secret;
 use super::suite::Suite;
 
 /// An IKE SA's keys. The initiator is the one of the exchange that made them.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct IkeKeys {
     /// Other keys are derived from it.
     pub d: Secret,

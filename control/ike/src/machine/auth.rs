@@ -23,7 +23,7 @@ impl Turn<'_, '_> {
         match sa.phase.clone() {
             Phase::Opening(opening) => self.hear_claim(sa, path, &opening, payloads),
             Phase::Asking(asking) => self.hear_asked(sa, path, *asking, payloads),
-            Phase::Established(_) | Phase::Closed => {}
+            Phase::Beginning(_) | Phase::Proving(_) | Phase::Established(_) | Phase::Closed => {}
         }
     }
 

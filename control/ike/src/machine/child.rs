@@ -1,5 +1,7 @@
 //! A child SA: which traffic, which algorithms, which keys (RFC 7296 sections 2.9, 2.17).
 
+use std::net::IpAddr;
+
 use super::limits::{NETWORKS_MAX, SELECTORS_MAX};
 use super::part::Part;
 use super::payloads::{key_exchange, nonce, notified, proposals, selectors};
@@ -286,16 +288,21 @@ impl Turn<'_, '_> {
 
 /// What of the wanted traffic a child may carry. None: nothing.
 fn traffic(child: &ChildConfig, peer: &Peer, path: Path, wanted: &Wanted<'_>) -> Option<Traffic> {
-    let dynamic: Vec<Selector> = match peer.addresses.as_slice() {
-        // Both ends speak in their own names.
-        _ if child.transport => vec![Selector::of_network(path.theirs.ip(), u8::MAX)],
-        [] => vec![Selector::of_network(path.theirs.ip(), u8::MAX)],
-        addresses => addresses.iter().map(|address| Selector::of_network(*address, u8::MAX)).collect(),
+    let (ours, theirs) = sides(child, &peer.addresses, path);
+    Traffic::new(common(&ours, wanted.ours), common(&theirs, wanted.theirs))
+}
+
+/// All traffic of a child, on our side and on the side of a peer that was given these addresses.
+pub(super) fn sides(child: &ChildConfig, given: &[IpAddr], path: Path) -> (Vec<Selector>, Vec<Selector>) {
+    let host = |address| Selector::of_network(address, u8::MAX);
+    let theirs = match given {
+        _ if !child.remote.is_empty() => child.remote.clone(),
+        // In transport mode both ends speak in their own names.
+        addresses if !addresses.is_empty() && !child.transport => addresses.iter().copied().map(host).collect(),
+        _ => vec![host(path.theirs.ip())],
     };
-    let here = [Selector::of_network(path.ours.ip(), u8::MAX)];
-    let ours = if child.local.is_empty() { here.as_slice() } else { &child.local };
-    let theirs = if child.remote.is_empty() { &dynamic } else { &child.remote };
-    Traffic::new(common(ours, wanted.ours), common(theirs, wanted.theirs))
+    let ours = if child.local.is_empty() { vec![host(path.ours.ip())] } else { child.local.clone() };
+    (ours, theirs)
 }
 
 /// What two lists have in common, without what says types of ICMP: the data plane looks at ports only.

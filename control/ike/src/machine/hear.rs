@@ -6,7 +6,7 @@
 use super::payloads::not_understood;
 use super::sealed::Opened;
 use super::{Failure, Report, Turn};
-use crate::state::{IkeSa, Path, Phase};
+use crate::state::{Beginning, IkeSa, Path, Phase};
 use crate::wire::{self, Body, Exchange, Header, Notify, Payload, notify};
 
 impl Turn<'_, '_> {
@@ -14,6 +14,10 @@ impl Turn<'_, '_> {
     pub(super) fn hear(&mut self, mut sa: IkeSa, path: Path, bytes: &[u8]) {
         let Ok(message) = wire::parse(bytes) else { return };
         let header = message.header;
+        if let Phase::Beginning(beginning) = &sa.phase {
+            let beginning = Beginning::clone(beginning);
+            return self.hear_first_answer(sa, beginning, (path, &message, bytes));
+        }
         let its = (header.initiator_spi, header.responder_spi) == (sa.initiator_spi, sa.responder_spi);
         if header.exchange == Exchange::IKE_SA_INIT {
             return self.hear_first_again(&sa, path, bytes);
@@ -64,7 +68,8 @@ impl Turn<'_, '_> {
         if header.response {
             return self.hear_answer(sa, payloads);
         }
-        if matches!(sa.phase, Phase::Closed) {
+        // Who is to prove its name to us does that first: it asks again.
+        if matches!(sa.phase, Phase::Closed | Phase::Proving(_)) {
             return;
         }
         self.follow(&mut sa, path, header);

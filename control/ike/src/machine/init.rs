@@ -133,6 +133,7 @@ impl Turn<'_, '_> {
             pending: None,
             pieces: Pieces::default(),
             children: Vec::new(),
+            kept: None,
             beyond: Vec::new(),
         };
         self.send(path, [answered]);

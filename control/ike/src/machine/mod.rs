@@ -19,6 +19,9 @@
 //! | `part` | which traffic, as the data plane looks at it |
 //! | `create` | CREATE_CHILD_SA: further children, new keys for them and for the IKE SA |
 //! | `informational` | deletes, moves, signs of life |
+//! | `keep` | who sees to it that there is an IKE SA |
+//! | `begin`, `prove` | IKE_SA_INIT and IKE_AUTH, begun by us |
+//! | `more` | children that we ask for |
 //! | `own` | what we ask: whether the peer lives; that it is over |
 //! | `rekey` | new keys from our side, and what if both want some at once |
 //! | `worn` | children that have carried much |
@@ -27,16 +30,20 @@
 
 mod addresses;
 mod auth;
+mod begin;
 mod child;
 mod create;
 mod hear;
 mod informational;
 mod init;
+mod keep;
 mod limits;
+mod more;
 mod own;
 mod part;
 mod payloads;
 mod proof;
+mod prove;
 mod rekey;
 mod report;
 mod sealed;
@@ -47,6 +54,7 @@ mod worn;
 use std::net::SocketAddr;
 
 pub use child::{ChildSa, Contact, Half};
+pub use keep::{Keeper, Seen};
 pub use part::Part;
 pub use report::{Closure, Failure, Report};
 
@@ -200,6 +208,7 @@ impl<'c> Machine<'c> {
     /// Handles an event of the IKE SA that we call `spi`; none: there is no such SA yet.
     pub fn handle(&self, mut given: Given<'_>, spi: IkeSpi, sa: Option<IkeSa>, event: Event<'_>) -> Outcome {
         let mut turn = Turn { config: self.config, given: &mut given, drawn: 0, out: Outcome::default() };
+        let due_s = sa.as_ref().and_then(|sa| turn.deadline(sa));
         match (sa, event) {
             (None, Event::Message { path, bytes }) => turn.begin(spi, path, bytes),
             (None, _) => {}
@@ -210,6 +219,10 @@ impl<'c> Machine<'c> {
             (Some(sa), Event::ChildWorn(spi)) => turn.renew_child(sa, spi),
             (Some(sa), Event::ChildSpent(spi)) => turn.end_child(sa, spi),
             (Some(sa), Event::Replaced) => turn.replaced(&sa),
+        }
+        // What changes nothing does not change when it is due, either.
+        if matches!(turn.out.next, Next::Same) {
+            turn.out.timeout_s = turn.out.timeout_s.or(due_s);
         }
         turn.out
     }
@@ -224,7 +237,8 @@ impl<'t> Turn<'t, '_> {
 
 impl Turn<'_, '_> {
     /// The SA goes on with another value.
-    fn go_on(&mut self, sa: IkeSa) {
+    fn go_on(&mut self, mut sa: IkeSa) {
+        self.note_lacking(&mut sa);
         self.out.timeout_s = self.deadline(&sa);
         self.out.next = Next::Changed(Box::new(sa));
     }
@@ -243,6 +257,9 @@ impl Turn<'_, '_> {
     /// When an SA wants to be asked again.
     fn deadline(&self, sa: &IkeSa) -> Option<u64> {
         let peer = match &sa.phase {
+            Phase::Beginning(_) | Phase::Proving(_) => {
+                return Some(sa.pending.as_ref().map_or(sa.created_s, |pending| pending.again_s));
+            }
             Phase::Opening(_) | Phase::Asking(_) => return Some(sa.created_s.saturating_add(OPENING_S)),
             Phase::Closed => return Some(sa.heard_s.saturating_add(CLOSED_S)),
             Phase::Established(peer) => peer,

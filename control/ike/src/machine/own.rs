@@ -13,7 +13,7 @@ use crate::wire::{Exchange, Identity, Payload};
 const RETIRED_S: u64 = 30;
 /// A request is sent so often; the pauses in between double.
 const TRIES_MAX: u8 = 6;
-const FIRST_PAUSE_S: u64 = 2;
+pub(super) const FIRST_PAUSE_S: u64 = 2;
 const PAUSE_MAX_S: u64 = 32;
 
 /// What there is to do.
@@ -26,6 +26,8 @@ pub(super) enum Duty {
     CloseChild(u32),
     RekeyChild(u32),
     RekeyIke,
+    /// To ask for a child that is missing, by its place among those.
+    MakeChild(usize),
 }
 
 /// So long something lives that is to get new keys after this time, but gets none.
@@ -41,6 +43,11 @@ impl Turn<'_, '_> {
             Phase::Opening(_) | Phase::Asking(_) if now_s < sa.created_s.saturating_add(OPENING_S) => self.wait(&sa),
             Phase::Closed if now_s < sa.heard_s.saturating_add(CLOSED_S) => self.wait(&sa),
             Phase::Opening(_) | Phase::Asking(_) | Phase::Closed => self.end(&sa),
+            Phase::Beginning(_) | Phase::Proving(_) => match &sa.pending {
+                Some(pending) if now_s < pending.again_s => self.wait(&sa),
+                Some(_) => self.ask_again(sa),
+                None => self.end(&sa),
+            },
             Phase::Established(peer) => {
                 if self.connection(&peer.connection).is_none() {
                     return self.give_up(&sa, Closure::NotConfigured);
@@ -74,6 +81,8 @@ impl Turn<'_, '_> {
             duties.extend(after(child.created_s, lives_s).map(|at_s| (at_s, Duty::CloseChild(child.inbound_spi))));
             duties.extend((child.rekey_at_s > 0).then_some((child.rekey_at_s, Duty::RekeyChild(child.inbound_spi))));
         }
+        let lacking = sa.kept.iter().flat_map(|kept| kept.lacking.iter().enumerate());
+        duties.extend(lacking.map(|(place, lack)| (lack.at_s, Duty::MakeChild(place))));
         duties.extend((sa.rekey_at_s > 0).then_some((sa.rekey_at_s, Duty::RekeyIke)));
         duties.extend(after(sa.heard_s, connection.dpd_delay_s).map(|at_s| (at_s, Duty::Probe)));
         duties.into_iter().min_by_key(|(at_s, _)| *at_s)
@@ -90,6 +99,7 @@ impl Turn<'_, '_> {
             Duty::CloseChild(spi) => self.close_child(sa, spi),
             Duty::RekeyChild(spi) => self.rekey_child(sa, spi, None),
             Duty::RekeyIke => self.rekey_own(sa, None),
+            Duty::MakeChild(place) => self.do_lacking(sa, place),
         }
     }
 
@@ -162,7 +172,10 @@ impl Turn<'_, '_> {
     pub(super) fn hear_answer(&mut self, mut sa: IkeSa, payloads: &[Payload]) {
         let Some(pending) = sa.pending.take() else { return };
         match pending.purpose {
-            Purpose::Probe => {}
+            // The first message's answer is no sealed one.
+            Purpose::Probe | Purpose::Begin => {}
+            Purpose::Prove => return self.hear_name(sa, payloads),
+            Purpose::MakeChild(name, own) => return self.hear_made(sa, &name, &own, payloads),
             Purpose::Close => return self.give_up(&sa, Closure::ByUs),
             Purpose::CloseChild(spi) => {
                 sa.children.retain(|child| child.inbound_spi != spi);

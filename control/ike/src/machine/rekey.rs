@@ -235,7 +235,7 @@ impl Turn<'_, '_> {
 }
 
 /// The error that an answer is.
-fn refusal(payloads: &[Payload]) -> Option<&Notify> {
+pub(super) fn refusal(payloads: &[Payload]) -> Option<&Notify> {
     payloads.iter().find_map(|payload| match payload {
         Payload::Notify(notify) if notify.kind < FIRST_FACT => Some(notify),
         _ => None,
@@ -243,28 +243,28 @@ fn refusal(payloads: &[Payload]) -> Option<&Notify> {
 }
 
 /// The group that the peer wants instead, if it is another one.
-fn other_group(rekey: &Rekey, refusal: &Notify) -> Option<Group> {
+pub(super) fn other_group(rekey: &Rekey, refusal: &Notify) -> Option<Group> {
     let group = Group::from_id(u16::from_be_bytes(refusal.data.as_slice().try_into().ok()?))?;
     rekey.key_pair.as_ref().is_none_or(|pair| pair.group() != group).then_some(group)
 }
 
-fn first_group(offer: &[Proposal]) -> Option<Group> {
+pub(super) fn first_group(offer: &[Proposal]) -> Option<Group> {
     let mut transforms = offer.iter().flat_map(|proposal| &proposal.transforms);
     transforms.find(|transform| transform.kind == GROUPS).and_then(|transform| Group::from_id(transform.id))
 }
 
-fn public_of(pair: &KeyPair) -> Payload {
+pub(super) fn public_of(pair: &KeyPair) -> Payload {
     Payload::KeyExchange { group: pair.group().id(), public: pair.public().to_vec() }
 }
 
 /// The secret that both have now.
-fn agreed(rekey: &Rekey, group: Group, payloads: &[Payload]) -> Option<Secret> {
+pub(super) fn agreed(rekey: &Rekey, group: Group, payloads: &[Payload]) -> Option<Secret> {
     let (sent, public) = key_exchange(payloads)?;
     let pair = rekey.key_pair.as_ref().filter(|pair| pair.group() == group && sent == group.id())?;
     pair.agree(public).ok()
 }
 
 /// The one proposal of an answer.
-fn proposal(payloads: &[Payload]) -> Option<&Proposal> {
+pub(super) fn proposal(payloads: &[Payload]) -> Option<&Proposal> {
     proposals(payloads).and_then(|proposals| proposals.first().filter(|_| proposals.len() == 1))
 }

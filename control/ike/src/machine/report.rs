@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::wire::Identity;
+use crate::wire::{Identity, notify};
 
 /// Something that happened. [`fmt::Display`] is the line in the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -101,6 +101,17 @@ pub enum Failure {
     /// No address left.
     #[error("no address is left for {0:?}")]
     NoAddress(String),
+    /// The peer does not want what we ask for.
+    #[error("it refuses {what}: {}", name_of(*.kind))]
+    Refused {
+        /// What.
+        what: &'static str,
+        /// The notification's number.
+        kind: u16,
+    },
+    /// An IKE SA has as many children as it may have.
+    #[error("the IKE SA has too many children for another one")]
+    TooMuch,
     /// It does not follow the protocol.
     #[error("it does not follow the protocol: {0}")]
     Protocol(&'static str),
@@ -130,9 +141,31 @@ pub enum Closure {
     /// The peer has come anew.
     #[error("the peer has come anew")]
     Replaced,
+    /// The peer grants no child.
+    #[error("the peer grants no child SA")]
+    Childless,
     /// The configuration does not know its connection any more.
     #[error("its connection is configured no more")]
     NotConfigured,
+}
+
+/// What IANA calls the notification of an error.
+fn name_of(kind: u16) -> String {
+    let name = match kind {
+        notify::UNSUPPORTED_CRITICAL_PAYLOAD => "UNSUPPORTED_CRITICAL_PAYLOAD",
+        notify::INVALID_SYNTAX => "INVALID_SYNTAX",
+        notify::NO_PROPOSAL_CHOSEN => "NO_PROPOSAL_CHOSEN: it takes none of our algorithms",
+        notify::INVALID_KE_PAYLOAD => "INVALID_KE_PAYLOAD: it wants a group that is not configured",
+        notify::AUTHENTICATION_FAILED => "AUTHENTICATION_FAILED",
+        notify::SINGLE_PAIR_REQUIRED => "SINGLE_PAIR_REQUIRED",
+        notify::NO_ADDITIONAL_SAS => "NO_ADDITIONAL_SAS",
+        notify::INTERNAL_ADDRESS_FAILURE => "INTERNAL_ADDRESS_FAILURE",
+        notify::FAILED_CP_REQUIRED => "FAILED_CP_REQUIRED: it wants to give us an address",
+        notify::TS_UNACCEPTABLE => "TS_UNACCEPTABLE: it knows no such traffic",
+        notify::TEMPORARY_FAILURE => "TEMPORARY_FAILURE",
+        _ => return format!("notification {kind}"),
+    };
+    name.to_owned()
 }
 
 impl fmt::Display for Report {

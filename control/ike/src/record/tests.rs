@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::eap::Conversation;
+use crate::machine::Keeper;
+use crate::state::{Beginning, Kept, Lack, Proving};
 use crate::wire::Exchange;
 
 const GOLDEN: &[u8] = include_bytes!("../../tests/golden/ike-sa-v1");
@@ -63,6 +65,7 @@ fn sample() -> IkeSa {
             created_s: 1100,
             rekey_at_s: 4700,
         }],
+        kept: None,
         beyond: Vec::new(),
     }
 }
@@ -91,9 +94,31 @@ fn every_phase_and_purpose_comes_back() {
         conversation: Conversation::begin(3).0,
         granted: Some(("bob".into(), Secret::new(vec![6; 64]))),
     };
-    let phases = [Phase::Opening(opening()), Phase::Asking(Box::new(asking)), Phase::Closed];
+    let beginning = Beginning {
+        connection: "branch".into(),
+        pair: KeyPair::restore(Group::X25519, &[7; 32]).unwrap(),
+        nonce: vec![3; 32],
+        cookie: vec![9; 20],
+        turns: 2,
+    };
+    let proving = Proving { opening: opening(), connection: "branch".into(), child: ("lan".into(), 0x1004d) };
+    let phases = [
+        Phase::Opening(opening()),
+        Phase::Asking(Box::new(asking)),
+        Phase::Closed,
+        Phase::Beginning(Box::new(beginning)),
+        Phase::Proving(Box::new(proving)),
+    ];
     let rekey = Rekey { old_spi: 0, new_spi: 7, nonce: vec![1; 32], key_pair: None };
-    let purposes = [Purpose::Probe, Purpose::Close, Purpose::CloseChild(77), Purpose::RekeyIke(rekey)];
+    let purposes = [
+        Purpose::Probe,
+        Purpose::Close,
+        Purpose::CloseChild(77),
+        Purpose::RekeyIke(rekey.clone()),
+        Purpose::Begin,
+        Purpose::Prove,
+        Purpose::MakeChild("lan".into(), rekey),
+    ];
     let pending = |purpose| Pending { datagrams: vec![vec![1]], purpose, tries: 1, again_s: 2 };
     let sas = phases.map(|phase| IkeSa { phase, ..sample() }).into_iter();
     for sa in sas.chain(purposes.map(|purpose| IkeSa { pending: Some(pending(purpose)), ..sample() })) {
@@ -102,6 +127,20 @@ fn every_phase_and_purpose_comes_back() {
         assert_eq!(again.save(), record);
         assert_eq!(std::mem::discriminant(&again.phase), std::mem::discriminant(&sa.phase));
     }
+    for lacking in [Vec::new(), vec![Lack { name: "more".into(), at_s: 77, tries: 3 }]] {
+        let sa = IkeSa { kept: Some(Kept { begun: 0x5004d, lacking }), ..sample() };
+        assert_eq!(IkeSa::restore(&sa.save()).expect("what was saved").kept, sa.kept);
+    }
+}
+
+/// Keepers stand beside IKE SAs: neither is taken for the other.
+#[test]
+fn a_keeper_is_no_ike_sa() {
+    let keeper = Keeper { connection: "branch".into(), spi: 0x4004d, begun_s: 1000, tries: 3, again_s: 1030 };
+    let record = keeper.save();
+    assert_eq!(Keeper::restore(&record), Some(keeper));
+    assert!(IkeSa::restore(&record).is_none() && Keeper::restore(GOLDEN).is_none());
+    (0..record.len()).for_each(|len| assert_eq!(Keeper::restore(&record[..len]), None));
 }
 
 #[test]

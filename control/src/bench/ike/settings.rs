@@ -111,6 +111,7 @@ pub(super) fn config(way: Way, credentials: &Credentials) -> Result<Config, IkeB
         children: vec![child],
         dpd_delay_s: 30,
         rekey_s: 14_400,
+        start: None,
         reauth_s: 0,
         unique: Unique::Never,
     };

@@ -159,7 +159,7 @@ impl Gateway {
     /// Lets somebody speak IKE. `counters` are shared by all workers.
     #[must_use]
     pub fn with_desk(mut self, desk: WorkerDesk, counters: Arc<IkeCounters>) -> Self {
-        self.ike = Some(Ike::new(desk, counters, self.config.spi_key));
+        self.ike = Some(Ike::new(desk, counters, (self.config.spi_key, self.config.keepers.clone())));
         self.takes_udp = true;
         self
     }

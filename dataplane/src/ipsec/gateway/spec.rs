@@ -146,6 +146,9 @@ pub struct GatewayConfig {
     pub replica_key: [u8; 16],
     /// The key of the SPIs of IKE SAs that begin, the same on all members, and theirs alone: nobody else may foresee an SPI.
     pub spi_key: [u8; 16],
+    /// Records of IKE's that there are always to be, each at the owner of its unit, by the SPIs that they are called: who speaks IKE
+    /// is asked about one that is not there, and makes it.
+    pub keepers: Vec<u64>,
     /// What does the cryptography.
     pub engine: Choice,
     /// What wakes who speaks IKE; none: nobody does. [`crate::worker::Dataplane::open`] makes the desks for it.
@@ -165,6 +168,7 @@ impl GatewayConfig {
             clamp_mss: true,
             replica_key,
             spi_key,
+            keepers: Vec::new(),
             engine: Choice::Auto,
             ike: None,
         }

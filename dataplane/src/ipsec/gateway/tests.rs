@@ -23,6 +23,7 @@ mod chaos;
 mod exchange;
 mod failover;
 mod ike;
+mod keepers;
 mod lives;
 mod transport;
 mod tunnels;

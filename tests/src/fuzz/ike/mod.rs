@@ -127,6 +127,7 @@ fn config(kind: u8) -> Config {
         pools: if kind & 2 == 0 { Vec::new() } else { vec!["guests".into()] },
         unique: Unique::IfSaid,
         reauth_s: 0,
+        start: None,
         dns: vec![IpAddr::from([10, 3, 0, 53])],
         children: vec![child("net", &["10.9.0.0/16", "2001:db8:9::/48"]), child("guest", &[])],
         dpd_delay_s: if kind & 8 == 0 { 0 } else { 30 },

@@ -128,7 +128,7 @@ impl World {
                 Some((_, key)) => vec![proof(&asking.opening, key.as_bytes())],
                 None => self.eap(&sa).into_iter().collect(),
             },
-            Phase::Established(_) | Phase::Closed => return,
+            Phase::Beginning(_) | Phase::Proving(_) | Phase::Established(_) | Phase::Closed => return,
         };
         let header = header(&sa, Exchange::IKE_AUTH, false, sa.next_request);
         self.speak(script, spi, &sa, &header, &chain, how & 64 != 0);

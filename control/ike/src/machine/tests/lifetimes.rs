@@ -9,6 +9,8 @@ fn a_half_open_sa_is_dropped_after_a_while() {
     let (mut world, mut client) = (World::new(config()), Client::new());
     let first = client.first();
     world.ask(SPI, path(), &first);
+    // The same again does not let it live for ever.
+    assert_eq!(world.ask(SPI, path(), &first).1.timeout_s, Some(1030));
     world.now_s += 29;
     assert_eq!(world.step(SPI, Event::Timeout).timeout_s, Some(1030));
     world.now_s += 1;

@@ -1,12 +1,16 @@
 //! The machine before a client that is written here: in one process, step by step, the SA going through its record between any two.
 
+mod begun;
 mod client;
 mod contact;
 mod exchanges;
 mod faults;
 mod hostile;
+mod initiator;
 mod lifetimes;
 mod parts;
+mod peers;
+mod proofs;
 mod rekeys;
 mod transport;
 
@@ -99,6 +103,7 @@ pub(super) fn config() -> Config {
         pools: Vec::new(),
         unique: Unique::IfSaid,
         reauth_s: 0,
+        start: None,
         dns: vec!["10.3.0.53".parse().unwrap()],
         children: vec![child("lan", "10.3.0.0/24", &["10.9.0.0/16"]), child("more", "10.4.0.0/16", &["10.9.0.0/16"])],
         dpd_delay_s: 30,

@@ -77,6 +77,7 @@ impl Pair {
                 rekey_at_s: after(rekey_s[1].1),
                 ..child.clone()
             }],
+            kept: None,
             beyond: Vec::new(),
         };
         peer.keep(CLIENT_SPI, &mirrored);

@@ -74,6 +74,8 @@ struct Flight {
 pub(super) struct Ike {
     desk: WorkerDesk,
     pub(super) counters: Arc<IkeCounters>,
+    /// There are always to be these.
+    keepers: Vec<u64>,
     /// Makes names for those that begin.
     names: hash::Key,
     all: BTreeMap<Name, Association>,
@@ -94,8 +96,11 @@ pub(super) struct Ike {
 }
 
 impl Ike {
-    pub(super) fn new(desk: WorkerDesk, counters: Arc<IkeCounters>, key: [u8; 16]) -> Self {
+    /// `key` makes the names of those that begin; `keepers` there are always to be.
+    pub(super) fn new(desk: WorkerDesk, counters: Arc<IkeCounters>, (key, keepers): ([u8; 16], Vec<u64>)) -> Self {
         Self {
+            look_at_ns: (!keepers.is_empty()).then_some(0),
+            keepers,
             desk,
             counters,
             names: hash::Key::new(key),
@@ -105,7 +110,6 @@ impl Ike {
             tickets: 0,
             promises: VecDeque::new(),
             asleep: UnitSet::EMPTY,
-            look_at_ns: None,
             showing: None,
             id: 0,
             tunnels_told: 0,

@@ -70,6 +70,8 @@ impl Gateway {
             return;
         }
         ike.give_up(now_ns);
+        self.begin_keepers(outlet);
+        let Some(ike) = &mut self.ike else { return };
         let room = QUESTIONS_MAX.saturating_sub(ike.flights.len());
         let due = ike.timers.range(..=(outlet.cluster_clock_s(), (LAST_UNIT, u64::MAX))).map(|(_, name)| *name);
         let idle = |name: &Name| ike.all.get(name).is_some_and(|association| association.ticket.is_none());
@@ -83,8 +85,26 @@ impl Gateway {
                 }
             }
         }
-        let any = !ike.timers.is_empty() || !ike.flights.is_empty();
+        let any = !ike.timers.is_empty() || !ike.flights.is_empty() || !ike.keepers.is_empty();
         ike.look_at_ns = any.then(|| now_ns.saturating_add(if all { SECOND_NS } else { AGAIN_NS }));
+    }
+}
+
+impl Gateway {
+    /// Asks about those that there are to be in our units, and are not.
+    fn begin_keepers(&mut self, outlet: &mut dyn Outlet) {
+        let (Some(ike), Some(nonces)) = (&mut self.ike, self.ivs.of(outlet.incarnation())) else { return };
+        for at in 0..ike.keepers.len() {
+            let spi = ike.keepers[at];
+            let name = (Unit::from_low_bits(spi as u32), spi);
+            if !outlet.owns(name.0) || ike.wake(outlet, name, self.digest_key) || !ike.has_room() {
+                continue;
+            }
+            ike.put_in(name, Association::default());
+            if !ike.ask(outlet, nonces, name, Asked::Timeout) {
+                ike.forget_if_none(name);
+            }
+        }
     }
 }
 

@@ -81,10 +81,15 @@ pub(super) fn changed(question: &Question, record: &[u8]) -> Answer {
 impl Member {
     /// Only what IKE makes.
     pub(super) fn speaking(number: u8, incarnation: u64) -> Self {
+        Self::keeping(number, incarnation, Vec::new())
+    }
+
+    /// One that is to see to it that these are there.
+    pub(super) fn keeping(number: u8, incarnation: u64, keepers: Vec<u64>) -> Self {
         let mut member = Self::new(number, incarnation, &spec(Numbers::Short));
         let wake: crate::worker::Wake = Arc::new(|| {});
         let (desk, session) = super::super::desk(wake.clone(), wake);
-        let config = GatewayConfig::new(member.id, Vec::new(), REPLICA_KEY);
+        let config = GatewayConfig { keepers, ..GatewayConfig::new(member.id, Vec::new(), REPLICA_KEY) };
         let gateway = Gateway::new(config, Arc::new(BuiltIn), TunnelStats::new(0));
         *member.gateway = gateway.with_desk(desk, Arc::default());
         (0..=u8::MAX).filter(|app| member.gateway.watches(*app)).for_each(|app| member.desk.store.watch(app));

@@ -53,6 +53,7 @@ fn config(local_id: Identity, local: Selector, remote: Selector, (ike_s, child_s
         pools: Vec::new(),
         unique: Unique::IfSaid,
         reauth_s: 0,
+        start: None,
         dns: Vec::new(),
         children: vec![child],
         dpd_delay_s: dpd_s,
@@ -230,6 +231,7 @@ impl Peer {
             pending: None,
             pieces: Pieces::default(),
             children: Vec::new(),
+            kept: None,
             beyond: Vec::new(),
         }
     }
