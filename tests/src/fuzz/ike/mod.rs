@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use phalanx_ike::config::{ChildConfig, Config, Connection, Life, OwnProof, PeersProof, Unique};
 use phalanx_ike::crypto::{Random, Secret};
-use phalanx_ike::machine::{ChildEvent, DRAWS, Event, Given, Machine, Next, Outcome, Unit10};
+use phalanx_ike::machine::{ChildEvent, DRAWS, Event, Given, Keeper, Machine, Next, Outcome, Seen, Unit10};
 use phalanx_ike::pool::{Book, Pool};
 use phalanx_ike::state::{IkeSa, Path, Phase};
 use phalanx_ike::wire::{Body, Identity, Selector, parse};
@@ -103,6 +103,11 @@ fn network(text: &str) -> Selector {
     Selector::of_network(address.parse().expect("an address"), len.parse().expect("a length"))
 }
 
+/// Between whom we begin.
+fn path() -> Path {
+    Path { ours: ([198, 51, 100, 1], 500).into(), theirs: ([192, 0, 2, 9], 500).into() }
+}
+
 fn config(kind: u8) -> Config {
     let rekeys = kind & 4 != 0;
     let child = |name: &str, remote: &[&str]| ChildConfig {
@@ -127,7 +132,7 @@ fn config(kind: u8) -> Config {
         pools: if kind & 2 == 0 { Vec::new() } else { vec!["guests".into()] },
         unique: Unique::IfSaid,
         reauth_s: 0,
-        start: None,
+        start: (kind & 64 != 0).then(path),
         dns: vec![IpAddr::from([10, 3, 0, 53])],
         children: vec![child("net", &["10.9.0.0/16", "2001:db8:9::/48"]), child("guest", &[])],
         dpd_delay_s: if kind & 8 == 0 { 0 } else { 30 },
@@ -213,6 +218,27 @@ impl World {
             self.said.remove(0);
         }
         self.happen(spi, Event::Message { path: self.path, bytes });
+    }
+
+    /// We begin one, if that is configured.
+    fn begin_own(&mut self) {
+        self.draw += DRAWS;
+        let given = Given {
+            now_s: self.now_s,
+            unit: Unit10(77),
+            draw: self.draw,
+            random: &mut self.random,
+            pools: &mut self.book,
+            under_load: self.under_load,
+        };
+        let keeper = Keeper { connection: "road".into(), spi: 0, begun_s: 0, tries: 0, again_s: 0 };
+        let kept = Machine::new(&self.config).keep(given, Some(keeper), "road", Seen::Nothing);
+        let Some((keeper, outcome)) = kept else { return };
+        assert_eq!(Keeper::restore(&keeper.save()), Some(keeper));
+        self.check_sent(&outcome);
+        if !std::mem::take(&mut self.lost) && self.records.len() < SAS_MAX as usize {
+            self.commit(u64::MAX, None, outcome);
+        }
     }
 
     fn happen(&mut self, spi: u64, event: Event<'_>) {

@@ -61,6 +61,9 @@ impl World {
         self.begun = (self.begun + 1) % SAS_MAX;
         let initiator_spi = 0x1111_0000 + self.begun;
         let how = script.u8();
+        if how & 64 != 0 {
+            return self.begin_own();
+        }
         let header = Header {
             initiator_spi,
             responder_spi: 0,
@@ -172,6 +175,9 @@ impl World {
         let exchange = EXCHANGES[usize::from(script.u8() & 3)];
         let first = script.u8();
         let inside = script::raw(script);
+        if matches!(sa.phase, Phase::Beginning(_)) {
+            return;
+        }
         let header = header(&sa, exchange, false, sa.next_request);
         let bytes = whole(&sa, &header, (first, &inside));
         self.hear(spi, &bytes);
@@ -207,13 +213,22 @@ impl World {
         let Some((spi, sa)) = self.pick(script) else { return };
         let how = script.u8();
         let Some(pending) = &sa.pending else { return };
-        let mut chain = Vec::new();
+        if let Phase::Beginning(_) = &sa.phase {
+            return self.answer_first(script, spi, &sa, how);
+        }
+        let mut chain = match &sa.phase {
+            Phase::Proving(proving) => proof_of_responder(&sa, &proving.opening),
+            _ => Vec::new(),
+        };
         let (exchange, new_spi) = match &pending.purpose {
-            Purpose::RekeyChild(..) => (Exchange::CREATE_CHILD_SA, script.u32().max(1).to_be_bytes().to_vec()),
+            Purpose::Prove => (Exchange::IKE_AUTH, script.u32().max(1).to_be_bytes().to_vec()),
+            Purpose::RekeyChild(..) | Purpose::MakeChild(..) => {
+                (Exchange::CREATE_CHILD_SA, script.u32().max(1).to_be_bytes().to_vec())
+            }
             Purpose::RekeyIke(_) => (Exchange::CREATE_CHILD_SA, vec![how | 1; 8]),
             _ => (Exchange::INFORMATIONAL, Vec::new()),
         };
-        if exchange == Exchange::CREATE_CHILD_SA {
+        if exchange != Exchange::INFORMATIONAL {
             for asked in opened(&sa, &pending.datagrams).unwrap_or_default() {
                 match asked {
                     Payload::Sa(proposals) => {
@@ -238,6 +253,34 @@ impl World {
         self.speak(script, spi, &sa, &header, &chain, how & 4 != 0);
     }
 
+    /// An answer to our first message.
+    fn answer_first(&mut self, script: &mut Cursor<'_>, spi: u64, sa: &IkeSa, how: u8) {
+        let said = sa.pending.as_ref().and_then(|pending| pending.datagrams.first()).expect("a first message");
+        let Body::Plain(asked) = parse(said).expect("what we say can be read").body else { return };
+        let mut chain = Vec::new();
+        match how & 12 {
+            4 => chain.push(fact(notify::COOKIE, vec![how; 20])),
+            8 => chain.push(fact(notify::INVALID_KE_PAYLOAD, u16::from(script.u8()).to_be_bytes().into())),
+            _ => {
+                let offered = asked.into_iter().find_map(|payload| match payload {
+                    Payload::Sa(proposals) => proposals.into_iter().next(),
+                    _ => None,
+                });
+                chain.push(Payload::Sa(offered.map(|it| chosen(it, &[])).into_iter().collect()));
+                chain.extend([key_exchange(), Payload::Nonce(vec![how; 32])]);
+                chain.extend((how & 2 == 0).then(|| fact(notify::IKEV2_FRAGMENTATION_SUPPORTED, Vec::new())));
+                chain.extend((how & 16 != 0).then(|| fact(notify::NAT_DETECTION_SOURCE_IP, vec![0; 20])));
+            }
+        }
+        if how & 1 != 0 {
+            chain.extend(script::payloads(script, None));
+        }
+        if emit_payloads(&chain).1.len() <= LONGEST {
+            let header = Header { responder_spi: 0x2222_0000, ..header(sa, Exchange::IKE_SA_INIT, true, 0) };
+            self.hear(spi, &emit(&header, &chain));
+        }
+    }
+
     /// Says it, in one piece or in several, of which some may be missing, or of another cut.
     fn speak(
         &mut self,
@@ -249,7 +292,7 @@ impl World {
         in_pieces: bool,
     ) {
         let (first, inside) = emit_payloads(chain);
-        if inside.len() > LONGEST {
+        if inside.len() > LONGEST || matches!(sa.phase, Phase::Beginning(_)) {
             return;
         }
         if !in_pieces {
@@ -266,6 +309,14 @@ impl World {
             self.hear(spi, &bytes);
         }
     }
+}
+
+/// The peer's name, and its proof.
+fn proof_of_responder(sa: &IkeSa, opening: &Opening) -> Vec<Payload> {
+    let identity = Identity::of_text("alice@example.org");
+    let body = [&[identity.kind, 0, 0, 0], &*identity.data].concat();
+    let proof = psk_auth(sa.suite.prf, KEY, &opening.answer, &opening.nonce_i, &sa.keys.pr, &body);
+    vec![Payload::IdResponder(identity), Payload::Auth { method: 2, data: proof.as_bytes().to_vec() }]
 }
 
 /// The first of everything that is offered.

@@ -13,8 +13,12 @@ const REKEYS: u8 = 4;
 const PROBES: u8 = 8;
 const LOAD: u8 = 16;
 const NAT: u8 = 32;
+const OURS: u8 = 64;
 
 const BEGIN: &[u8] = &[1, 0];
+/// By us; the peer answers, and proves its name.
+const BEGIN_OURS: &[u8] = &[1, 64];
+const ANSWER_FIRST: &[u8] = &[8, 0, 0];
 const PROVE: &[u8] = &[2, 0, 0, 0];
 const EAP_ANSWER: &[u8] = &[2, 0, 0];
 /// A child of its own; new keys for the first one; new keys for the IKE SA.
@@ -55,6 +59,14 @@ fn scripts() -> Vec<(&'static str, Vec<u8>, Reached)> {
             Reached { children: 3, ..one }
         }),
         ("probes", script(PSK | PROBES, &[BEGIN, PROVE, LATER, DONE, LATER, LATER, LATER]), one),
+        ("ours", script(PSK | OURS, &[BEGIN_OURS, ANSWER_FIRST, ANSWER, LATER, ANSWER, REKEY_IKE, DELETE_IKE]), {
+            Reached { children: 2, successors: 2, ended: 0, ..one }
+        }),
+        (
+            "ours-again",
+            script(PSK | OURS, &[BEGIN_OURS, &[8, 0, 4], &[8, 0, 8, 31], LATER, LOSE, ANSWER_FIRST, ANSWER_FIRST]),
+            Reached { successors: 1, ended: 1, ..none },
+        ),
         ("load", script(PSK | LOAD, &[BEGIN, &[15, 0], BEGIN, PROVE]), one),
     ]
 }
