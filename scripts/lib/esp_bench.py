@@ -29,9 +29,6 @@ def run_phalanx(work, options, algorithm, size, sas):
     command = [options.phalanx, "bench", work, "--algorithm", algorithm, "--sas", str(sas), "--seconds", str(options.seconds),
                "--cores", str(options.core), "--json"]
     command += ["--imix"] if size == IMIX else ["--size", size]
-    if work == "esp-encrypt" and size != IMIX:
-        # As for esp-decrypt. net_pcap copies each packet, which is more work than to seal a long one.
-        command += ["--pmd", "net_null"]
     return json.loads(run(command, timeout=TIMEOUT_S))
 
 
