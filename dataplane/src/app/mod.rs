@@ -85,7 +85,7 @@ pub trait App: Source + Send {
     }
 
     /// Takes in such packets, and others that come out of its tunnels, of units of ours, as many at once as it likes: those of one
-    /// tunnel and way side by side, in order.
+    /// tunnel and way in order, and side by side if it wants that.
     fn handle_parcels(&mut self, _outlet: &mut dyn Outlet, _parcels: &mut [Parcel<'_>]) {}
 
     /// Whether those of one tunnel are to be shown side by side.

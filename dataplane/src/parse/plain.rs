@@ -1,6 +1,7 @@
 //! The plainest of packets, seen at a glance: IPv4 without options, whole and intact, between hosts. All others are for
 //! [`super::summarise_l3`], which finds the same in these.
 
+use crate::wire::checksum::Sum;
 use crate::wire::ipv4;
 
 /// What a glance finds.
@@ -22,12 +23,11 @@ pub fn plain_v4(packet: &[u8]) -> Option<PlainV4> {
     let header = packet.first_chunk::<{ ipv4::HEADER_LEN }>()?;
     let word = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     let words = [word(0), word(4), word(8), word(12), word(16)];
-    let sum: u64 = words.into_iter().map(u64::from).sum();
     let len = words[0] as u16;
     let fits = (ipv4::HEADER_LEN..=packet.len()).contains(&usize::from(len));
     let whole = words[1] as u16 & (ipv4::MORE_FRAGMENTS | ipv4::OFFSET_MASK) == 0;
     let hosts = is_plain_host(words[3]) & is_plain_host(words[4]);
-    let plain = (header[0] == 0x45) & fits & whole & is_sum_of_ones(sum) & hosts;
+    let plain = (header[0] == 0x45) & fits & whole & Sum::new().bytes(header).is_valid() & hosts;
     plain.then_some(PlainV4 { src: words[3], dst: words[4], len, tos: header[1] })
 }
 
@@ -36,14 +36,6 @@ pub fn plain_v4(packet: &[u8]) -> Option<PlainV4> {
 pub(crate) fn is_plain_host(address: u32) -> bool {
     let top = address >> 24;
     (top != 0) & (top != 127) & (top < 224) & (address >> 16 != 0xa9fe)
-}
-
-/// Whether words add up, end-around carry and all, to what a header with the right checksum does.
-#[inline]
-fn is_sum_of_ones(sum: u64) -> bool {
-    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    (sum & 0xffff) + (sum >> 16) == 0xffff
 }
 
 #[cfg(test)]

@@ -152,8 +152,7 @@ impl Path {
         look: &Look,
     ) -> bool {
         let count = burst.len();
-        let (mut destinations, mut found) = ([0; BURST], [0; BURST]);
-        let mut plain = true;
+        let (mut destinations, mut plain) = ([0; BURST], true);
         for ((mbuf, fate), destination) in burst.iter().zip(fates).zip(&mut destinations) {
             let Fate::Sent { start, len } = *fate else { return false };
             let packet = mbuf.whole().get(usize::from(start)..usize::from(start) + usize::from(len));
@@ -162,9 +161,7 @@ impl Path {
             plain &= header[0] >> 4 == 4;
             *destination = bytes::u32_at(header, DESTINATION_AT);
         }
-        self.cache.find(destinations.iter().zip(&mut found).take(count));
-        let together = plain && found.iter().take(count).all(|way| *way == found[0]);
-        let Some(next) = self.cache.adjacency(found[0]).filter(|_| together).copied() else { return false };
+        let Some(next) = self.one_way(&destinations[..count]).filter(|_| plain) else { return false };
         let longest = fates.iter().take(count).map(Fate::sent_len).max().unwrap_or(0);
         let Some(path) = self.ports.get_mut(usize::from(next.port)).filter(|path| path.link_up) else { return false };
         if longest > next.mtu {
@@ -173,13 +170,9 @@ impl Path {
         let (mut sum, loads) = (0, &self.counters.loads);
         for ((mbuf, fate), place) in burst.iter_mut().zip(fates).zip(places) {
             let Fate::Sent { start, len } = *fate else { continue };
-            if mbuf.set_data(start.saturating_sub(L3_AT), len.saturating_add(L3_AT)).is_some()
-                && let Some(head) = mbuf.data_mut().first_chunk_mut::<{ L3_AT as usize }>()
-            {
-                head[..12].copy_from_slice(&next.header);
-                head[12..].copy_from_slice(&EtherType::IPV4.0.to_be_bytes());
+            if mbuf.set_data(start.saturating_sub(L3_AT), len.saturating_add(L3_AT)).is_some() {
+                write_link_header(mbuf, &next);
             }
-            mbuf.set_tag(Kind::Originated as u32);
             sum += u64::from(mbuf.data_len());
             let place = usize::from(*place) % BURST;
             loads.of(look.units[place]).add(look.frame_len(place));
@@ -224,22 +217,27 @@ impl Path {
         fates
     }
 
+    /// The next hop of all these destinations, of no more than a burst, if they have one and it is known.
+    #[inline]
+    fn one_way(&self, destinations: &[u32]) -> Option<Adjacency> {
+        let mut found = [0; BURST];
+        self.cache.find(destinations.iter().zip(&mut found));
+        let together = found.iter().take(destinations.len()).all(|way| *way == found[0]);
+        self.cache.adjacency(found[0]).filter(|_| together).copied()
+    }
+
     /// Sends IP packets of the cluster's. Mostly all go to one next hop.
     fn send_parcels(&mut self, ready: &mut Burst<BURST>) {
         if ready.is_empty() {
             return;
         }
-        let (mut destinations, mut found) = ([0; BURST], [0; BURST]);
-        let mut plain = true;
+        let (mut destinations, mut plain) = ([0; BURST], true);
         for (mbuf, destination) in ready.iter().zip(&mut destinations) {
             let packet = mbuf.data();
             plain &= bytes::u8_at(packet, 0) >> 4 == 4;
             *destination = bytes::u32_at(packet, DESTINATION_AT);
         }
-        let count = ready.len();
-        self.cache.find(destinations.iter().zip(&mut found).take(count));
-        let together = plain && found.iter().take(count).all(|way| *way == found[0]);
-        let next = self.cache.adjacency(found[0]).filter(|_| together).copied();
+        let next = self.one_way(&destinations[..ready.len()]).filter(|_| plain);
         let sent = next.is_some_and(|next| self.send_together(ready, &next));
         if !sent {
             ready.drain().for_each(|mbuf| self.send_packet(mbuf));
@@ -255,17 +253,25 @@ impl Path {
         }
         let mut sum = 0;
         for mbuf in ready.iter_mut() {
-            if let Some(head) = mbuf.prepend(L3_AT).and_then(|head| head.first_chunk_mut::<{ L3_AT as usize }>()) {
-                head[..12].copy_from_slice(&next.header);
-                head[12..].copy_from_slice(&EtherType::IPV4.0.to_be_bytes());
+            if mbuf.prepend(L3_AT).is_some() {
+                write_link_header(mbuf, next);
             }
-            mbuf.set_tag(Kind::Originated as u32);
             sum += u64::from(mbuf.data_len());
         }
         self.counters.originated.add(ready.len() as u64);
         path.tx.push_all(ready, sum, self.lease_ok, &self.counters);
         true
     }
+}
+
+/// Writes the first bytes of a frame that we have made.
+#[inline]
+fn write_link_header(mbuf: &mut Mbuf, next: &Adjacency) {
+    if let Some(head) = mbuf.data_mut().first_chunk_mut::<{ L3_AT as usize }>() {
+        head[..12].copy_from_slice(&next.header);
+        head[12..].copy_from_slice(&EtherType::IPV4.0.to_be_bytes());
+    }
+    mbuf.set_tag(Kind::Originated as u32);
 }
 
 /// Those of one tunnel and way come together, in order, where the first of them is.

@@ -175,7 +175,8 @@ impl OnDevice {
             let Some((header, rest)) = job.packet.split_first_chunk_mut::<HEADER_LEN>() else { continue };
             let Some((iv, rest)) = rest.split_first_chunk_mut::<8>() else { continue };
             let Some((data, digest)) = rest.split_last_chunk_mut::<TAG_LEN>() else { continue };
-            (*aad, _) = checked_number(header, self.numbers, job.sequence_high);
+            let ([number @ .., _, _, _, _], _) = checked_number(header, self.numbers, job.sequence_high);
+            *aad = number;
             *op = Op { data, digest, iv: first_block(salt, iv), aad, done: false };
         }
         self.session.process(&mut ops[..count], Clear::default());

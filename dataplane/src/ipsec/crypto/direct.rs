@@ -5,7 +5,7 @@ use dpdk::crypto::Direction;
 use dpdk::gcm::{GcmKey, NONCE_LEN, TAG_LEN};
 use zeroize::Zeroizing;
 
-use super::{Engine, EngineError, Job, Numbers, Session};
+use super::{Engine, EngineError, Job, Numbers, Session, checked_number};
 use crate::ipsec::esp::{HEADER_LEN, Shape};
 use crate::ipsec::keys::Keys;
 use crate::ipsec::transform::{Aead, SALT_LEN, Transform};
@@ -70,14 +70,8 @@ impl Gcm {
         let (header, rest) = job.packet.split_first_chunk_mut::<HEADER_LEN>()?;
         let (iv, rest) = rest.split_first_chunk_mut::<IV_LEN>()?;
         let (data, tag) = rest.split_last_chunk_mut::<TAG_LEN>()?;
-        // As `checked_number` says, but in registers.
-        let (spi, low) =
-            (u128::from(u64::from_le_bytes(*header) as u32), u128::from(u64::from_le_bytes(*header) >> 32));
-        let checked = match self.numbers {
-            Numbers::Short => (spi | low << 32, 8),
-            Numbers::Extended => (spi | u128::from(job.sequence_high.swap_bytes()) << 32 | low << 64, 12),
-        };
+        let (checked, len) = checked_number(header, self.numbers, job.sequence_high);
         let nonce = u128::from(u32::from_le_bytes(*self.salt)) | u128::from(u64::from_le_bytes(*iv)) << 32;
-        Some(self.key.process(nonce, checked, data, tag))
+        Some(self.key.process(nonce, (u128::from_le_bytes(checked), len), data, tag))
     }
 }

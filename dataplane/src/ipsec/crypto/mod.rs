@@ -92,15 +92,16 @@ pub enum EngineError {
 }
 
 /// SPI and sequence number as an AEAD checks them, and how many bytes they are. `header` is the packet's beginning.
-fn checked_number(header: &[u8; 8], numbers: Numbers, sequence_high: u32) -> ([u8; 12], usize) {
-    let [a, b, c, d, e, f, g, h] = *header;
-    match numbers {
-        Numbers::Short => ([a, b, c, d, e, f, g, h, 0, 0, 0, 0], 8),
-        Numbers::Extended => {
-            let [i, j, k, l] = sequence_high.to_be_bytes();
-            ([a, b, c, d, i, j, k, l, e, f, g, h], 12)
-        }
-    }
+#[inline]
+fn checked_number(header: &[u8; 8], numbers: Numbers, sequence_high: u32) -> ([u8; 16], usize) {
+    // As it is loaded from memory: the lowest byte is the first one.
+    let header = u64::from_le_bytes(*header);
+    let (spi, low) = (u128::from(header as u32), u128::from(header >> u32::BITS));
+    let (number, len) = match numbers {
+        Numbers::Short => (spi | low << 32, 8),
+        Numbers::Extended => (spi | u128::from(sequence_high.swap_bytes()) << 32 | low << 64, 12),
+    };
+    (number.to_le_bytes(), len)
 }
 
 /// Salt, IV, and the number 1: what AES-CTR begins with (RFC 3686 section 4). Without the number it is an AEAD's nonce.

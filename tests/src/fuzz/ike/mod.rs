@@ -220,8 +220,8 @@ impl World {
         self.happen(spi, Event::Message { path: self.path, bytes });
     }
 
-    /// We begin one, if that is configured.
-    fn begin_own(&mut self) {
+    /// The machine, and what it is given for one event.
+    fn turn(&mut self) -> (Machine<'_>, Given<'_>) {
         self.draw += DRAWS;
         let given = Given {
             now_s: self.now_s,
@@ -231,8 +231,14 @@ impl World {
             pools: &mut self.book,
             under_load: self.under_load,
         };
+        (Machine::new(&self.config), given)
+    }
+
+    /// We begin one, if that is configured.
+    fn begin_own(&mut self) {
+        let (machine, given) = self.turn();
         let keeper = Keeper { connection: "road".into(), spi: 0, begun_s: 0, tries: 0, again_s: 0 };
-        let kept = Machine::new(&self.config).keep(given, Some(keeper), "road", Seen::Nothing);
+        let kept = machine.keep(given, Some(keeper), "road", Seen::Nothing);
         let Some((keeper, outcome)) = kept else { return };
         assert_eq!(Keeper::restore(&keeper.save()), Some(keeper));
         self.check_sent(&outcome);
@@ -243,16 +249,8 @@ impl World {
 
     fn happen(&mut self, spi: u64, event: Event<'_>) {
         let before = self.records.get(&spi).map(|record| IkeSa::restore(record).expect("a record of ours"));
-        self.draw += DRAWS;
-        let given = Given {
-            now_s: self.now_s,
-            unit: Unit10(77),
-            draw: self.draw,
-            random: &mut self.random,
-            pools: &mut self.book,
-            under_load: self.under_load,
-        };
-        let outcome = Machine::new(&self.config).handle(given, spi, before.clone(), event);
+        let (machine, given) = self.turn();
+        let outcome = machine.handle(given, spi, before.clone(), event);
         self.check_sent(&outcome);
         if std::mem::take(&mut self.lost) {
             return;

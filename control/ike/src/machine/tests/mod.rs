@@ -128,6 +128,12 @@ impl World {
     /// What would come of an event.
     pub(super) fn try_step(&mut self, spi: u64, event: Event<'_>) -> Outcome {
         let sa = self.records.get(&spi).map(|record| IkeSa::restore(record).expect("a record of ours"));
+        let (machine, given) = self.turn();
+        machine.handle(given, spi, sa, event)
+    }
+
+    /// The machine, and what it is given for one event.
+    pub(super) fn turn(&mut self) -> (Machine<'_>, Given<'_>) {
         self.draw += super::DRAWS;
         let given = Given {
             now_s: self.now_s,
@@ -137,7 +143,7 @@ impl World {
             pools: &mut self.book,
             under_load: self.under_load,
         };
-        Machine::new(&self.config).handle(given, spi, sa, event)
+        (Machine::new(&self.config), given)
     }
 
     /// It came about.

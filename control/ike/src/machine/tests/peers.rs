@@ -67,18 +67,9 @@ impl Peers {
 
     /// A side's keeper looks.
     pub(super) fn look(&mut self, side: usize, seen: Seen) -> Option<u64> {
-        let world = &mut self.worlds[side];
         let before = self.keepers[side].take().map(|keeper| Keeper::restore(&keeper.save()).unwrap());
-        world.draw += super::super::DRAWS;
-        let given = Given {
-            now_s: world.now_s,
-            unit: Unit10(77),
-            draw: world.draw,
-            random: &mut world.random,
-            pools: &mut world.book,
-            under_load: false,
-        };
-        let (keeper, outcome) = Machine::new(&world.config).keep(given, before, "road", seen).expect("it is kept");
+        let (machine, given) = self.worlds[side].turn();
+        let (keeper, outcome) = machine.keep(given, before, "road", seen).expect("it is kept");
         let spi = keeper.spi;
         self.keepers[side] = Some(keeper);
         let at_s = outcome.timeout_s;

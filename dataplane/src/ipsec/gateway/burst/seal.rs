@@ -41,7 +41,7 @@ impl Gateway {
         };
         let Some(tunnel) = slot.tunnel.as_deref_mut().filter(|tunnel| tunnel.to_seal.is_empty()) else { return 0 };
         let Form::Esp { encap, .. } = &tunnel.form else { return 0 };
-        if !encap.is_tunnel() {
+        if !tunnel.form.is_hop() {
             return 0;
         }
         let (clamps, fits) = (self.config.clamp_mss, encap.mtu(mtu, 0));
