@@ -11,6 +11,8 @@ use super::{Lab, Outcome, failure, stage};
 
 /// How long the report may take after sending has stopped: the generator itself waits half a minute for what does not come.
 const REPORT: Duration = Duration::from_secs(60);
+/// A short connection that takes longer has failed.
+const PATIENCE_S: u32 = 5;
 
 /// The generator's real-time priority: below the members', above everything else, so that it measures them and not itself.
 const PRIORITY: [&str; 3] = ["chrt", "--fifo", "5"];
@@ -93,6 +95,12 @@ pub struct Traffic {
 impl Traffic {
     /// Starts sending; returns when every kind of probe has been answered.
     pub fn start(lab: &Lab, load: &Load, name: &str) -> Outcome<Self> {
+        Self::start_patient(lab, load, name, PATIENCE_S)
+    }
+
+    /// The same where frames are lost: short connections have so many seconds, for who loses three SYNs in a row, which one
+    /// in a hundred thousand does at 2 % loss, tries again only after seven.
+    pub fn start_patient(lab: &Lab, load: &Load, name: &str, patience_s: u32) -> Outcome<Self> {
         let report = lab.dir().join(format!("traffic-{name}.json"));
         let mut words = vec![binary(), "run".into(), "--server".into(), load.server.to_string()];
         for source in &load.sources {
@@ -106,6 +114,7 @@ impl Traffic {
             ("--pings-per-s", load.pings_per_s),
             ("--udp-per-s", load.udp_per_s),
             ("--connections-per-s", load.connections_per_s),
+            ("--patience-s", patience_s),
             ("--download-kbytes-per-s", load.download_kbytes_per_s),
             ("--streams", load.streams),
         ];

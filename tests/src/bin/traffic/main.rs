@@ -117,6 +117,9 @@ pub(crate) struct RunArgs {
     /// Short TCP connections per second; 0 for none.
     #[arg(long, default_value_t = 200.0)]
     connections_per_s: f64,
+    /// A short connection that is not done within so many seconds is a failure.
+    #[arg(long, default_value_t = 5)]
+    patience_s: u64,
     /// Speed of the download; 0 for none.
     #[arg(long, default_value_t = 1000)]
     download_kbytes_per_s: u32,

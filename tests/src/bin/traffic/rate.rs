@@ -12,6 +12,9 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::short;
 
+/// What takes longer is a failure.
+const PATIENCE_S: u64 = 5;
+
 /// What to send.
 #[derive(Args, Clone)]
 pub(crate) struct RateArgs {
@@ -72,7 +75,7 @@ async fn lane(args: RateArgs, clock: Clock, until_us: u64, record: Rc<Record>) {
         record.next.set(number + 1);
         let source =
             usize::try_from(number).ok().and_then(|n| args.sources.get(n % args.sources.len().max(1))).copied();
-        let outcome = short::attempt(source, args.server, number).await;
+        let outcome = short::attempt(source, args.server, number, PATIENCE_S).await;
         let now_us = clock.now_us();
         match outcome {
             Ok(()) if now_us <= until_us => record.took_us.borrow_mut().push(now_us - begin_us),

@@ -1,5 +1,5 @@
 //! Short TCP connections: connect, 16-byte request, patterned response, the server closes. Anything else is a failure:
-//! a reset, a wrong byte, a missing end, or more than five seconds in all.
+//! a reset, a wrong byte, a missing end, or more time in all than there is patience for.
 
 use std::io::{self, Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +13,6 @@ use tokio::time::{MissedTickBehavior, timeout};
 use crate::pattern::Pattern;
 use crate::{SHORT_PORT, Shared};
 
-const PATIENCE: Duration = Duration::from_secs(5);
 const RESPONSE_BYTES: u32 = 512;
 
 /// Opens connections at the rate asked for until told to stop, and waits for all of them.
@@ -41,7 +40,7 @@ async fn one(shared: Shared, number: u64) {
     shared.record.borrow_mut().short.attempted += 1;
     let sources = &shared.args.sources;
     let source = usize::try_from(number).ok().and_then(|n| sources.get(n % sources.len().max(1))).copied();
-    let outcome = attempt(source, shared.server(SHORT_PORT), number).await;
+    let outcome = attempt(source, shared.server(SHORT_PORT), number, shared.args.patience_s).await;
     let now_us = shared.clock.now_us();
     let short = &mut shared.record.borrow_mut().short;
     match outcome {
@@ -57,10 +56,15 @@ async fn one(shared: Shared, number: u64) {
 }
 
 /// One connection: whether it did all that it should, in time.
-pub(crate) async fn attempt(source: Option<IpAddr>, server: SocketAddr, number: u64) -> Result<(), String> {
-    match timeout(PATIENCE, exchange(source, server, number)).await {
+pub(crate) async fn attempt(
+    source: Option<IpAddr>,
+    server: SocketAddr,
+    number: u64,
+    patience_s: u64,
+) -> Result<(), String> {
+    match timeout(Duration::from_secs(patience_s), exchange(source, server, number)).await {
         Ok(outcome) => outcome.map_err(|problem| problem.to_string()),
-        Err(_) => Err(format!("not done within {} s", PATIENCE.as_secs())),
+        Err(_) => Err(format!("not done within {patience_s} s")),
     }
 }
 
