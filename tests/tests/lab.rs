@@ -16,6 +16,8 @@ mod guests;
 mod ike;
 #[path = "lab/ike_begun.rs"]
 mod ike_begun;
+#[path = "lab/ike_fragments.rs"]
+mod ike_fragments;
 #[path = "lab/interop.rs"]
 mod interop;
 #[path = "lab/operation.rs"]

@@ -217,6 +217,11 @@ pub enum Hindrance {
     Drop(DropReason),
     /// Its sender is told.
     Complaint(Complaint, DropReason),
+    /// It is too long, and may be cut into packets of this size.
+    Cut {
+        /// The most that is taken.
+        mtu: u16,
+    },
 }
 
 impl From<DropReason> for Hindrance {

@@ -10,7 +10,7 @@ use super::flows;
 use super::tunnels::TunnelsPlan;
 use crate::ipsec::crypto::builtin::BuiltIn;
 use crate::ipsec::crypto::{Direction, Engine, Job, Numbers, Session};
-use crate::ipsec::encap::{Draws, Encap, Mode};
+use crate::ipsec::encap::{Draws, Encap, Mode, Name};
 use crate::ipsec::outer::Outer;
 use crate::worker::BURST;
 
@@ -93,7 +93,7 @@ impl Peers {
         frame.resize(frame.len() + layout.after, 0);
         let packet = frame.get_mut(LINK_LEN..)?;
         peer.sequence += 1;
-        let draws = Draws { sequence: peer.sequence, nonce: peer.sequence, id: 0 };
+        let draws = Draws { sequence: peer.sequence, nonce: peer.sequence, name: Name::default() };
         let at = peer.encap.build(packet, layout, draws)?;
         peer.sealer.process(&mut [Job::new(packet.get_mut(at..)?, (peer.sequence >> u32::BITS) as u32)]);
         Some(())

@@ -96,13 +96,15 @@ impl Filter {
     }
 
     /// A quoted packet's identifiers (SPI, tunnel ID, ...) are the peer's, not ours: without its payload, only addresses and
-    /// ports count. The port of a connection that the cluster has opened is ours, and carries the unit.
+    /// ports count. The port of a connection that the cluster has opened is ours, and carries the unit; so does the name of
+    /// a packet that left a tunnel of ours and must not be cut ([`crate::ipsec::encap::Name`]).
     #[cold]
     fn unit_of_quoted(&self, quoted: &Summary, to_cluster: bool) -> Unit {
         match (self.scheme, to_cluster) {
             (Scheme::Classic, false) => classic::forwarded(quoted),
             (Scheme::Classic, true) => classic::to_cluster(quoted),
             (Scheme::Steered, false) => steered::symmetric(&self.key, quoted),
+            (Scheme::Steered, true) if steered::is_named(quoted) => Unit::from_low_bits(quoted.id),
             (Scheme::Steered, true) => steered::to_cluster(&self.key, quoted, &[]),
         }
     }

@@ -11,6 +11,7 @@
 //! | TCP to port 32768 and above | low ten bits of the port: it is ours, of a connection that the cluster opened |
 //! | other TCP, UDP | hash of the 4-tuple |
 //! | a fragment | hash(source, destination, protocol (IPv4), id): who reassembles it |
+//! | an ICMP error about a packet of a tunnel of ours that must not be cut | low ten bits of that packet's identification, or flow label |
 //! | anything else, ICMP echo too | symmetric hash of the addresses |
 //!
 //! Who allocates such an identifier (SPI, tunnel ID, call ID) therefore chooses it with the session's unit in its low
@@ -106,6 +107,16 @@ fn directed(key: &Key, summary: &Summary, word: u64) -> Unit {
         Family::V6 => key.hash([src as u64, (src >> 64) as u64, dst as u64, (dst >> 64) as u64, word]),
     };
     Unit::from_low_bits(hash)
+}
+
+/// Whether a packet of ours, turned round, has its unit for a name.
+pub(super) fn is_named(quoted: &Summary) -> bool {
+    let of_tunnel = match quoted.proto {
+        proto::ESP | proto::AH => true,
+        proto::UDP => quoted.dst_port == PORT_IKE_NAT,
+        _ => false,
+    };
+    of_tunnel && quoted.has(flag::DONT_FRAGMENT)
 }
 
 #[inline]

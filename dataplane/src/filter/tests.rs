@@ -296,6 +296,32 @@ fn icmp_errors_meet_the_connection_that_the_cluster_opened() {
     }
 }
 
+/// A packet that left a tunnel of ours has the tunnel's unit for a name, if it must not be cut: then a router's complaint finds it.
+#[test]
+fn icmp_errors_meet_the_tunnel_that_they_are_about() {
+    const DONT_FRAGMENT_AT: usize = 34;
+    let (router, peer, cluster) = ("10.9.9.9", "10.1.0.5", "10.2.0.10");
+    let nat: [u8; 8] = [0x11, 0x94, 0xee, 0x48, 0, 99, 0, 0];
+    for (proto, l4) in [(proto::ESP, [0xaa; 8]), (proto::AH, [0xbb; 8]), (proto::UDP, nat)] {
+        let mut error = error_about(router, cluster, peer, proto, &l4);
+        let unit = |error: &[u8]| steered().unit_of_frame(&summarise_l3(error).unwrap(), true, error);
+        let by_addresses = unit(&error);
+        error[32..34].copy_from_slice(&(5_u16 << 10 | 321).to_be_bytes());
+        assert_eq!(unit(&error), by_addresses, "it may be cut: a number that says nothing");
+        error[DONT_FRAGMENT_AT] |= 0x40;
+        assert_eq!(unit(&error).number(), 321);
+        let mut error = error_about("fd00:9::9", "fd00:2::10", "fd00:1::5", proto, &l4);
+        error[50..52].copy_from_slice(&321_u16.to_be_bytes());
+        assert_eq!(unit(&error).number(), 321);
+    }
+    // Others' packets have names of their own.
+    let mut error = error_about(router, cluster, peer, proto::TCP, &[0x01, 0xbb, 0x13, 0x88, 0, 0, 0, 0]);
+    error[DONT_FRAGMENT_AT] |= 0x40;
+    let flow = summary(proto::TCP, peer, cluster, Some((5000, 443)));
+    let parsed = summarise_l3(&error).unwrap();
+    assert_eq!(steered().unit_of_frame(&parsed, true, &error), steered().unit(&flow, true, &[0; 32]));
+}
+
 #[test]
 fn icmp_that_quotes_nothing_goes_by_its_addresses() {
     let filter = steered();

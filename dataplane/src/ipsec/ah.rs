@@ -58,8 +58,13 @@ pub fn locate(packet: &[u8]) -> Result<Place, Refused> {
     if outside.next_header != proto::AH || len < FIXED_LEN || len > header.len() {
         return Err(Refused::Malformed);
     }
-    let (spi, sequence) = (bytes::u32_at(header, 4), bytes::u32_at(header, 8));
+    let (spi, sequence) = self::header(header).ok_or(Refused::Malformed)?;
     Ok(Place { at: outside.len, len, next_header, spi, sequence })
+}
+
+/// SPI and low half of the sequence number of a packet of which at least so much is there.
+pub fn header(ah: &[u8]) -> Option<(u32, u32)> {
+    (ah.len() >= FIXED_LEN).then(|| (bytes::u32_at(ah, 4), bytes::u32_at(ah, 8)))
 }
 
 /// What all packets of an SA that goes out have in common.
@@ -111,7 +116,7 @@ impl Wrap {
             Mode::Tunnel(outer) => {
                 let inner = Inner::of(buffer.get(room..)?)?;
                 let carried_len = buffer.len().checked_sub(outer.buffer_len())?;
-                outer.write(buffer, carried_len, &inner, draws.id)?;
+                outer.write(buffer, carried_len, &inner, draws.name)?;
                 (outer.buffer_len(), inner.next_header)
             }
             Mode::Transport { .. } => {
@@ -262,11 +267,12 @@ mod tests {
     use super::*;
     use crate::ipsec::crypto::builtin::BuiltIn;
     use crate::ipsec::crypto::{Direction, Engine, Job, Numbers};
+    use crate::ipsec::encap::Name;
     use crate::ipsec::keys::Keys;
     use crate::ipsec::transform::{Cipher, Transform};
     use proptest::prelude::*;
 
-    const DRAWS: Draws = Draws { sequence: 7, nonce: 0, id: 3 };
+    const DRAWS: Draws = Draws { sequence: 7, nonce: 0, name: Name { id: 3, unit: 5 } };
 
     fn datagram(options: &[u8]) -> Vec<u8> {
         let header_len = 20 + options.len();

@@ -44,8 +44,19 @@ pub struct Draws {
     pub sequence: u64,
     /// What makes the IV unique ([`super::nonce`]).
     pub nonce: u64,
-    /// Names the fragments of an outer packet that may be fragmented.
+    /// What names it in its outer header.
+    pub name: Name,
+}
+
+/// What stands where an outer header names its packet. Fragments of a packet have that in common, so one that may be cut has a number
+/// of its own. One that may not be cut needs none (RFC 6864), and says whose it is: so a router that complains of it, which quotes
+/// no more of it than SPI and number of the *peer's*, tells which unit of ours has sent it. IPv6 says so in the flow label.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Name {
+    /// The number of one that may be cut.
     pub id: u16,
+    /// The unit: ten bits.
+    pub unit: u16,
 }
 
 impl Encap {
@@ -84,7 +95,7 @@ impl Encap {
                 let inner = Inner::of(packet)?;
                 let hidden = packet.len();
                 let esp_len = buffer.len().checked_sub(outer.buffer_len())?;
-                outer.write(buffer, esp_len, &inner, draws.id)?;
+                outer.write(buffer, esp_len, &inner, draws.name)?;
                 (outer.buffer_len(), inner.next_header, hidden)
             }
             Mode::Transport { udp } => {
@@ -111,7 +122,7 @@ impl Encap {
         let len = u16::try_from(buffer.len()).ok()?;
         let hidden = buffer.len().checked_sub(room.before + room.after)?;
         let (around, packet) = buffer.split_at_mut_checked(room.before)?;
-        template.write(around.first_chunk_mut()?, len, packet.first_chunk_mut()?, draws.id)?;
+        template.write(around.first_chunk_mut()?, len, packet.first_chunk_mut()?, draws.name)?;
         let Draws { sequence, nonce, .. } = draws;
         let fields = Fields { spi: self.spi, sequence, nonce, next_header: proto::IPV4 };
         self.shape.write(buffer.get_mut(ipv4::HEADER_LEN..)?, hidden, fields);
@@ -161,7 +172,7 @@ mod tests {
         /// What is written once for all packets is what would be written for each.
         #[test]
         fn a_template_writes_what_the_header_is(
-            tos: u8, id: u16, whole: bool, ttl: u8, len in 0_u16..1400, dscp in prop::option::of(0_u8..64), rule in 0..3_usize,
+            tos: u8, id: u16, unit in 0_u16..1024, whole: bool, ttl: u8, len in 0_u16..1400, dscp in prop::option::of(0_u8..64), rule in 0..3_usize,
             addresses: [u32; 2], hop_limit: u8, v6: bool, which in 0..54_usize,
         ) {
             let address = |number: u32| match v6 {
@@ -180,7 +191,7 @@ mod tests {
             let room = encap.room(&packet).unwrap();
             let mut plain = [&vec![0; room.before], &packet[..], &vec![0; room.after]].concat();
             let mut quick = plain.clone();
-            let draws = Draws { sequence: 0x99_0000_0001, nonce: 5, id };
+            let draws = Draws { sequence: 0x99_0000_0001, nonce: 5, name: Name { id, unit } };
             let aged = wire::age(&mut plain[room.before..room.before + packet.len()]);
             let at = if aged { encap.build(&mut plain, room, draws) } else { None };
             prop_assert_eq!(encap.build_aged(&mut quick, room, draws), at);

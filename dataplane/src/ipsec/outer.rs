@@ -7,9 +7,13 @@
 use std::net::IpAddr;
 
 use super::ecn;
+use super::encap::Name;
 use crate::parse::{Family, address_number};
 use crate::wire::checksum::Sum;
 use crate::wire::{bytes, ipv4, ipv6, proto, udp};
+
+/// The lower sixteen bits of an IPv6 flow label.
+const LABEL_AT: std::ops::Range<usize> = 2..4;
 
 /// The end points' UDP ports.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -105,10 +109,9 @@ impl Outer {
         ip + udp_len(self.udp)
     }
 
-    /// Writes the headers of a packet whose ESP begins behind them and is `esp_len` long. `id` is for packets that may be
-    /// fragmented. None: too long for IP.
+    /// Writes the headers of a packet whose ESP begins behind them and is `esp_len` long. None: too long for IP.
     #[inline]
-    pub fn write(&self, packet: &mut [u8], esp_len: usize, inner: &Inner, id: u16) -> Option<()> {
+    pub fn write(&self, packet: &mut [u8], esp_len: usize, inner: &Inner, name: Name) -> Option<()> {
         let payload_len = u16::try_from(esp_len + udp_len(self.udp)).ok()?;
         let protocol = carried_by(self.udp);
         let tos = self.dscp.map_or(inner.tos, |dscp| dscp << 2 | inner.tos & ecn::MASK);
@@ -119,14 +122,17 @@ impl Outer {
                     DontFragment::Set => true,
                     DontFragment::Clear => false,
                 };
-                let (id, fragment) = if whole { (0, ipv4::DONT_FRAGMENT) } else { (id, 0) };
+                let (id, fragment) = if whole { (name.unit, ipv4::DONT_FRAGMENT) } else { (name.id, 0) };
                 let ttl = self.hop_limit;
                 ipv4::Repr { tos, id, fragment, ttl, protocol, source, destination, payload_len }.emit(packet)
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 let hop_limit = self.hop_limit;
                 let (traffic_class, next_header) = (tos, protocol);
-                ipv6::Repr { traffic_class, next_header, hop_limit, source, destination, payload_len }.emit(packet)
+                let repr = ipv6::Repr { traffic_class, next_header, hop_limit, source, destination, payload_len };
+                let len = repr.emit(packet);
+                packet.get_mut(LABEL_AT)?.copy_from_slice(&name.unit.to_be_bytes());
+                len
             }
             _ => return None,
         }
@@ -173,15 +179,15 @@ mod tests {
     fn what_goes_outside() {
         let mut packet = [0xaa; 60];
         let plain = outer(false, None);
-        plain.write(&mut packet, 40, &inner(0xb9, true), 77).unwrap();
+        plain.write(&mut packet, 40, &inner(0xb9, true), Name { id: 77, unit: 9 }).unwrap();
         let header = ipv4::Repr::parse(&packet).unwrap();
-        assert_eq!((header.tos, header.id, header.fragment, header.ttl), (0xb9, 0, ipv4::DONT_FRAGMENT, 64));
+        assert_eq!((header.tos, header.id, header.fragment, header.ttl), (0xb9, 9, ipv4::DONT_FRAGMENT, 64));
         assert_eq!((header.protocol, header.payload_len), (proto::ESP, 40));
         let free = Outer { dscp: Some(10), dont_fragment: DontFragment::Clear, ..plain };
-        free.write(&mut packet, 40, &inner(0xb9, true), 77).unwrap();
+        free.write(&mut packet, 40, &inner(0xb9, true), Name { id: 77, unit: 9 }).unwrap();
         let header = ipv4::Repr::parse(&packet).unwrap();
         assert_eq!((header.tos, header.id, header.fragment), (10 << 2 | 1, 77, 0));
-        assert!(plain.write(&mut packet, 65_530, &inner(0, true), 0).is_none(), "too long for IP");
+        assert!(plain.write(&mut packet, 65_530, &inner(0, true), Name::default()).is_none(), "too long for IP");
         assert_eq!(packet[20..], [0xaa; 40]);
     }
 
@@ -190,12 +196,13 @@ mod tests {
         for v6 in [false, true] {
             let outer = outer(v6, Some(PORTS));
             let mut packet = vec![0x55; outer.buffer_len() + 31];
-            outer.write(&mut packet, 31, &inner(0, true), 1).unwrap();
+            outer.write(&mut packet, 31, &inner(0, true), Name { id: 1, unit: 0x3ff }).unwrap();
             outer.finish(&mut packet);
             let (header, datagram) = packet.split_at(outer.buffer_len() - udp::HEADER_LEN);
             let udp = udp::Packet::new_checked(datagram).unwrap();
             assert_eq!((udp.source_port(), udp.destination_port(), udp.length()), (4500, 61_234, 39));
             if v6 {
+                assert_eq!(header[..4], [0x60, 0, 3, 0xff]);
                 let ip = ipv6::Packet::new_header_checked(header).unwrap();
                 let (source, destination) = (ip.source().into(), ip.destination().into());
                 let sum = Sum::new().pseudo_v6(source, destination, proto::UDP, 39).bytes(datagram);

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use super::ecn;
+use super::encap::Name;
 use super::outer::{DontFragment, Outer};
 use crate::wire::{self, ipv4, proto};
 
@@ -56,12 +57,11 @@ impl Template {
     /// Writes the header of a packet of `len` bytes around this one, which has a sound IPv4 header, and makes that one a hop older.
     /// None: it has no hop left.
     #[inline]
-    pub(super) fn write(&self, place: &mut [u8; LEN], len: u16, inner: &mut [u8; LEN], id: u16) -> Option<()> {
+    pub(super) fn write(&self, place: &mut [u8; LEN], len: u16, inner: &mut [u8; LEN], name: Name) -> Option<()> {
         let [a, b, c, d, e, f, g, h, ..] = *inner;
         let own = u64::from_le_bytes([a, b, c, d, e, f, g, h]) & self.kept | self.given;
         wire::age_v4(inner).then_some(())?;
-        // A packet that is never cut needs no name.
-        let id = if own & WHOLE == 0 { id } else { 0 };
+        let id = if own & WHOLE == 0 { name.id } else { name.unit };
         let sum = self.sum + (own >> 8 & 0xff) as u32 + u32::from(len) + u32::from(id) + (own >> 40 & 0xff00) as u32;
         let sum = (sum & 0xffff) + (sum >> 16);
         let sum = !((sum & 0xffff) + (sum >> 16)) as u16;

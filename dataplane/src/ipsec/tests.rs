@@ -1,14 +1,14 @@
 //! Whole packets, in ways that other implementations seldom send them.
 
 use super::decap::{Decap, Found, locate};
-use super::encap::{Draws, Encap, Mode};
+use super::encap::{Draws, Encap, Mode, Name};
 use super::esp::{self, Fields, Layout, Shape};
 use super::outer::{DontFragment, Outer, Ports};
 use super::*;
 use crate::wire::{ipv4, ipv6, proto};
 use proptest::prelude::*;
 
-const DRAWS: Draws = Draws { sequence: 1, nonce: 2, id: 3 };
+const DRAWS: Draws = Draws { sequence: 1, nonce: 2, name: Name { id: 3, unit: 4 } };
 const NAT: Ports = Ports { source: 4500, destination: 4500 };
 
 fn tunnel() -> Mode {
@@ -73,7 +73,7 @@ fn carrying(payload: &[u8], next_header: u8) -> (Vec<u8>, usize) {
     let Mode::Tunnel(outer) = tunnel() else { unreachable!() };
     let mut buffer = [&vec![0; outer.buffer_len()], &packet[..]].concat();
     let inner = super::outer::Inner { next_header, tos: 0, dont_fragment: true };
-    outer.write(&mut buffer, packet.len(), &inner, 0).unwrap();
+    outer.write(&mut buffer, packet.len(), &inner, Name::default()).unwrap();
     (buffer, outer.buffer_len())
 }
 

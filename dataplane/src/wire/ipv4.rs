@@ -19,6 +19,8 @@ mod field {
 
 /// Length of the header without options.
 pub const HEADER_LEN: usize = 20;
+/// Where flags and offset are.
+pub const FRAGMENT_AT: usize = 6;
 /// The fragment word's "don't fragment" bit.
 pub const DONT_FRAGMENT: u16 = 0x4000;
 /// The fragment word's "more fragments" bit.

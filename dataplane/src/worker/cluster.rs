@@ -3,7 +3,8 @@
 //! Kinds 1 (sealed datagram) and 2 (signed beacon) are opaque here: they go up to the cluster thread, at a bounded
 //! rate, for anybody on the LAN can send such a frame. Kind 3 is a marker: eight bytes of token, the sender's number, and
 //! which part it is of how many (two bytes each). It says that everything that one worker of this member passed on
-//! before by this port has now been received; all parts together say so of the member.
+//! before by this port has now been received; all parts together say so of the member. Kind 4 is a piece of a packet that was put
+//! together ([`super::wholes`]): the sender's number, how often the packet was passed on, a byte of nothing, and an IP fragment.
 
 use crate::steer::MarkerPart;
 use crate::unit::MemberId;
@@ -14,6 +15,8 @@ pub const KIND_DATAGRAM: u8 = 1;
 pub const KIND_BEACON: u8 = 2;
 /// A marker.
 pub const KIND_MARKER: u8 = 3;
+/// A piece of a packet.
+pub const KIND_PIECE: u8 = 4;
 
 /// A cluster frame's content, as far as a worker looks at it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +32,17 @@ pub enum Content<'a> {
         /// Which part of it this is.
         part: MarkerPart,
     },
+    /// A piece: what comes after its first [`PIECE_LEN`] bytes is an IP fragment.
+    Piece {
+        /// Who sent it.
+        from: MemberId,
+        /// How often its packet was passed on.
+        hops: u8,
+    },
 }
+
+/// What comes before a piece's fragment, kind and all.
+pub const PIECE_LEN: usize = 4;
 
 /// A marker's length, kind and all.
 const MARKER_LEN: usize = 14;
@@ -44,8 +57,17 @@ pub fn read(payload: &[u8]) -> Option<Content<'_>> {
             let part = MarkerPart::new(u16::from_be_bytes([i0, i1]), u16::from_be_bytes([o0, o1]))?;
             Some(Content::Marker { from: MemberId::new(from)?, token, part })
         }
+        KIND_PIECE => {
+            let &[_, from, hops, _] = payload.first_chunk::<PIECE_LEN>()?;
+            Some(Content::Piece { from: MemberId::new(from)?, hops })
+        }
         _ => None,
     }
+}
+
+/// Writes what comes before a piece's fragment.
+pub const fn piece(from: MemberId, hops: u8) -> [u8; PIECE_LEN] {
+    [KIND_PIECE, from.number(), hops, 0]
 }
 
 /// Writes a marker.
@@ -77,6 +99,9 @@ mod tests {
             frame[at] = byte;
             assert_eq!(read(&frame), None);
         }
+        assert_eq!(read(&piece(from, 2)), Some(Content::Piece { from, hops: 2 }));
+        assert_eq!(read(&piece(from, 2)[..3]), None);
+        assert_eq!(read(&[KIND_PIECE, 0, 1, 0]), None);
         assert_eq!(read(&[]), None);
         assert_eq!(read(&[9, 1, 2]), None);
         assert_eq!(read(&[2]), Some(Content::Up(&[2])));

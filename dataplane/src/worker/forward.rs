@@ -11,10 +11,11 @@ use super::packet::Packet;
 use super::path::Path;
 use super::routes::{Adjacency, Cache, Hop};
 use super::transmit::Kind;
+use crate::app::{Hindrance, Passed};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::{self, Complaint};
 use crate::neighbour::{Action, Sender};
-use crate::parse::{Family, Summary, flag, summarise};
+use crate::parse::{Family, Summary, flag, summarise, summarise_l3};
 use crate::port::PortIndex;
 use crate::wire::ethernet::{EtherType, HEADER_LEN, Repr, TAGGED_HEADER_LEN};
 use crate::wire::{self, MacAddr, VlanId, ipv6, proto};
@@ -256,6 +257,31 @@ impl Path {
         }
         for fragment in fragments.drain() {
             self.dispatch(fragment, l3_offset, family, destination, hop, kind);
+        }
+    }
+
+    /// Has a packet go through a tunnel in pieces: the tunnel's own are not cut, and it does not take this one as it is.
+    pub(super) fn pass_cut(&mut self, mut mbuf: Mbuf, summary: &Summary, spi: u32, mtu: u16) {
+        let mut pieces = Burst::<FRAGMENTS_MAX>::new();
+        if dpdk::fragment::ipv4(&mut mbuf, summary.l3_offset as u8, mtu, self.pool, &mut pieces).is_err() {
+            return self.drop_packet(mbuf, DropReason::FragmentFailed);
+        }
+        self.counters.fragmented.add(pieces.len().saturating_sub(1) as u64);
+        for mut piece in pieces.drain() {
+            let Some(its) = piece.adj(summary.l3_offset).and_then(|()| summarise_l3(piece.data()).ok()) else {
+                self.drop_packet(piece, DropReason::FragmentFailed);
+                continue;
+            };
+            match self.give_to_tunnel(spi, &its, &mut piece) {
+                Ok(passed) => {
+                    self.counters.delivered.add(1);
+                    if passed == Passed::Wrapped {
+                        self.send_packet(piece);
+                    }
+                }
+                Err(Hindrance::Drop(reason)) => self.drop_packet(piece, reason),
+                Err(_) => self.drop_packet(piece, DropReason::FragmentFailed),
+            }
         }
     }
 

@@ -44,6 +44,7 @@ mod shared;
 mod transmit;
 mod tunnelled;
 mod verify;
+mod wholes;
 
 pub use addresses::{Address, Addresses, Owner};
 pub use clock::Clock;

@@ -22,17 +22,21 @@ use super::routes::{Cache, Routes};
 use super::shared::{Shared, WorkerShared};
 use super::transmit::{Kind, Transmitter};
 use super::verify::Verifier;
+use super::wholes::{Came, Wholes};
 use crate::app::{App, Hindrance, Passed, Returned, UnitSet};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::TokenBucket;
 use crate::ipsec::gateway::{Book, Passing};
 use crate::local::{self, Origin};
 use crate::neighbour::{Action, Table};
-use crate::parse::{Summary, summarise, summarise_trusted};
+use crate::parse::{Summary, summarise_trusted};
 use crate::port::{Delivery, PortIndex};
-use crate::steer::{MarkerPart, Sink, View};
+use crate::steer::{Holders, MarkerPart, Sink, View};
 use crate::unit::{MemberId, Unit};
 use crate::wire::{EtherType, MacAddr};
+
+/// The longest link header: Ethernet's with a VLAN.
+const LINK_LEN_MAX: u32 = 18;
 
 /// What a worker knows of a port.
 pub(super) struct PortPath {
@@ -68,6 +72,8 @@ pub(super) struct Path {
     pub(super) actions: Vec<Action<Mbuf>>,
     pub(super) reassembler: dpdk::reassembly::Reassembler,
     pub(super) fragment_ids: FragmentIds,
+    /// Packets that were put together in this round, to be filtered once more.
+    pub(super) wholes: Wholes,
     pub(super) errors: TokenBucket,
     pub(super) apps: Vec<Box<dyn App>>,
     /// Which packets between hosts are for an app, and which app that is.
@@ -85,6 +91,8 @@ pub(super) struct Path {
     pub(super) verifier: Verifier,
     pub(super) answers: bool,
     pub(super) peers: Vec<Option<Vec<[u8; 6]>>>,
+    /// Whose units are, where members hold sessions.
+    pub(super) holders: Option<Arc<Holders>>,
     /// Units that became ours with the last views and have not had a packet yet.
     pub(super) fresh: Fresh,
     /// The unit of the last packet that is this member's: it stands for its round (see [`Self::charge`]).
@@ -147,6 +155,7 @@ impl Path {
         let macs = view.peers.iter().flatten().flatten();
         self.member_filter = macs.fold(0, |filter, mac| filter | member_bit(*mac));
         self.peers.clone_from(&view.peers);
+        self.holders.clone_from(&view.holders);
     }
 
     pub(super) fn drop_packet(&mut self, mbuf: Mbuf, reason: DropReason) {
@@ -193,7 +202,7 @@ impl Path {
             return self.drop_packet(mbuf, DropReason::Malformed);
         };
         match self.addresses.destination_of(&summary).map(|a| a.owner) {
-            Some(Owner::Cluster) if summary.is_fragment() => self.reassemble(mbuf, &summary, port),
+            Some(Owner::Cluster) if summary.is_fragment() => self.reassemble(mbuf, &summary, Came::directly(port)),
             Some(Owner::Cluster) => self.deliver_to_cluster(unit, mbuf, &summary, port),
             Some(Owner::Unit) => self.deliver_to_unit(mbuf, &summary, port),
             Some(Owner::Everyone) => self.drop_packet(mbuf, DropReason::NotForwardable),
@@ -215,8 +224,14 @@ impl Path {
                 }
                 Err(Hindrance::Drop(reason)) => self.drop_packet(mbuf, reason),
                 Err(Hindrance::Complaint(complaint, reason)) => self.complain(mbuf, summary, complaint, reason),
+                Err(Hindrance::Cut { mtu }) => self.pass_cut(mbuf, summary, spi, mtu),
             },
         }
+    }
+
+    /// Whether a packet is to an address of the cluster's.
+    pub(super) fn is_to_cluster(&self, summary: &Summary) -> bool {
+        self.addresses.destination_of(summary).is_some_and(|address| address.owner == Owner::Cluster)
     }
 
     /// What becomes of a packet between hosts.
@@ -252,7 +267,7 @@ impl Path {
     }
 
     /// What the router itself does with a packet to a cluster address.
-    fn answer_echo(&mut self, mut mbuf: Mbuf, summary: &Summary, port: PortIndex) {
+    pub(super) fn answer_echo(&mut self, mut mbuf: Mbuf, summary: &Summary, port: PortIndex) {
         let Some(origin) = self.ports.get(usize::from(port)).map(|p| p.origin) else {
             return self.drop_packet(mbuf, DropReason::Malformed);
         };
@@ -282,30 +297,6 @@ impl Path {
         }
     }
 
-    fn reassemble(&mut self, mbuf: Mbuf, summary: &Summary, port: PortIndex) {
-        use dpdk::reassembly::Outcome;
-        let (now, l2_len) = (dpdk::clock::cycles(), summary.l3_offset as u8);
-        let outcome = match summary.family {
-            crate::parse::Family::V4 => self.reassembler.ipv4(mbuf, l2_len, now),
-            crate::parse::Family::V6 => self.reassembler.ipv6(mbuf, l2_len, now),
-        };
-        match outcome {
-            Outcome::Refused(mbuf) => return self.drop_packet(mbuf, DropReason::Malformed),
-            Outcome::Taken => self.counters.waiting.add(1),
-            Outcome::Whole { packet: chain, fragments } => {
-                // This one has not waited.
-                self.counters.waiting.add(u64::from(fragments).wrapping_sub(1).wrapping_neg());
-                self.counters.delivered.add(fragments.into());
-                self.counters.reassembled.add(1);
-                match chain.copy(self.large) {
-                    Some(whole) if whole.is_contiguous() => self.process_whole(whole, port),
-                    _ => self.drop_packet(chain, DropReason::NoBuffers),
-                }
-            }
-        }
-        self.count_lost_fragments(DropReason::ReassemblyExpired);
-    }
-
     /// Lets go of fragments whose packets did not become whole in time.
     pub(super) fn expire_fragments(&mut self) {
         self.reassembler.expire(dpdk::clock::cycles());
@@ -319,7 +310,7 @@ impl Path {
     }
 
     /// Fragments that were given up wait no longer. `over`: why those went whose time was over.
-    fn count_lost_fragments(&mut self, over: DropReason) {
+    pub(super) fn count_lost_fragments(&mut self, over: DropReason) {
         let lost = self.reassembler.take_losses();
         if lost.total() == 0 {
             return;
@@ -330,25 +321,16 @@ impl Path {
         self.counters.drops.add(DropReason::ReassemblyFailed, lost.failed.into());
     }
 
-    /// A packet put together again. DESIGN section 3 has it filtered once more, now that its ports are known. What the router
-    /// itself does with it (answer an echo) needs no state, so the member that the filter named for its fragments does it.
-    /// Apps do not get it: its unit may be another member's, and a packet that was put together is longer than a frame that
-    /// could be passed on. (TCP does not send fragments; before an app needs them, such packets must reach their owner.)
-    fn process_whole(&mut self, mbuf: Mbuf, port: PortIndex) {
-        let vlan = self.ports.get(usize::from(port)).and_then(|p| p.vlan);
-        match summarise(mbuf.data(), vlan) {
-            Ok(summary) if !summary.is_fragment() => self.answer_echo(mbuf, &summary, port),
-            _ => self.drop_packet(mbuf, DropReason::Malformed),
-        }
-    }
-
-    /// Passes a packet on to a member: the frame as it is, but for the two hardware addresses.
+    /// Passes a packet on to a member: the frame as it is, but for the two hardware addresses; in pieces, if it is longer than frames are.
     pub(super) fn pass_on_packet(&mut self, packet: Packet, to: MemberId) {
         let Packet { mut mbuf, port } = packet;
         let mac = self.peers.get(to.index()).and_then(|macs| macs.as_ref()?.get(usize::from(port)).copied());
         let (Some(mac), Some(path)) = (mac, self.ports.get_mut(usize::from(port))) else {
             return self.drop_packet(mbuf, DropReason::NoPeer);
         };
+        if mbuf.pkt_len() > u32::from(path.mtu) + LINK_LEN_MAX {
+            return self.pass_on_in_pieces(Packet { mbuf, port }, MacAddr(mac));
+        }
         if let Some(head) = mbuf.data_mut().first_chunk_mut::<12>() {
             head[..6].copy_from_slice(&mac);
             head[6..].copy_from_slice(&path.origin.mac.0);

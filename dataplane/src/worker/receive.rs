@@ -11,6 +11,7 @@ use super::addresses::Owner;
 use super::cluster::{self, Content};
 use super::fast::{BURST, EACH};
 use super::packet::{Packet, digest};
+use super::wholes::Came;
 use super::{Worker, handover};
 use crate::drop_reason::DropReason;
 use crate::ipsec::gateway::Passing;
@@ -179,7 +180,7 @@ impl Worker {
     }
 
     /// Asks the steering engine about a packet, and does what it says.
-    fn steer(&mut self, unit: Unit, source: Source, summary: &Summary, packet: Packet) {
+    pub(super) fn steer(&mut self, unit: Unit, source: Source, summary: &Summary, packet: Packet) {
         let (now_ns, lease_ok) = (self.path.now_ns, self.path.lease_ok);
         // Only units on the move ask for the digest; it must be taken while the frame is still ours to read.
         let wanted = self.steering.codes()[unit.index()] == code::SLOW;
@@ -213,6 +214,14 @@ impl Worker {
         let now_ns = self.path.now_ns;
         let refused = match cluster::read(payload) {
             None => Some(DropReason::ClusterMalformed),
+            // Hosts' packets, as many as there are. Only from where that member's port is.
+            Some(Content::Piece { from: member, hops }) => {
+                let from = Some(member).filter(|member| self.path.member_at(from, port) == Some(*member));
+                return match self.receive_piece(mbuf, offset, Came { port, from, hops }) {
+                    Ok(()) => {}
+                    Err(mbuf) => self.path.drop_packet(mbuf, DropReason::ClusterMalformed),
+                };
+            }
             Some(_) if !self.cluster_frames.allow(now_ns) => Some(DropReason::ClusterRateLimited),
             Some(Content::Marker { from: member, token, part }) => {
                 // Only from where that member's port is: the token itself is the core's to judge.

@@ -73,6 +73,7 @@ impl Worker {
             let taken = self.poll_inlet(inlet);
             (count, more) = (count + taken, more || taken == BURST);
         }
+        self.steer_wholes();
         if more && orders > 0 && self.put_off < PUT_OFF_MAX {
             (self.put_off, orders) = (self.put_off + 1, 0);
         } else {

@@ -20,6 +20,7 @@ use super::recent::Recent;
 use super::routes::{Cache, RouteError, Routes};
 use super::transmit::Transmitter;
 use super::verify::Verifier;
+use super::wholes::Wholes;
 use super::{Addresses, Clock, Look, ProbationTimes, Receive, Shared, Wake, Worker, WorkerHandle, WorkerLink, link};
 use crate::filter::{Filter, Scheme};
 use crate::icmp_error::TokenBucket;
@@ -39,8 +40,8 @@ const ERRORS_BURST: u32 = 100;
 /// Cluster frames per second and at once that one worker hands up: 32 members on 4 ports every millisecond are 128,000.
 const CLUSTER_FRAMES_PER_S: u32 = 200_000;
 const CLUSTER_FRAMES_BURST: u32 = 256;
-/// Buffers for packets put together from fragments: only echoes to a cluster address need them.
-const LARGE_BUFFERS: u32 = 31;
+/// Buffers for packets put together from fragments.
+const LARGE_BUFFERS: u32 = 63;
 /// Tunnels of IKE's that a crypto device has room for.
 const IKE_TUNNELS_MAX: u32 = 8192;
 /// How long a fragmented packet may take to come together.
@@ -339,6 +340,8 @@ impl Parts<'_> {
             actions: Vec::with_capacity(config.neighbours.queue_max + config.neighbours.own_max + 64),
             reassembler: Reassembler::create(self.eal, &reassembly)?,
             fragment_ids: FragmentIds::default(),
+            wholes: Wholes::new(),
+            holders: None,
             errors: TokenBucket::new(ERRORS_PER_S, ERRORS_BURST, 0),
             apps: Vec::new(),
             book: Book::default(),

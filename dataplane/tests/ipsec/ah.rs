@@ -4,7 +4,7 @@
 use phalanx_dataplane::ipsec::Transform;
 use phalanx_dataplane::ipsec::ah::{Wrap, checked, locate, put_icv, unwrap};
 use phalanx_dataplane::ipsec::crypto::Direction;
-use phalanx_dataplane::ipsec::encap::Draws;
+use phalanx_dataplane::ipsec::encap::{Draws, Name};
 use phalanx_dataplane::ipsec::transform::{Cipher, Integrity};
 use phalanx_dataplane::wire::{ipv4, ipv6};
 
@@ -48,7 +48,7 @@ impl Ah {
         let room = wrap.room(packet).unwrap();
         let mut buffer = [&vec![0xee; room], packet].concat();
         let sequence = u64::from(HIGH) << 32 | u64::from(LOW);
-        let place = wrap.build(&mut buffer, room, Draws { sequence, nonce: 0, id: 1 }).unwrap();
+        let place = wrap.build(&mut buffer, room, Draws { sequence, nonce: 0, name: Name { id: 1, unit: 6 } }).unwrap();
         let text = self.text(Direction::Seal, &buffer).unwrap();
         put_icv(&mut buffer, &place, &text[text.len() - self.integrity.icv_len()..]);
         buffer

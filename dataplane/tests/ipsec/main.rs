@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use phalanx_dataplane::ipsec::crypto::builtin::BuiltIn;
 use phalanx_dataplane::ipsec::crypto::{Direction, Engine, Job, Numbers};
 use phalanx_dataplane::ipsec::decap::{Decap, Found, locate};
-use phalanx_dataplane::ipsec::encap::{Draws, Encap, Mode};
+use phalanx_dataplane::ipsec::encap::{Draws, Encap, Mode, Name};
 use phalanx_dataplane::ipsec::esp;
 use phalanx_dataplane::ipsec::outer::{DontFragment, Outer, Ports};
 use phalanx_dataplane::ipsec::{Keys, Transform};
@@ -78,7 +78,7 @@ impl Case {
         let room = encap.room(packet).unwrap();
         let mut buffer = [&vec![0xee; room.before], packet, &vec![0xee; room.after]].concat();
         let sequence = u64::from(HIGH) << 32 | u64::from(LOW);
-        let esp_at = encap.build(&mut buffer, room, Draws { sequence, nonce, id: 1 }).unwrap();
+        let esp_at = encap.build(&mut buffer, room, Draws { sequence, nonce, name: Name { id: 1, unit: 6 } }).unwrap();
         assert!(self.process(Direction::Seal, &mut buffer[esp_at..]));
         encap.finish(&mut buffer);
         buffer

@@ -9,7 +9,7 @@ use dpdk::Eal;
 use phalanx_dataplane::filter::steered::embed;
 use phalanx_dataplane::ipsec::crypto::builtin::BuiltIn;
 use phalanx_dataplane::ipsec::crypto::{Direction, Engine, Job};
-use phalanx_dataplane::ipsec::encap::{Draws, Encap, Mode as Wrapping};
+use phalanx_dataplane::ipsec::encap::{Draws, Encap, Mode as Wrapping, Name};
 use phalanx_dataplane::ipsec::gateway::{
     Answer, Asked, ChildChange, Datagram, GatewayConfig, Half, Kept, Network, Question, Selectors, TunnelSpec,
 };
@@ -77,7 +77,8 @@ fn sealed(stage: &Stage, spec: &TunnelSpec, packet: &[u8], sequence: u64) -> Vec
     let encap = Encap::new(spec.inbound.spi, wrapping, transform);
     let layout = encap.room(packet).expect("a packet");
     let mut buffer = [&vec![0; layout.before], packet, &vec![0; layout.after]].concat();
-    let at = encap.build(&mut buffer, layout, Draws { sequence, nonce: sequence, id: 0 }).expect("a packet");
+    let at =
+        encap.build(&mut buffer, layout, Draws { sequence, nonce: sequence, name: Name::default() }).expect("a packet");
     let mut session = BuiltIn.session(transform, &spec.inbound.keys, spec.numbers, Direction::Seal).expect("a session");
     let mut jobs = [Job::new(&mut buffer[at..], 0)];
     session.process(&mut jobs);

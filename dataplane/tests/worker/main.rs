@@ -5,6 +5,7 @@
 mod echo;
 mod frames;
 mod ike;
+mod pieces;
 mod ports;
 mod recall;
 mod scenes;

@@ -25,6 +25,8 @@ pub(crate) const ALL: &[(&str, Scene)] = &[
     ("Figure 9 under forward", figure_9_forward),
     ("Figure 9 under unicast and multicast", figure_9_shared),
     ("a tunnel", crate::tunnel::scene),
+    ("a tunnel whose packets are never cut", crate::tunnel::never_cut),
+    ("a tunnel's packets in fragments", crate::pieces::scene),
     ("the cluster's own traffic in tunnels", crate::transport::scene),
     ("tunnels of IKE's", crate::ike::scene),
     ("frames of the members' own", cluster_frames),

@@ -7,7 +7,7 @@ use dpdk::Eal;
 use phalanx_dataplane::ipsec::crypto::builtin::BuiltIn;
 use phalanx_dataplane::ipsec::crypto::{Direction, Engine, Job, Numbers};
 use phalanx_dataplane::ipsec::decap::{Decap, Found, locate};
-use phalanx_dataplane::ipsec::encap::{Draws, Encap, Mode as Wrapping};
+use phalanx_dataplane::ipsec::encap::{Draws, Encap, Mode as Wrapping, Name};
 use phalanx_dataplane::ipsec::gateway::{
     Gateway, GatewayConfig, Half, Life, Network, Protection, SaMode, Selectors, TunnelSpec, TunnelStats,
 };
@@ -16,7 +16,7 @@ use phalanx_dataplane::ipsec::{Keys, Transform};
 use phalanx_dataplane::port::Delivery;
 use phalanx_dataplane::steer::Mode;
 use phalanx_dataplane::unit::UNITS;
-use phalanx_dataplane::wire::{ipv4, proto};
+use phalanx_dataplane::wire::{icmpv4, ipv4, proto};
 
 use crate::frames::{CLIENT, Ip, SERVER, echo_request_v4, summary};
 use crate::stage::{INSIDE, OUTSIDE, Stage, member};
@@ -91,7 +91,8 @@ pub(crate) fn sealed(stage: &Stage, spec: &TunnelSpec, packet: &[u8], sequence: 
     let encap = Encap::new(spec.inbound.spi, wrapping(spec), spec.protection.transform());
     let layout = encap.room(packet).expect("a packet");
     let mut buffer = [&vec![0; layout.before], packet, &vec![0; layout.after]].concat();
-    let at = encap.build(&mut buffer, layout, Draws { sequence, nonce: sequence, id: 0 }).expect("a packet");
+    let at =
+        encap.build(&mut buffer, layout, Draws { sequence, nonce: sequence, name: Name::default() }).expect("a packet");
     let mut session = BuiltIn
         .session(spec.protection.transform(), &spec.inbound.keys, spec.numbers, Direction::Seal)
         .expect("a session");
@@ -128,6 +129,7 @@ pub(crate) fn scene(eal: &Eal) {
     passes_inwards(&mut stage);
     bursts_keep_their_order(&mut stage);
     senders_are_told(&mut stage);
+    routers_are_heard(&mut stage);
     nothing_goes_in_clear(&mut stage);
     stage.assert_balance();
     others_units_are_others(&mut stage);
@@ -199,6 +201,53 @@ fn senders_are_told(stage: &mut Stage) {
     assert!(outside.iter().all(|frame| is_esp(frame) && summary(frame).is_fragment()));
 }
 
+/// A router on the way to the peer takes less than our link: it says so, quoting what it got, and is believed if it can have got that.
+fn routers_are_heard(stage: &mut Stage) {
+    let whole = |stage: &Stage, len| Ip { fragment: ipv4::DONT_FRAGMENT, ..Ip::udp(stage.mac(INSIDE), SERVER, len) };
+    let send = |stage: &mut Stage, len| {
+        let frame = whole(stage, len).frame(HOST, BRANCH);
+        stage.exchange(INSIDE, &[frame])
+    };
+    let [outside, _] = send(stage, 1300);
+    let sent = &outside[0];
+    assert_eq!(u16::from_be_bytes([sent[18], sent[19]]) % 1024, spec().unit().number(), "its name says whose it is");
+    let complaint = |stage: &Stage, quoted: &[u8], mtu: u16| {
+        let mut payload = vec![0; 8];
+        payload.extend(quoted);
+        let mut error = icmpv4::Packet::new_checked(&mut payload[..]).expect("ICMP");
+        error.set_kind(icmpv4::UNREACHABLE);
+        error.set_code(icmpv4::CODE_FRAGMENTATION_NEEDED);
+        error.set_rest(mtu.into());
+        error.fill_checksum();
+        Ip { proto: proto::ICMP, payload, ..Ip::udp(stage.mac(OUTSIDE), CLIENT, 8) }.frame("10.2.0.254", CLUSTER)
+    };
+    // Forged: another SPI, a number that is still to come.
+    for at in [37, 41] {
+        let mut forged = sent[14..42].to_vec();
+        forged[at - 14] ^= 0x80;
+        let frame = complaint(stage, &forged, 1200);
+        stage.exchange(OUTSIDE, &[frame]);
+    }
+    assert_eq!(send(stage, 1300).map(|frames| frames.len()), [1, 0]);
+    // Of another unit's, as it seems: not for us.
+    let mut others = sent[14..42].to_vec();
+    others[4..6].copy_from_slice(&(spec().unit().number() + 1).to_be_bytes());
+    let frames = [complaint(stage, &others, 1200), complaint(stage, &sent[14..42], 1200)];
+    stage.exchange(OUTSIDE, &frames[..1]);
+    assert_eq!(send(stage, 1300).map(|frames| frames.len()), [1, 0]);
+    stage.exchange(OUTSIDE, &frames[1..]);
+    let [outside, inside] = send(stage, 1300);
+    assert!(outside.is_empty());
+    let icmp = summary(&inside[0]).l4(&inside[0]);
+    assert_eq!((icmp[0], icmp[1], u16::from_be_bytes([icmp[6], icmp[7]])), (3, 4, 1146));
+    assert_eq!(send(stage, 1118).map(|frames| frames.len()), [1, 0]);
+    let [outside, _] = send(stage, 60);
+    assert!(is_esp(&outside[0]));
+    // What may be cut is cut by whoever cannot take it.
+    let long = Ip::udp(stage.mac(INSIDE), SERVER, 1300).frame(HOST, BRANCH);
+    assert_eq!(stage.exchange(INSIDE, &[long]).map(|frames| frames.len()), [1, 0]);
+}
+
 fn nothing_goes_in_clear(stage: &mut Stage) {
     let drops = |stage: &Stage| {
         let mismatch = stage.drops().into_iter().find(|(name, _)| *name == "policy_mismatch");
@@ -230,4 +279,30 @@ fn others_units_are_others(stage: &mut Stage) {
     stage.set(modes, true);
     let sent = Ip::udp(stage.mac(INSIDE), SERVER, 200).frame(HOST, BRANCH);
     assert_eq!(stage.exchange(INSIDE, &[sent]), [Vec::<Vec<u8>>::new(), Vec::new()]);
+}
+
+/// A tunnel whose packets are never cut: what goes in and may be cut is cut before.
+pub(crate) fn never_cut(eal: &Eal) {
+    let mut spec = spec();
+    spec.outer.dont_fragment = DontFragment::Set;
+    let mut stage = Stage::new(eal, Delivery::Forward, 1500);
+    let config = GatewayConfig::new(member(1), vec![spec.clone()], [0; 16]);
+    stage.data.workers[0].add_app(Box::new(Gateway::new(config, Arc::new(BuiltIn), TunnelStats::new(1))));
+    stage.data.shared.incarnation.store(3, Relaxed);
+    for (port, address, mac) in [(OUTSIDE, PEER, CLIENT), (INSIDE, HOST, SERVER)] {
+        stage.data.workers[0].introduce(port as u8, address.parse().expect("an address"), mac);
+    }
+    stage.set_all(Mode::Mine, false);
+    let long = Ip::udp(stage.mac(INSIDE), SERVER, 1480).frame(HOST, BRANCH);
+    let [outside, inside] = stage.exchange(INSIDE, std::slice::from_ref(&long));
+    assert!(inside.is_empty());
+    assert_eq!(outside.len(), 2, "{:?}", stage.drops());
+    let mut carried = Vec::new();
+    for frame in &outside {
+        assert!(is_esp(frame) && !summary(frame).is_fragment() && frame.len() <= 1514);
+        let packet = opened(&spec, frame);
+        carried.extend_from_slice(&packet[20..]);
+    }
+    assert_eq!(carried, ip(&long)[20..]);
+    stage.assert_balance();
 }

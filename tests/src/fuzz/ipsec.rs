@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use phalanx_dataplane::ipsec::crypto::builtin::BuiltIn;
 use phalanx_dataplane::ipsec::crypto::{Direction, Engine, Job, Numbers};
 use phalanx_dataplane::ipsec::decap::{Decap, Found, locate};
-use phalanx_dataplane::ipsec::encap::{Draws, Encap, Mode};
+use phalanx_dataplane::ipsec::encap::{Draws, Encap, Mode, Name};
 use phalanx_dataplane::ipsec::outer::{DontFragment, Outer, Ports};
 use phalanx_dataplane::ipsec::replay::Window;
 use phalanx_dataplane::ipsec::{Integrity, Keys, Transform, ah, esp};
@@ -106,7 +106,7 @@ impl Sa {
         let encap = Encap::new(0x1234, self.mode, self.transform);
         let Some(room) = encap.room(packet) else { return };
         let mut buffer = [&vec![0; room.before], packet, &vec![0; room.after]].concat();
-        let draws = Draws { sequence: u64::from(HIGH) << 32 | 1, nonce: 7, id: 9 };
+        let draws = Draws { sequence: u64::from(HIGH) << 32 | 1, nonce: 7, name: Name { id: 9, unit: 6 } };
         let Some(esp_at) = encap.build(&mut buffer, room, draws) else { return };
         assert!(self.process(Direction::Seal, &mut buffer[esp_at..]));
         encap.finish(&mut buffer);
@@ -146,7 +146,10 @@ fn check_goes_out(mode: Mode, packet: &[u8]) {
     let wrap = ah::Wrap::new(0x1234, mode, Integrity::HmacSha1);
     let Some(room) = wrap.room(packet) else { return };
     let mut buffer = [&vec![0; room], packet].concat();
-    let Some(place) = wrap.build(&mut buffer, room, Draws { sequence: 1, nonce: 7, id: 9 }) else { return };
+    let Some(place) = wrap.build(&mut buffer, room, Draws { sequence: 1, nonce: 7, name: Name { id: 9, unit: 6 } })
+    else {
+        return;
+    };
     assert_eq!(ah::locate(&buffer), Ok(place));
     let mut scratch = vec![0; buffer.len() + ICV_LEN];
     if ah::checked(&buffer, &place, ICV_LEN, &mut scratch).is_ok() {

@@ -21,6 +21,7 @@ tallies! {
         restored, "Times that the tunnel was carried on from what backups held.";
         not_restored, "Records of the tunnel that were none, or of other keys: its numbers began anew.";
         renewed, "Records that were written for the backups.";
+        path_mtu_lowered, "Times that a router on the way to the peer said that it takes less.";
         moved, "Times that what is sent went to another address from then on.";
     }
 }

@@ -1,9 +1,6 @@
 //! What a tunnel makes of its packets: ESP or AH.
 
-use std::net::IpAddr;
-
 use super::spec::{Protection, SaMode, TunnelSpec};
-use crate::app::Outlet;
 use crate::ipsec::crypto::{Job, Session};
 use crate::ipsec::decap::{self, Decap, Found};
 use crate::ipsec::encap::{Draws, Encap, Mode};
@@ -48,13 +45,6 @@ impl Form {
             Self::Esp { encap, .. } => encap.mtu(outer_mtu, Outside::of(packet).map_or(0, |outside| outside.len)),
             Self::Ah { wrap, .. } => wrap.mtu(outer_mtu),
         }
-    }
-
-    /// How long packets like this one may be on their way to an address.
-    #[inline]
-    pub(super) fn mtu_towards(&self, outlet: &dyn Outlet, destination: IpAddr, packet: &[u8]) -> usize {
-        let link = outlet.mtu_towards(destination);
-        link.map_or(usize::from(u16::MAX), |link| self.mtu(packet, usize::from(link)))
     }
 
     /// Opens an IP packet in place. `text` takes a packet and an ICV.

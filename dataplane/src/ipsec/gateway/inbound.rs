@@ -51,7 +51,7 @@ impl Gateway {
                 return Err(DropReason::PolicyMismatch);
             }
             if self.config.clamp_mss && is_syn(inner, &inside) {
-                let mtu = tunnel.form.mtu_towards(outlet, slot.spec.outer.destination, inner);
+                let mtu = tunnel.mtu_of(outlet, slot.spec.outer.destination, inner);
                 clamp(inner, &inside, mtu);
             }
         }

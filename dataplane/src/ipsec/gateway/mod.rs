@@ -19,7 +19,7 @@
 //!
 //! Files: `spec` (what there is to be), `policies` (which packets), `judged` (what they said), `book` (which workers know), `slots` (the
 //! tunnels), `lifecycle` (they come, wake up, fall asleep, go), `life` (how much they may carry), `tunnel` (one that is awake), `form` (ESP or AH), `inbound`, `outbound`,
-//! `burst` (the same for many at once), `waiting`, `pace`, `clamp` (TCP's MSS), `record`, `saved`, `written` (what the backups are told),
+//! `burst` (the same for many at once), `waiting`, `pace`, `path_mtu` (what routers on the way take), `clamp` (TCP's MSS), `record`, `saved`, `written` (what the backups are told),
 //! `tap` (for whoever looks for a fault), `desk`, `ike`, `counters`, `tally`.
 
 mod book;
@@ -36,6 +36,7 @@ mod lifecycle;
 mod mix;
 mod outbound;
 mod pace;
+mod path_mtu;
 mod policies;
 mod record;
 mod saved;
@@ -68,7 +69,7 @@ use self::slots::{Slot, Slots};
 use self::waiting::Spares;
 use super::crypto::Engine;
 use super::nonce::Nonces;
-use crate::app::{App, Hindrance, Outlet, Parcel, Passed, UnitSet, Wrappable};
+use crate::app::{App, Hindrance, Outlet, Parcel, Passed, Returned, UnitSet, Wrappable};
 use crate::drop_reason::DropReason;
 use crate::parse::Summary;
 use crate::replica::{Cursor, DigestKey, LeaseStats, Position, SessionKey, Source, Step, Update};
@@ -224,6 +225,10 @@ impl App for Gateway {
             proto::UDP => self.takes_udp && ike::is_port_of(summary, self.ike.is_some()),
             _ => false,
         }
+    }
+
+    fn handle_returned(&mut self, outlet: &mut dyn Outlet, unit: Unit, returned: &Returned<'_>) -> bool {
+        self.hear_returned(outlet, unit, returned)
     }
 
     fn policies(&self) -> Option<Policies> {

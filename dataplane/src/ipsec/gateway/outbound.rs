@@ -2,13 +2,15 @@
 
 use super::Gateway;
 use super::clamp::{clamp, is_syn};
+use super::spec::{SaMode, TunnelSpec};
 use super::tap::show;
 use crate::app::{Hindrance, Outlet, Passed, Way, Wrappable};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::Complaint;
 use crate::ipsec::crypto::Numbers;
-use crate::ipsec::encap::Draws;
+use crate::ipsec::encap::{Draws, Name};
 use crate::ipsec::esp::Layout;
+use crate::ipsec::outer::DontFragment;
 use crate::parse::{Summary, flag};
 use crate::tallies::add;
 
@@ -40,14 +42,18 @@ impl Gateway {
             return Err(Hindrance::Complaint(Complaint::TimeExceeded, DropReason::TtlExceeded));
         }
         if self.config.clamp_mss && is_syn(buffer.packet(), summary) {
-            let mtu = tunnel.form.mtu_towards(outlet, slot.spec.outer.destination, buffer.packet());
+            let mtu = tunnel.mtu_of(outlet, slot.spec.outer.destination, buffer.packet());
             clamp(buffer.packet_mut(), summary, mtu);
         }
-        if summary.has(flag::DONT_FRAGMENT) {
-            let mtu = tunnel.form.mtu_towards(outlet, slot.spec.outer.destination, buffer.packet());
+        let stays_whole = summary.has(flag::DONT_FRAGMENT);
+        if stays_whole || is_never_cut(&slot.spec) {
+            let mtu = tunnel.mtu_of(outlet, slot.spec.outer.destination, buffer.packet());
             if buffer.packet().len() > mtu {
                 let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
-                return Err(Hindrance::Complaint(Complaint::TooBig { mtu }, DropReason::TooBig));
+                return Err(match stays_whole {
+                    true => Hindrance::Complaint(Complaint::TooBig { mtu }, DropReason::TooBig),
+                    false => Hindrance::Cut { mtu },
+                });
             }
         }
         // What waits already goes first.
@@ -103,7 +109,8 @@ impl Gateway {
         }
         let Some(nonce) = nonces.take(&mut tunnel.draw) else { return Sent::NeverAgain };
         tunnel.id = tunnel.id.wrapping_add(1);
-        let draws = Draws { sequence, nonce, id: tunnel.id };
+        let name = Name { id: tunnel.id, unit: slot.spec.unit().number() };
+        let draws = Draws { sequence, nonce, name };
         let (form, sealer, text) = (&tunnel.form, &mut tunnel.sealer, &mut self.text);
         show(&mut self.tap, outlet, slot.spec.inbound.spi, Way::Into, packet.bytes());
         let len = packet.bytes().len();
@@ -134,6 +141,13 @@ impl Gateway {
         }
         Sent::Done(passed.unwrap_or(Passed::Taken))
     }
+}
+
+/// Whether what a tunnel sends is never cut on its way, though what goes in might be: then that is to be cut before (RFC 4301
+/// section 8.2.1).
+pub(super) const fn is_never_cut(spec: &TunnelSpec) -> bool {
+    matches!(spec.mode, SaMode::Tunnel)
+        && (spec.outer.destination.is_ipv6() || matches!(spec.outer.dont_fragment, DontFragment::Set))
 }
 
 /// A packet to be sealed.

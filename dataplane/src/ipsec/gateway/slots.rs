@@ -7,8 +7,10 @@
 use std::collections::BTreeMap;
 
 use super::mix::Table;
+use super::path_mtu::is_sent_by;
 use super::spec::TunnelSpec;
 use super::tunnel::Tunnel;
+use crate::parse::Family;
 use crate::unit::{UNITS, Unit};
 
 /// How many tunnels may have taken one another's place at once.
@@ -109,6 +111,12 @@ impl Slots {
     #[inline]
     pub(super) fn find(&self, spi: u32) -> Option<usize> {
         self.by_spi.get(&spi).copied()
+    }
+
+    /// The tunnel of a unit that sends to this address, with this SPI.
+    pub(super) fn sending(&self, unit: Unit, spi: u32, peer: (Family, u128)) -> Option<usize> {
+        let numbers = self.by_unit[unit.index()].values().copied();
+        numbers.into_iter().find(|number| self.get(*number).is_some_and(|slot| is_sent_by(&slot.spec, spi, peer)))
     }
 
     /// Fetches what is known of a tunnel into the cache.

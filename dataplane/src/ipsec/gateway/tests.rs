@@ -8,7 +8,7 @@ use crate::app::Outgoing;
 use crate::ipsec::crypto::builtin::BuiltIn;
 use crate::ipsec::crypto::{Direction, Job, Numbers, Session};
 use crate::ipsec::decap::{Decap, Found, locate};
-use crate::ipsec::encap::{Draws, Encap, Mode};
+use crate::ipsec::encap::{Draws, Encap, Mode, Name};
 use crate::ipsec::esp;
 use crate::ipsec::keys::Keys;
 use crate::ipsec::outer::{DontFragment, Outer, Ports};
@@ -432,7 +432,7 @@ impl Peer {
     fn seal_as(&mut self, inner: &[u8], sequence: u64) -> Vec<u8> {
         let layout = self.encap.room(inner).expect("a packet");
         let mut buffer = [&vec![0; layout.before], inner, &vec![0; layout.after]].concat();
-        let draws = Draws { sequence, nonce: sequence, id: 0 };
+        let draws = Draws { sequence, nonce: sequence, name: Name::default() };
         let at = self.encap.build(&mut buffer, layout, draws).expect("a packet");
         let mut jobs = [Job::new(&mut buffer[at..], (sequence >> 32) as u32)];
         self.sealer.process(&mut jobs);

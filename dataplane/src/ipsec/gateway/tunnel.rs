@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::form::Form;
 use super::life::{Asked, Ends};
 use super::pace::{Pace, STILL};
+use super::path_mtu::PathMtu;
 use super::policies::Plain;
 use super::record::{APP, Carried, Essential, SAVED_VERSION, VERSION, session_key};
 use super::saved::Saved;
@@ -54,6 +55,7 @@ pub(super) struct Tunnel {
     /// Opened packets that wait for their numbers to be let in.
     pub(super) to_admit: VecDeque<Opened>,
     pub(super) form: Form,
+    pub(super) path_mtu: PathMtu,
     pub(super) pace: Pace,
     pub(super) written: Written,
     /// What IKE was last asked for.
@@ -146,6 +148,7 @@ impl Tunnel {
             carried: ends.carried(leases.carried, leases.outbound, leases.inbound),
             ends,
             draw,
+            path_mtu: PathMtu::UNKNOWN,
             pace: Pace::new(leases.inbound.limit, now_ns),
             id: 0,
             to_seal: VecDeque::new(),
@@ -163,6 +166,7 @@ impl Tunnel {
     pub(super) const fn redirect(&mut self, spec: &TunnelSpec) {
         self.source = source_of(spec);
         self.form = Form::new(spec);
+        self.path_mtu = PathMtu::UNKNOWN;
     }
 
     /// The whole number of a packet of the peer's. None: there is none.

@@ -231,6 +231,7 @@ impl Desk {
             Ok(Passed::Wrapped) => ipsec.iter_mut().for_each(|half| half.whole.push(buffer.0.clone())),
             Ok(Passed::Taken) => {}
             Err(Hindrance::Drop(reason) | Hindrance::Complaint(_, reason)) => return Err(reason),
+            Err(Hindrance::Cut { .. }) => return Err(DropReason::FragmentFailed),
         }
         Ok(())
     }

@@ -103,7 +103,7 @@ impl Gateway {
             && self.config.clamp_mss
             && is_syn(inner, inside)
         {
-            let mtu = tunnel.form.mtu_towards(outlet, slot.spec.outer.destination, inner);
+            let mtu = tunnel.mtu_of(outlet, slot.spec.outer.destination, inner);
             clamp(inner, inside, mtu);
         }
         // None that nobody holds a lease for: whoever takes over would let it in again.

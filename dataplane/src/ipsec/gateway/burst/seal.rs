@@ -5,11 +5,12 @@ use std::ops::Range;
 use super::{Batch, Ticket};
 use crate::app::{Fate, Outlet, Parcel, Way};
 use crate::ipsec::crypto::{Job, Numbers};
-use crate::ipsec::encap::{Draws, Encap};
+use crate::ipsec::encap::{Draws, Encap, Name};
 use crate::ipsec::esp::Layout;
 use crate::ipsec::gateway::Gateway;
 use crate::ipsec::gateway::clamp::is_syn_v4;
 use crate::ipsec::gateway::form::Form;
+use crate::ipsec::gateway::outbound::is_never_cut;
 use crate::ipsec::gateway::tally::Tally;
 use crate::ipsec::gateway::tap::show;
 use crate::tallies::add;
@@ -17,7 +18,6 @@ use crate::wire::{bytes, ipv4};
 
 /// What the longest header of a link takes.
 const LINK_ROOM: usize = 18;
-const FRAGMENT_AT: usize = 6;
 
 /// A packet that is to be sealed: where, and what is different in it.
 struct Planned {
@@ -44,13 +44,15 @@ impl Gateway {
         if !tunnel.form.is_hop() {
             return 0;
         }
-        let (clamps, fits) = (self.config.clamp_mss, encap.mtu(mtu, 0));
+        let way = usize::from(tunnel.path_mtu.get());
+        let (clamps, fits) = (self.config.clamp_mss, encap.mtu(mtu.min(way), 0));
+        let unit = slot.spec.unit().number();
         let mut begun = 0;
         for (parcel, place) in run.iter_mut().zip(ticket.place..) {
             let packet = parcel.packet();
-            if packet.len() > fits && must_be_whole(packet) {
-                let link = outlet.mtu_towards(slot.spec.outer.destination);
-                if link.is_some_and(|link| packet.len() > encap.mtu(link.into(), 0)) {
+            if packet.len() > fits && (must_be_whole(packet) || is_never_cut(&slot.spec)) {
+                let link = outlet.mtu_towards(slot.spec.outer.destination).unwrap_or(u16::MAX);
+                if packet.len() > encap.mtu(way.min(link.into()), 0) {
                     break;
                 }
             }
@@ -70,7 +72,7 @@ impl Gateway {
             let Parcel { room, fate, .. } = parcel;
             // What cannot be written has had its number, and is lost.
             *fate = Fate::Taken;
-            let esp = write(encap, room, planned, Draws { sequence, nonce, id: tunnel.id });
+            let esp = write(encap, room, planned, Draws { sequence, nonce, name: Name { id: tunnel.id, unit } });
             if let Some(esp) = esp {
                 *fate = Fate::Sent { start, len };
                 batch.add(Job::new(esp, (sequence >> u32::BITS) as u32), Ticket { sequence, place, ..ticket });
@@ -106,7 +108,7 @@ impl Gateway {
 /// Whether a packet must not be fragmented.
 #[inline]
 fn must_be_whole(packet: &[u8]) -> bool {
-    bytes::u16_at(packet, FRAGMENT_AT) & ipv4::DONT_FRAGMENT != 0
+    bytes::u16_at(packet, ipv4::FRAGMENT_AT) & ipv4::DONT_FRAGMENT != 0
 }
 
 /// Where a packet will lie when it is sealed. None: it must be looked at more closely.

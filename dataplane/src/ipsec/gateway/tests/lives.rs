@@ -47,7 +47,7 @@ impl World {
             let done = self.owner().send_into(spi, &packet(INSIDE, BRANCH, mark, 100, 0));
             refused.extend(done.err().map(|hindrance| match hindrance {
                 Hindrance::Drop(reason) => reason,
-                Hindrance::Complaint(..) => panic!("{hindrance:?}"),
+                Hindrance::Complaint(..) | Hindrance::Cut { .. } => panic!("{hindrance:?}"),
             }));
             let frame = peer.seal(&packet(BRANCH, INSIDE, mark, 100, 0));
             refused.extend(self.owner().hear(&frame).err());

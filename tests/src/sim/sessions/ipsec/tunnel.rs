@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use phalanx_dataplane::ipsec::crypto::builtin::BuiltIn;
 use phalanx_dataplane::ipsec::crypto::{Direction, Engine, Job, Numbers, Session};
 use phalanx_dataplane::ipsec::decap::{Decap, Found, locate};
-use phalanx_dataplane::ipsec::encap::{Draws, Encap, Mode};
+use phalanx_dataplane::ipsec::encap::{Draws, Encap, Mode, Name};
 use phalanx_dataplane::ipsec::outer::{DontFragment, Outer};
 use phalanx_dataplane::ipsec::{Keys, Transform, esp};
 use phalanx_dataplane::wire::{ipv4, proto, udp};
@@ -59,7 +59,7 @@ impl Tunnel {
         self.sent += 1;
         let layout = self.encap.room(inner)?;
         let mut buffer = [&vec![0; layout.before], inner, &vec![0; layout.after]].concat();
-        let draws = Draws { sequence: self.sent, nonce: self.sent, id: 0 };
+        let draws = Draws { sequence: self.sent, nonce: self.sent, name: Name::default() };
         let at = self.encap.build(&mut buffer, layout, draws)?;
         let mut jobs = [Job::new(&mut buffer[at..], 0)];
         self.sealer.process(&mut jobs);
