@@ -191,6 +191,28 @@ pub fn all() -> Vec<Case> {
     [proofs(), algorithms_of_ike(), algorithms_of_esp(), networks(), courses(), three_members()].concat()
 }
 
+/// Those that the cluster begins, in a lab of their own, after the others in the table.
+pub fn begun() -> Vec<Case> {
+    let case = |what: &str| Case::new(format!("begun by the cluster: {what}"), Peer::Client);
+    let proved = |(what, keys)| {
+        Case::proved(&format!("begun by the cluster: {what} certificates"), Proof::Certificates(keys), End::Works)
+    };
+    let keys =
+        [("RSA", Keys::Rsa), ("ECDSA P-256", Keys::P256), ("ECDSA P-384", Keys::P384), ("Ed25519", Keys::Ed25519)];
+    let groups = GROUPS.iter().filter(|group| **group != "x25519");
+    let group = |group: &&str| Case { ike: format!("aes256gcm16-prfsha384-{group}"), ..case(&format!("IKE {group}")) };
+    let suites = ["aes128gcm16", "chacha20poly1305", "aes128-sha256", "aes256-sha512", "aes256ctr-sha384"];
+    let suite = |esp: &str| Case { esp: esp.into(), ..case(&format!("ESP {esp}")) };
+    let cipher = |ike: &str| Case { ike: format!("{ike}-x25519"), ..case(&format!("IKE {ike}")) };
+    let mut cases = vec![case("PSK")];
+    cases.extend(keys.map(proved));
+    cases.extend(groups.map(group));
+    cases.extend(["aes128gcm16-prfsha256", "aes256-sha256", "chacha20poly1305-prfsha256"].map(cipher));
+    cases.extend(suites.map(suite));
+    cases.push(Case { fragmentation: "no", ..case("IKE fragmentation is off") });
+    cases
+}
+
 /// One of each kind that the suite of every day does not play otherwise.
 pub fn some() -> Vec<Case> {
     const NAMES: [&str; 6] = [
@@ -340,7 +362,7 @@ mod tests {
 
     #[test]
     fn no_two_cases_have_one_name() {
-        let cases = all();
+        let cases = [all(), begun()].concat();
         let names: HashSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();
         assert_eq!(names.len(), cases.len());
     }
@@ -359,7 +381,7 @@ mod tests {
         let section = section.split("\n## ").next().unwrap();
         let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
         let rows: Vec<&str> = rows.filter(|name| !["case", "---"].contains(name)).collect();
-        let cases = all();
+        let cases = [all(), begun()].concat();
         assert_eq!(rows, cases.iter().map(|case| case.name.as_str()).collect::<Vec<_>>());
     }
 }

@@ -19,7 +19,8 @@ pub(super) const HOST: &str = "host.gw.lab";
 /// Of the relay, and of the server that it leads to.
 pub(super) const WEB_PORT: u16 = 7880;
 
-const IKE: [&str; 2] = [
+/// Of IKE, all that we know.
+pub(super) const IKE: [&str; 2] = [
     "aes256gcm16-aes128gcm16-chacha20poly1305-prfsha256-prfsha384-prfsha512-prfsha1-prfaesxcbc-prfaescmac-\
      x25519-ecp256-ecp384-ecp521-modp2048-modp3072-modp4096",
     "aes256-aes128-aes256ctr-aes128ctr-sha256-sha384-sha512-sha1-aesxcbc-aescmac-prfsha256-prfsha384-prfsha512-prfsha1-\
@@ -71,6 +72,17 @@ impl Papers {
         self.all.iter().find(|paper| paper.keys == keys).unwrap_or(&self.all[0])
     }
 
+    /// The cluster's certificate of these keys.
+    fn own(&self, keys: Keys) -> String {
+        let (dir, name) = (self.dir.display(), name_of(keys));
+        format!("certificate = \"{dir}/{name}.pem\"\nprivate_key = \"{dir}/{name}.key\"\n")
+    }
+
+    /// That, and who may issue the peers' ones.
+    pub(super) fn proves(&self, keys: Keys) -> String {
+        format!("{}ca = [\"{}/{}.ca\"]\n", self.own(keys), self.dir.display(), name_of(keys))
+    }
+
     /// The members' configuration.
     pub(super) fn config(&self) -> String {
         let dir = self.dir.display();
@@ -83,9 +95,9 @@ impl Papers {
         connection(&mut toml, "worn", "worn.gw.lab", &psk, "life_packets = 1000");
         for paper in &self.all {
             let name = name_of(paper.keys);
-            let own = format!("certificate = \"{dir}/{name}.pem\"\nprivate_key = \"{dir}/{name}.key\"");
+            let own = self.own(paper.keys);
             let called = name.replace('.', "-");
-            connection(&mut toml, &called, name, &format!("{own}\nca = [\"{dir}/{name}.ca\"]"), "");
+            connection(&mut toml, &called, name, &self.proves(paper.keys), "");
             if [Keys::P256, Keys::Rsa].contains(&paper.keys) {
                 let road = format!("{own}\neap = \"mschapv2\"\npools = [\"road4\", \"road6\"]\ndns = [\"10.3.0.100\"]");
                 roaming(&mut toml, &format!("eap-{called}"), name, &road);

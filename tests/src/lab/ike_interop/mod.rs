@@ -15,8 +15,10 @@
 //! | `cluster` | what the members are told |
 //! | `stage` | a lab with its peers; one case from its beginning to its end |
 //! | `course` | what is done while the tunnel is up |
+//! | `begun` | the same, where the cluster begins |
 //! | `table` | what became of all |
 
+mod begun;
 mod cases;
 mod cluster;
 mod course;
@@ -24,6 +26,7 @@ mod stage;
 mod table;
 mod words;
 
-pub use cases::{Case, Course, End, Peer, all, some};
+pub use begun::play_begun;
+pub use cases::{Case, Course, End, Peer, all, begun, some};
 pub use stage::{Row, Stage};
 pub use table::{judge, write_table};

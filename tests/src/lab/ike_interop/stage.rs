@@ -47,6 +47,20 @@ pub struct Row {
     pub problem: Option<String>,
 }
 
+impl Row {
+    /// Of a case that is to be played.
+    pub(super) fn of(case: &Case) -> Self {
+        Self {
+            case: case.clone(),
+            ike: String::new(),
+            esp: String::new(),
+            connected_ms: None,
+            note: String::new(),
+            problem: None,
+        }
+    }
+}
+
 impl Stage {
     /// A cluster of so many members, and the peers' hosts.
     pub fn up(members: u8) -> Outcome<Self> {
@@ -76,14 +90,7 @@ impl Stage {
     /// Plays a case. Whatever comes of it, the next one can be played.
     pub fn play(&mut self, case: &Case) -> Row {
         let began = clock::now();
-        let mut row = Row {
-            case: case.clone(),
-            ike: String::new(),
-            esp: String::new(),
-            connected_ms: None,
-            note: String::new(),
-            problem: None,
-        };
+        let mut row = Row::of(case);
         let done = self.go_through(case, &mut row).and_then(|()| self.ends(case.peer, case.called()));
         if let Err(problem) = done {
             row.problem = Some(match row.connected_ms {
