@@ -38,8 +38,9 @@ mod tag {
     pub(super) const BEGINNING: u8 = 21;
     pub(super) const PROVING: u8 = 22;
     pub(super) const KEPT: u8 = 23;
+    pub(super) const TOKEN: u8 = 24;
     /// What is not known yet.
-    pub(super) const BEYOND: u8 = 24;
+    pub(super) const BEYOND: u8 = 25;
 }
 
 impl IkeSa {
@@ -101,6 +102,9 @@ impl IkeSa {
         if let Some(kept) = &self.kept {
             to.nested(tag::KEPT, |to| begun::save_kept(to, kept));
         }
+        if !self.token.is_empty() {
+            to.nested(tag::TOKEN, |to| save_token(to, self));
+        }
         for (tag, bytes) in &self.beyond {
             to.bytes(*tag, bytes);
         }
@@ -144,9 +148,21 @@ impl IkeSa {
                 Some(from) => Some(begun::restore_kept(&from)?),
                 None => None,
             },
+            token: restore_token(&from),
             beyond: from.beyond(tag::BEYOND),
         })
     }
+}
+
+/// With the SPIs that it is for: a member that knows no tokens yet hands the field on when the SA gets new keys, and new SPIs.
+fn save_token(to: &mut Writer, sa: &IkeSa) {
+    to.number(1, sa.initiator_spi).number(2, sa.responder_spi).bytes(3, sa.token.as_bytes());
+}
+
+fn restore_token(from: &Reader<'_>) -> Secret {
+    let own = [from.number(tag::INITIATOR_SPI), from.number(tag::RESPONDER_SPI)];
+    let token = from.nested(tag::TOKEN).filter(|token| [token.number(1), token.number(2)] == own);
+    token.and_then(|token| token.bytes(3).map(Secret::from)).unwrap_or_default()
 }
 
 fn restore_phase(from: &Reader<'_>) -> Option<Phase> {

@@ -61,6 +61,8 @@ pub struct IkeSa {
     pub children: Vec<Child>,
     /// It was begun by us, and is to have all children that are configured; none: its peer says which it has.
     pub kept: Option<Kept>,
+    /// What the peer proves by that it has lost the SA (RFC 6290); empty: it has given nothing.
+    pub token: Secret,
     /// What a newer version of the record says besides.
     pub beyond: Vec<(u8, Vec<u8>)>,
 }

@@ -225,7 +225,7 @@ mod tests {
             rekey_s: 0,
         };
         let other = Connection { name: "other".into(), start: None, ..connection.clone() };
-        Config { connections: vec![other, connection], cookie_key: key(), users: Arc::default() }
+        Config { connections: vec![other, connection], cookie_key: key(), token_key: key(), users: Arc::default() }
     }
 
     #[test]

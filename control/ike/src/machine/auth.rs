@@ -125,7 +125,9 @@ impl Turn<'_, '_> {
         let own = vec![proofs.with_key(key.as_bytes(), &connection.local_id)];
         let Ok(wanted) = wire::payloads(asking.wanted.0, &asking.wanted.1) else { return };
         let nonces = (asking.opening.nonce_i.clone(), asking.opening.nonce_r.clone());
-        self.admit(sa.clone(), path, (connection, Identity::of_text(user)), &nonces, (own, &wanted));
+        let mut sa = sa.clone();
+        sa.keep_token(payloads);
+        self.admit(sa, path, (connection, Identity::of_text(user)), &nonces, (own, &wanted));
     }
 
     /// The peer is who it says. `own`: our own proof; `payloads`: what it wants.
@@ -138,6 +140,9 @@ impl Turn<'_, '_> {
         (own, payloads): (Vec<Payload>, &[Payload]),
     ) {
         let mut answers = own;
+        // RFC 6290 section 4.2: behind the proof, before all that is about a child.
+        answers.push(self.token(&sa));
+        sa.keep_token(payloads);
         sa.abilities.mobike = notified(payloads, notify::MOBIKE_SUPPORTED).is_some();
         sa.rekey_at_s = self.lifetime_end(connection.rekey_s);
         let sole = match connection.unique {

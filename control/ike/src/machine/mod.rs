@@ -17,6 +17,7 @@
 //! | `auth`, `proof`, `addresses` | IKE_AUTH: who the peer is, and how that is proved; addresses for it |
 //! | `child` | which traffic, which algorithms, which keys a child SA has |
 //! | `part` | which traffic, as the data plane looks at it |
+//! | `crash` | peers that have lost an IKE SA, and prove it; that we have |
 //! | `create` | CREATE_CHILD_SA: further children, new keys for them and for the IKE SA |
 //! | `informational` | deletes, moves, signs of life |
 //! | `keep` | who sees to it that there is an IKE SA |
@@ -32,6 +33,7 @@ mod addresses;
 mod auth;
 mod begin;
 mod child;
+mod crash;
 mod create;
 mod hear;
 mod informational;
@@ -129,6 +131,8 @@ pub struct Outcome {
     pub children: Vec<ChildEvent>,
     /// What is sent once the backups hold all this.
     pub send: Vec<Datagram>,
+    /// A message came in clear: whether it proved that its sender has lost the SA.
+    pub token: Option<bool>,
     /// What is logged.
     pub reports: Vec<Report>,
 }

@@ -27,6 +27,7 @@ impl Turn<'_, '_> {
             return self.fail(&sa, Failure::not_authentic("we", "the peer takes no signature of ours"));
         };
         let mut payloads = own;
+        payloads.push(self.token(&sa));
         if let PeersProof::Certificate(trust) = &connection.peers_proof {
             payloads.push(Payload::CertificateRequest { encoding: ENCODING_X509, authorities: trust.authorities() });
         }
@@ -81,6 +82,7 @@ impl Turn<'_, '_> {
         payloads: &[Payload],
     ) {
         sa.rekey_at_s = self.lifetime_end(connection.rekey_s);
+        sa.keep_token(payloads);
         let sole = match connection.unique {
             Unique::IfSaid => notified(payloads, notify::INITIAL_CONTACT).is_some(),
             Unique::Never => false,

@@ -64,6 +64,11 @@ pub enum Report {
         /// Why.
         why: Failure,
     },
+    /// A peer speaks of an IKE SA that no member has, and is told so. Others may have been told as well.
+    Lost {
+        /// From where.
+        from: SocketAddr,
+    },
     /// An IKE SA is over.
     Closed {
         /// Whose.
@@ -135,6 +140,9 @@ pub enum Closure {
     /// The peer says nothing any more.
     #[error("the peer answers no more")]
     Silent,
+    /// The peer has crashed, or so.
+    #[error("the peer has lost it: it has shown the token that it gave for that")]
+    Lost,
     /// The peer was to prove its name again.
     #[error("the peer has not proved its name again in time")]
     Unproved,
@@ -189,6 +197,10 @@ impl fmt::Display for Report {
             Self::Rekeyed { peer } => write!(f, "IKE SA with {peer} rekeyed"),
             Self::Moved { peer, to } => write!(f, "{peer} speaks from {to} now"),
             Self::Failed { from, why } => write!(f, "with {from}: {why}"),
+            Self::Lost { from } => write!(
+                f,
+                "{from} speaks of an IKE SA that no member has, and is told to begin anew (more of this: phalanx_ike_events_total lost_told)"
+            ),
             Self::Closed { peer, why } => write!(f, "IKE SA with {peer} is over: {why}"),
         }
     }

@@ -66,6 +66,7 @@ fn sample() -> IkeSa {
             rekey_at_s: 4700,
         }],
         kept: None,
+        token: Secret::default(),
         beyond: Vec::new(),
     }
 }
@@ -131,6 +132,19 @@ fn every_phase_and_purpose_comes_back() {
         let sa = IkeSa { kept: Some(Kept { begun: 0x5004d, lacking }), ..sample() };
         assert_eq!(IkeSa::restore(&sa.save()).expect("what was saved").kept, sa.kept);
     }
+}
+
+/// A token is for one pair of SPIs: a member that does not know the field gives it on with new ones.
+#[test]
+fn a_token_is_for_its_spis() {
+    let sa = IkeSa { token: Secret::new(vec![7; 32]), ..sample() };
+    let record = sa.save();
+    assert_eq!(&record[..GOLDEN.len()], GOLDEN, "behind what there was before");
+    assert_eq!(IkeSa::restore(&record).expect("what was saved").token, sa.token);
+    let field = record[GOLDEN.len()..].to_vec();
+    let successor = IkeSa { initiator_spi: 5, ..sample() }.save();
+    let handed_on = IkeSa::restore(&[successor, field].concat()).expect("with a field more");
+    assert!(handed_on.token.is_empty() && handed_on.beyond.is_empty());
 }
 
 /// Keepers stand beside IKE SAs: neither is taken for the other.

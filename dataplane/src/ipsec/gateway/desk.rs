@@ -55,6 +55,15 @@ pub enum Asked {
         /// The IKE message, without the marker that it has on port 4500.
         bytes: Vec<u8>,
     },
+    /// A sealed request came under an IKE SA that no member has. Only what is to be said to its sender is taken of the answer.
+    Lost {
+        /// From the peer.
+        from: SocketAddr,
+        /// To this address of the cluster.
+        to: SocketAddr,
+        /// Its header, as a message of its own.
+        head: [u8; 28],
+    },
     /// The time that it asked for has come. Asked again every second until an answer names another.
     Timeout,
     /// Somebody wants this of it.
@@ -101,6 +110,8 @@ pub struct Answer {
     pub successor: Option<(u64, Vec<u8>, Option<u64>)>,
     /// What is to be sent, once the backups hold all of the above.
     pub send: Vec<Datagram>,
+    /// It was about a message in clear: whether that proved that the peer has lost the IKE SA.
+    pub token: Option<bool>,
 }
 
 /// What becomes of an IKE SA.
@@ -269,7 +280,7 @@ impl Answer {
     /// That nothing has changed and nothing is to be done; to be filled in.
     pub fn nothing(ticket: u64, timeout_s: Option<u64>) -> Self {
         let record = Kept::Unchanged;
-        Self { ticket, record, timeout_s, children: Vec::new(), successor: None, send: Vec::new() }
+        Self { ticket, record, timeout_s, children: Vec::new(), successor: None, send: Vec::new(), token: None }
     }
 }
 
@@ -286,6 +297,7 @@ impl fmt::Debug for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Message { from, to, bytes } => write!(f, "Message({from} -> {to}, {} bytes)", bytes.len()),
+            Self::Lost { from, to, .. } => write!(f, "Lost({from} -> {to})"),
             Self::Timeout => f.write_str("Timeout"),
             Self::Wish(wish) => wish.fmt(f),
             Self::Shown => f.write_str("Shown"),

@@ -3,6 +3,7 @@
 mod begun;
 mod client;
 mod contact;
+mod crash;
 mod exchanges;
 mod faults;
 mod hostile;
@@ -109,7 +110,8 @@ pub(super) fn config() -> Config {
         dpd_delay_s: 30,
         rekey_s: 0,
     };
-    Config { connections: vec![connection], cookie_key: Secret::from(&b"cookies"[..]), users: Arc::default() }
+    let [cookie_key, token_key] = [&b"cookies"[..], b"tokens"].map(Secret::from);
+    Config { connections: vec![connection], cookie_key, token_key, users: Arc::default() }
 }
 
 impl World {

@@ -78,6 +78,7 @@ impl Pair {
                 ..child.clone()
             }],
             kept: None,
+            token: Secret::default(),
             beyond: Vec::new(),
         };
         peer.keep(CLIENT_SPI, &mirrored);

@@ -32,7 +32,9 @@ impl Gateway {
         for _ in 0..ORDERS_A_ROUND {
             match self.ike.as_mut().and_then(|ike| ike.desk.next_order()) {
                 Some(Order::Answer(answer)) => {
-                    if let Some(name) = self.close_flight(&answer) {
+                    if let Some(answer) = self.obey_lost(outlet, answer)
+                        && let Some(name) = self.close_flight(&answer)
+                    {
                         self.obey(outlet, name, answer);
                         self.go_on(outlet, name);
                     }
@@ -64,6 +66,11 @@ impl Gateway {
             return add(&ike.counters.refused, 1);
         }
         add(&ike.counters.answers, 1);
+        match answer.token {
+            Some(true) => add(&ike.counters.lost_believed, 1),
+            Some(false) => add(&ike.counters.lost_doubted, 1),
+            None => {}
+        }
         // In one piece of the log: a backup must not have the tunnel without the IKE SA that knows of it, or the other way round.
         let bytes = self.log_bytes(outlet, &answer);
         outlet.outbox().keep_together(bytes);
