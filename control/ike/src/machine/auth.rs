@@ -10,6 +10,7 @@ use super::child::Wanted;
 use super::limits::WANTED_MAX;
 use super::payloads::{eap, notified};
 use super::proof::{Claim, Proofs};
+use super::sync::supported;
 use super::{Failure, Report, Turn};
 use crate::config::{Connection, Unique};
 use crate::crypto::Secret;
@@ -127,6 +128,7 @@ impl Turn<'_, '_> {
         let nonces = (asking.opening.nonce_i.clone(), asking.opening.nonce_r.clone());
         let mut sa = sa.clone();
         sa.keep_token(payloads);
+        sa.note_sync(payloads);
         self.admit(sa, path, (connection, Identity::of_text(user)), &nonces, (own, &wanted));
     }
 
@@ -143,6 +145,10 @@ impl Turn<'_, '_> {
         // RFC 6290 section 4.2: behind the proof, before all that is about a child.
         answers.push(self.token(&sa));
         sa.keep_token(payloads);
+        sa.note_sync(payloads);
+        let [message_ids, numbers] = supported();
+        answers.extend(sa.abilities.message_id_sync.then_some(message_ids));
+        answers.extend(sa.abilities.replay_sync.then_some(numbers));
         sa.abilities.mobike = notified(payloads, notify::MOBIKE_SUPPORTED).is_some();
         sa.rekey_at_s = self.lifetime_end(connection.rekey_s);
         let sole = match connection.unique {

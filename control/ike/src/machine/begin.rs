@@ -67,6 +67,7 @@ impl Turn<'_, '_> {
             pieces: Pieces::default(),
             children: Vec::new(),
             kept: Some(Kept { begun: spi, lacking: Vec::new() }),
+            synced: 0,
             token: Secret::default(),
             beyond: Vec::new(),
         }

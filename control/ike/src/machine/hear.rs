@@ -29,6 +29,9 @@ impl Turn<'_, '_> {
         if !its || header.from_initiator == sa.header(header.exchange, false, 0).from_initiator {
             return;
         }
+        if let Some(payloads) = self.sync_in(&sa, &message) {
+            return self.hear_sync(sa, path, &payloads);
+        }
         let again = !header.response && header.message_id.wrapping_add(1) == sa.next_request;
         let next = match header.response {
             true => sa.pending.is_some() && header.message_id.wrapping_add(1) == sa.next_own,

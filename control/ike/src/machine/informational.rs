@@ -34,6 +34,7 @@ impl Turn<'_, '_> {
             }
             answers.extend(nat_notifies(path, sa.initiator_spi, sa.responder_spi));
         }
+        self.hear_skip(&sa, payloads);
         if let Some(cookie) = notified(payloads, notify::COOKIE2).filter(|cookie| cookie.len() <= COOKIE2_MAX) {
             answers.push(Payload::Notify(Notify::new(notify::COOKIE2, cookie.to_vec())));
         }

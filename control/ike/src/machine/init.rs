@@ -134,6 +134,7 @@ impl Turn<'_, '_> {
             pieces: Pieces::default(),
             children: Vec::new(),
             kept: None,
+            synced: 0,
             token: Secret::default(),
             beyond: Vec::new(),
         };

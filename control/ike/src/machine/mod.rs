@@ -26,6 +26,7 @@
 //! | `own` | what we ask: whether the peer lives; that it is over |
 //! | `rekey` | new keys from our side, and what if both want some at once |
 //! | `worn` | children that have carried much |
+//! | `sync` | message IDs that are agreed on anew |
 //! | `report` | what a person reads of it |
 //! | `limits` | how much of a peer's is kept |
 
@@ -49,6 +50,7 @@ mod prove;
 mod rekey;
 mod report;
 mod sealed;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod worn;
@@ -164,6 +166,13 @@ pub enum ChildEvent {
         path: Path,
         /// Whether they go in UDP.
         udp: bool,
+    },
+    /// Its next packets' numbers are not used.
+    Skip {
+        /// Our SPI.
+        inbound_spi: u32,
+        /// So many of them.
+        count: u64,
     },
 }
 

@@ -231,6 +231,7 @@ impl Turn<'_, '_> {
             next_own: 0,
             pending: None,
             pieces: Pieces::default(),
+            synced: 0,
             // The old one is for the old SPIs.
             token: Secret::default(),
             ..sa.clone()

@@ -50,6 +50,11 @@ pub enum Report {
         /// Whose.
         peer: Identity,
     },
+    /// A peer that is a cluster has lost count of messages, and has agreed on it anew.
+    Synced {
+        /// Whose.
+        peer: Identity,
+    },
     /// A peer speaks from elsewhere.
     Moved {
         /// Who.
@@ -195,6 +200,7 @@ impl fmt::Display for Report {
                 write!(f, "child SA {name} with {peer}, in {inbound_spi:08x}, is over: it has carried all that it may")
             }
             Self::Rekeyed { peer } => write!(f, "IKE SA with {peer} rekeyed"),
+            Self::Synced { peer } => write!(f, "{peer} has failed over, and message IDs are agreed on anew"),
             Self::Moved { peer, to } => write!(f, "{peer} speaks from {to} now"),
             Self::Failed { from, why } => write!(f, "with {from}: {why}"),
             Self::Lost { from } => write!(

@@ -149,6 +149,13 @@ pub enum ChildChange {
         /// Their headers.
         outer: Outer,
     },
+    /// Its next packets' numbers are not used.
+    Skip {
+        /// Its inbound SPI.
+        spi: u32,
+        /// So many.
+        count: u64,
+    },
     /// It goes on under another IKE SA, which has taken the place of the one that it belonged to.
     Adopt {
         /// Its inbound SPI.

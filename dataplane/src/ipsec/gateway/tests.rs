@@ -26,6 +26,7 @@ mod ike;
 mod keepers;
 mod lives;
 mod lost;
+mod skips;
 mod transport;
 mod tunnels;
 

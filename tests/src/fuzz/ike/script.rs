@@ -89,7 +89,7 @@ fn selectors(script: &mut Cursor<'_>) -> Vec<Selector> {
     }
 }
 
-const NOTIFIES: [u16; 19] = [
+const NOTIFIES: [u16; 21] = [
     notify::REKEY_SA,
     notify::MOBIKE_SUPPORTED,
     notify::UPDATE_SA_ADDRESSES,
@@ -109,6 +109,8 @@ const NOTIFIES: [u16; 19] = [
     notify::INVALID_SPI,
     notify::IKEV2_MESSAGE_ID_SYNC,
     notify::IPSEC_REPLAY_COUNTER_SYNC,
+    notify::IKEV2_MESSAGE_ID_SYNC_SUPPORTED,
+    notify::IPSEC_REPLAY_COUNTER_SYNC_SUPPORTED,
 ];
 
 /// The peer's SPI of one of the children, or some SPI.

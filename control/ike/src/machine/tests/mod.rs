@@ -13,6 +13,7 @@ mod parts;
 mod peers;
 mod proofs;
 mod rekeys;
+mod sync;
 mod transport;
 
 use std::collections::HashMap;
@@ -163,7 +164,7 @@ impl World {
                     self.book.hear_tunnel(child.inbound.spi, hosts);
                 }
                 ChildEvent::Remove(spi) => self.book.lose_tunnel(*spi, self.now_s),
-                ChildEvent::Move { .. } => {}
+                ChildEvent::Move { .. } | ChildEvent::Skip { .. } => {}
             }
         }
         match &outcome.next {

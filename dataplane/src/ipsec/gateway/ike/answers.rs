@@ -95,6 +95,7 @@ impl Gateway {
                         self.redirect(outlet, number, outer);
                     }
                 }
+                ChildChange::Skip { spi, count } => self.skip(outlet, spi, count),
                 ChildChange::Adopt { spi, ike_spi } => self.adopt(outlet, spi, ike_spi),
             }
         }
@@ -178,6 +179,19 @@ impl Gateway {
         self.renew(outlet, number, Some(&initial));
     }
 
+    /// A tunnel does not use its next numbers, and the backups know.
+    fn skip(&mut self, outlet: &mut dyn Outlet, spi: u32, count: u64) {
+        let Some(number) = self.find(outlet, spi) else { return };
+        // One that has carried all that it may sends nothing more anyway.
+        if self.wake(outlet, number).is_err() {
+            return;
+        }
+        if let Some(tunnel) = self.slots.tunnel(number) {
+            tunnel.outbound.skip(count, &mut self.leases);
+        }
+        self.renew(outlet, number, None);
+    }
+
     /// Asks what has waited for the answer.
     fn go_on(&mut self, outlet: &mut dyn Outlet, name: Name) {
         let Some(ike) = &mut self.ike else { return };
@@ -214,7 +228,7 @@ impl Gateway {
                     && !self.is_here(outlet, unit, spi)
                     && new.insert(spi)
             }
-            ChildChange::Remove { spi } => Unit::from_low_bits(*spi) == unit,
+            ChildChange::Remove { spi } | ChildChange::Skip { spi, .. } => Unit::from_low_bits(*spi) == unit,
             ChildChange::Move { spi, outer } => Unit::from_low_bits(*spi) == unit && is_of_one_family(outer),
             ChildChange::Adopt { spi, ike_spi } => {
                 [*spi, *ike_spi as u32].into_iter().all(|spi| Unit::from_low_bits(spi) == unit)
@@ -229,7 +243,9 @@ impl Gateway {
         let mut child = |child: &ChildChange| match child {
             ChildChange::Add { tunnel, ike_spi, replaces } => Saved::encode(tunnel, *ike_spi, *replaces).len(),
             ChildChange::Remove { .. } => 0,
-            ChildChange::Move { spi, .. } | ChildChange::Adopt { spi, .. } => self.saved_len(outlet, *spi),
+            ChildChange::Move { spi, .. } | ChildChange::Skip { spi, .. } | ChildChange::Adopt { spi, .. } => {
+                self.saved_len(outlet, *spi)
+            }
         };
         // One that wakes up for its change says twice what it is.
         let children: usize = answer.children.iter().map(|it| 2 * (child(it) + UPDATE_BYTES)).sum();

@@ -233,6 +233,7 @@ impl Peer {
             pieces: Pieces::default(),
             children: Vec::new(),
             kept: None,
+            synced: 0,
             token: Secret::default(),
             beyond: Vec::new(),
         }
@@ -363,7 +364,7 @@ impl Peer {
                 // Who has answered cannot know whether the answer has come.
                 ChildEvent::Add(child) => self.tunnels.extend(Tunnel::new(&child, is_answer)),
                 ChildEvent::Remove(spi) => self.lose_tunnel(spi),
-                ChildEvent::Move { .. } => {}
+                ChildEvent::Move { .. } | ChildEvent::Skip { .. } => {}
             }
         }
         (outcome.send.into_iter().map(|it| it.bytes).collect(), outcome.reports)
