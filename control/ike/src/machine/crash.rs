@@ -8,7 +8,8 @@
 //! ```
 //! *Ours* is a keyed hash of both SPIs, so any member makes it of a message alone. Whoever sees one can end the SA that it is for: so it
 //! is sent in clear only when nobody in the cluster has that SA, which the data plane finds out. Nor must an SA come about under SPIs
-//! whose token somebody has been shown: those that we choose are random, or are not chosen again while a message could bring that about.
+//! whose token somebody has been shown: the SPIs that we choose say when that was, and none is answered for while an SA may come of it. (A
+//! peer that has granted us new keys uses the new SA before we have read its answer.)
 //!
 //! *The peer's* is kept with the SA. Nothing that comes in clear ends an established SA but the right one.
 

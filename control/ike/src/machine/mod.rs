@@ -89,6 +89,10 @@ pub struct Given<'a> {
     pub under_load: bool,
 }
 
+/// The cluster's clock is divided into ages of so many seconds, of which the low eight bits stand below an SPI's highest bit.
+const SPI_AGE_S: u64 = 64;
+const SPI_AGE_SHIFT: u32 = 55;
+
 /// How many IVs one message may take.
 pub const DRAWS: u64 = 64;
 
@@ -300,11 +304,14 @@ impl Turn<'_, '_> {
         u32::from_be_bytes(bytes) & !0x3ff | 1 << 10 | u32::from(self.given.unit.0)
     }
 
-    /// An SPI of ours for an IKE SA.
+    /// An SPI of ours for an IKE SA. When it was chosen stands in it, so that whoever is asked about it knows whether the SA may still come
+    /// about: the data plane puts it the same way into those that it chooses.
     fn ike_spi(&mut self) -> IkeSpi {
         let mut bytes = [0; 8];
         self.given.random.fill(&mut bytes);
-        u64::from_be_bytes(bytes) & !0x3ff | 1 << 10 | u64::from(self.given.unit.0)
+        let age = ((self.given.now_s / SPI_AGE_S) & 0xff) << SPI_AGE_SHIFT;
+        let random = u64::from_be_bytes(bytes) & !((0x1ff << SPI_AGE_SHIFT) | 0x3ff);
+        random | 1 << 63 | age | 1 << 10 | u64::from(self.given.unit.0)
     }
 
     /// When something that lives so long gets new keys: not always the same time, so that not all come at once. 0: never.

@@ -106,7 +106,9 @@ pub struct Answer {
     pub timeout_s: Option<u64>,
     /// Tunnels that come and go, in this order.
     pub children: Vec<ChildChange>,
-    /// An IKE SA that takes its place, of the same unit: our SPI, its bytes, when it is to be asked after.
+    /// An IKE SA that takes its place, of the same unit: our SPI, its bytes, when it is to be asked after. An SPI that is chosen has the
+    /// highest bit set, and in the eight below it [`Question::now_s`] in ages of 64 s: nobody is told of such a one that it is lost while
+    /// an IKE SA may still come about under it ([`super::may_come_about`]).
     pub successor: Option<(u64, Vec<u8>, Option<u64>)>,
     /// What is to be sent, once the backups hold all of the above.
     pub send: Vec<Datagram>,

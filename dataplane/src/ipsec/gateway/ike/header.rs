@@ -69,10 +69,13 @@ pub(super) fn head_of_request(message: &[u8]) -> Option<[u8; HEADER_LEN]> {
 const AGE_S: u64 = 64;
 /// Where in a name the age stands that it is of: eight bits, below the highest one.
 const AGE_SHIFT: u32 = 55;
-/// Ages, before the present one and after it, whose names may still be given, or looked for: a message may be repeated for half a
-/// minute, at a member whose clock is a minute off.
+/// Ages, before the present one and after it, whose names are looked for: a message may be repeated for half a minute, at a member whose
+/// clock is a minute off.
 const BEFORE: u64 = 2;
 const AFTER: u64 = 1;
+/// Ages before the present one under whose SPIs an IKE SA may still come about: our wish for new keys, which names the SPI of the IKE SA to
+/// come, waits for its answer for a minute and a half, and the peer may believe that this one is there already.
+const BORN_BEFORE: u64 = 3;
 
 /// Our SPIs of an IKE SA that somebody begins: the first for a new one, then those that it may have got already. The same whenever the
 /// same message comes within a minute or two, and never again: who has been shown the token of an SPI (`lost`) shall not
@@ -88,10 +91,11 @@ pub(super) fn names(key: hash::Key, unit: Unit, source: IpAddr, initiator: u64, 
     })
 }
 
-/// Whether an SPI may be a name that is still given.
-pub(super) const fn may_come_about(spi: u64, clock_s: u64) -> bool {
-    let first = (clock_s / AGE_S).wrapping_sub(BEFORE) & 0xff;
-    spi >> 63 == 1 && (spi >> AGE_SHIFT & 0xff).wrapping_sub(first) & 0xff <= BEFORE + AFTER
+/// Whether an IKE SA may still come about under an SPI: that of who begins, or one that who speaks IKE has chosen. Those have their age in
+/// them, too ([`crate::ipsec::gateway::Answer::successor`]).
+pub const fn may_come_about(spi: u64, clock_s: u64) -> bool {
+    let first = (clock_s / AGE_S).wrapping_sub(BORN_BEFORE) & 0xff;
+    spi >> 63 == 1 && (spi >> AGE_SHIFT & 0xff).wrapping_sub(first) & 0xff <= BORN_BEFORE + AFTER
 }
 
 #[cfg(test)]
@@ -147,7 +151,8 @@ mod tests {
             for later_s in [begun_s + 4 * AGE_S, begun_s + 16_000, begun_s + 256 * AGE_S] {
                 assert!(!at(later_s).contains(&spi));
             }
-            assert!(!may_come_about(spi, begun_s + 4 * AGE_S) && !may_come_about(spi & !(1 << 63), begun_s));
+            assert!(may_come_about(spi, begun_s + 160) && !may_come_about(spi, begun_s + 5 * AGE_S));
+            assert!(!may_come_about(spi & !(1 << 63), begun_s));
         }
     }
 

@@ -6,7 +6,7 @@
 //! 2. Nobody else believed that the unit was his when the message came. That is known later only (a split shows when keepalives
 //!    have failed to come): so the message waits until [`Outlet::sole_up_to_ns`] has passed it.
 //! 3. What we did to it is what our heir knows, too: the answer waits for the backups as every other one does.
-//! 4. No IKE SA can come about under that SPI: names that are still given are told nothing of.
+//! 4. No IKE SA can come about under that SPI: what was chosen a short while ago, for who begins or for new keys, is told nothing of.
 //!
 //! A member that slept owns nothing when it wakes, and says nothing without a lease. What is in doubt is not answered: the peer asks again
 //! for minutes, and in the end finds out by itself. What waits is a header each, and no more of them than are answered in a second.

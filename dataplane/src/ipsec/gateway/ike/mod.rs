@@ -28,6 +28,7 @@ mod questions;
 mod wishes;
 
 pub(super) use datagram::is_port_of;
+pub use header::may_come_about;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
