@@ -78,6 +78,7 @@ drop_reasons! {
     Unprotected = "unprotected", "The packet must go through a tunnel, and there is none: IKE has not made it, or has ended it.";
     IkeMalformed = "ike_malformed", "A packet to an IKE port that is no IKEv2 message, or whose UDP checksum is wrong.";
     IkeNoSa = "ike_no_sa", "An IKE message for an IKE SA that is not known here.";
+    IkeInClear = "ike_in_clear", "An IKE message in clear to an IKE SA that is there: more came than are looked at.";
     IkeBusy = "ike_busy", "An IKE message that could not be looked at: too many wait, for its IKE SA or for all.";
     NoService = "no_service", "The packet is for this member's own address, and nothing here serves it.";
     RateLimited = "rate_limited", "An answer was due, but answers of this kind are rate limited.";

@@ -21,6 +21,8 @@ pub struct Config {
     pub connections: Vec<Connection>,
     /// The members' common secret for cookies.
     pub cookie_key: Secret,
+    /// Their common secret for the tokens of RFC 6290: of no other use, for cookies are made of what strangers say.
+    pub token_key: Secret,
     /// Who has which password.
     pub users: Arc<Passwords>,
 }

@@ -38,8 +38,10 @@ mod tag {
     pub(super) const BEGINNING: u8 = 21;
     pub(super) const PROVING: u8 = 22;
     pub(super) const KEPT: u8 = 23;
+    pub(super) const TOKEN: u8 = 24;
+    pub(super) const SYNCED: u8 = 25;
     /// What is not known yet.
-    pub(super) const BEYOND: u8 = 24;
+    pub(super) const BEYOND: u8 = 26;
 }
 
 impl IkeSa {
@@ -56,6 +58,7 @@ impl IkeSa {
             self.abilities.mobike,
             self.abilities.message_id_sync,
             self.succeeded,
+            self.abilities.replay_sync,
         ];
         to.number(tag::FLAGS, flags.iter().rev().fold(0, |all, flag| all << 1 | u64::from(*flag)));
         save_suite(&mut to, self.suite);
@@ -101,6 +104,16 @@ impl IkeSa {
         if let Some(kept) = &self.kept {
             to.nested(tag::KEPT, |to| begun::save_kept(to, kept));
         }
+        if !self.token.is_empty() {
+            to.nested(tag::TOKEN, |to| {
+                save_spis(to, self).bytes(3, self.token.as_bytes());
+            });
+        }
+        if self.synced > 0 {
+            to.nested(tag::SYNCED, |to| {
+                save_spis(to, self).number(3, self.synced.into());
+            });
+        }
         for (tag, bytes) in &self.beyond {
             to.bytes(*tag, bytes);
         }
@@ -120,7 +133,12 @@ impl IkeSa {
             responder_spi: from.number(tag::RESPONDER_SPI)?,
             path: Path { ours: from.socket(tag::OURS)?, theirs: from.socket(tag::THEIRS)? },
             nat: Nat { ours: flag(0), theirs: flag(1) },
-            abilities: Abilities { fragmentation: flag(2), mobike: flag(3), message_id_sync: flag(4) },
+            abilities: Abilities {
+                fragmentation: flag(2),
+                mobike: flag(3),
+                message_id_sync: flag(4),
+                replay_sync: flag(6),
+            },
             suite: restore_suite(&from)?,
             keys: IkeKeys { d: key(1)?, ai: key(2)?, ar: key(3)?, ei: key(4)?, er: key(5)?, pi: key(6)?, pr: key(7)? },
             phase: restore_phase(&from)?,
@@ -144,9 +162,23 @@ impl IkeSa {
                 Some(from) => Some(begun::restore_kept(&from)?),
                 None => None,
             },
+            synced: of_these_spis(&from, tag::SYNCED).and_then(|it| it.small(3)).unwrap_or(0),
+            token: of_these_spis(&from, tag::TOKEN).and_then(|it| it.bytes(3)).map(Secret::from).unwrap_or_default(),
             beyond: from.beyond(tag::BEYOND),
         })
     }
+}
+
+/// What is true for one pair of SPIs says so: a member that does not know such a field hands it on when the SA gets new keys, and new
+/// SPIs.
+fn save_spis<'w>(to: &'w mut Writer, sa: &IkeSa) -> &'w mut Writer {
+    to.number(1, sa.initiator_spi).number(2, sa.responder_spi)
+}
+
+/// A field of that kind, if it is for the SPIs that the SA has.
+fn of_these_spis<'a>(from: &Reader<'a>, tag: u8) -> Option<Reader<'a>> {
+    let own = [from.number(tag::INITIATOR_SPI), from.number(tag::RESPONDER_SPI)];
+    from.nested(tag).filter(|field| [field.number(1), field.number(2)] == own)
 }
 
 fn restore_phase(from: &Reader<'_>) -> Option<Phase> {

@@ -61,6 +61,10 @@ pub struct IkeSa {
     pub children: Vec<Child>,
     /// It was begun by us, and is to have all children that are configured; none: its peer says which it has.
     pub kept: Option<Kept>,
+    /// The message ID with which the peer has last agreed on them anew (RFC 6311); 0: it has not.
+    pub synced: u32,
+    /// What the peer proves by that it has lost the SA (RFC 6290); empty: it has given nothing.
+    pub token: Secret,
     /// What a newer version of the record says besides.
     pub beyond: Vec<(u8, Vec<u8>)>,
 }
@@ -178,8 +182,10 @@ pub struct Abilities {
     pub fragmentation: bool,
     /// RFC 4555.
     pub mobike: bool,
-    /// RFC 6311.
+    /// RFC 6311: message IDs.
     pub message_id_sync: bool,
+    /// RFC 6311: numbers of packets.
+    pub replay_sync: bool,
 }
 
 /// A request of ours that is not answered.

@@ -77,7 +77,7 @@ pub(super) fn run(command: &CheckCommand) -> ExitCode {
 fn makes_sense(config: &Config) -> Result<(), RunError> {
     tunnels(config)?;
     // The key is for cookies of the members that run.
-    ike(config, &[])?;
+    ike(config, &[], &[])?;
     Ok(())
 }
 

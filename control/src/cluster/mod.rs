@@ -23,6 +23,7 @@ mod rivals;
 mod search;
 mod settings;
 mod snapshot;
+mod sole;
 mod table;
 mod time;
 mod view;
@@ -36,6 +37,7 @@ pub use output::{Output, To};
 pub use settings::Fault;
 pub use settings::{Contact, Delivery, LOSSES_MAX, PROTOCOL_VERSION, Quorum, Replicas, Settings};
 pub use snapshot::{Seen, Snapshot, Standing};
+pub use sole::Sole;
 pub use table::{Entry, Owner, Table, Version};
 pub use time::{Span, Time};
 

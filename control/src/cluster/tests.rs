@@ -2,6 +2,7 @@
 //! What happens on imperfect ones is the simulator's business.
 
 mod in_sync;
+mod sole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

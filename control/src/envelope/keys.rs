@@ -12,6 +12,7 @@ const LABEL_BEACON: &[u8] = b"phalanx beacon v1";
 const LABEL_REPLICA: &[u8] = b"phalanx replica v1";
 const LABEL_RELAY: &[u8] = b"phalanx relay v1";
 const LABEL_IKE: &[u8] = b"phalanx ike v1";
+const LABEL_IKE_TOKEN: &[u8] = b"phalanx ike token v1";
 const LABEL_STEERED: &[u8] = b"phalanx steered filter v1";
 
 /// The sealing key of one boot of one member for one purpose.
@@ -82,6 +83,11 @@ pub fn replica_key(secret: &ClusterSecret) -> [u8; 16] {
 /// The key of IKE's cookies: any member takes another's.
 pub fn ike_key(secret: &ClusterSecret) -> [u8; 16] {
     sixteen(secret, LABEL_IKE)
+}
+
+/// The key of IKE's tokens (RFC 6290): any member makes the same. Not that of cookies, which are made of what strangers say.
+pub fn ike_token_key(secret: &ClusterSecret) -> [u8; 16] {
+    sixteen(secret, LABEL_IKE_TOKEN)
 }
 
 fn sixteen(secret: &ClusterSecret, label: &[u8]) -> [u8; 16] {

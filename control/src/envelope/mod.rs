@@ -32,7 +32,7 @@ mod wire;
 
 pub use boots::Position;
 pub use bucket::TokenBucket;
-pub use keys::{ike_key, relay_key, replica_key, steered_key};
+pub use keys::{ike_key, ike_token_key, relay_key, replica_key, steered_key};
 pub use opener::{KeyRefusal, OpenError, Opened, Opener, PublicKeys};
 pub use sealer::{SealError, Sealer};
 pub use wire::peek;

@@ -44,11 +44,12 @@ pub(crate) struct Ike {
     pub(crate) keepers: Vec<u64>,
 }
 
-/// What a configuration and the files that it names say of IKE. None: it has no connections. `cookie_key`: the members' common one.
+/// What a configuration and the files that it names say of IKE. None: it has no connections. `cookie_key`, `token_key`: the members'
+/// common ones.
 ///
 /// # Errors
 /// The first connection that makes no sense, or the first file.
-pub(crate) fn ike(config: &Config, cookie_key: &[u8]) -> Result<Option<Ike>, IkeError> {
+pub(crate) fn ike(config: &Config, cookie_key: &[u8], token_key: &[u8]) -> Result<Option<Ike>, IkeError> {
     if config.ike_connections.is_empty() {
         return Ok(None);
     }
@@ -59,6 +60,7 @@ pub(crate) fn ike(config: &Config, cookie_key: &[u8]) -> Result<Option<Ike>, Ike
     let told = phalanx_ike::config::Config {
         connections: connections?,
         cookie_key: Secret::from(cookie_key),
+        token_key: Secret::from(token_key),
         users: Arc::new(users.unwrap_or_default()),
     };
     let machine = Machine::new(&told);

@@ -23,13 +23,19 @@ pub struct Speaker<R> {
     random: R,
     /// The cluster's clock, as it was last asked.
     now_s: u64,
+    /// Before then no line is logged of a peer whose IKE SA is lost.
+    quiet_until_s: u64,
 }
+
+/// One such line stands for all within this time: after a crash all peers come.
+const QUIET_S: u64 = 10;
 
 impl<R: Random> Speaker<R> {
     /// One that goes by this configuration and gives addresses from this book.
     pub fn new(config: Config, book: Book, random: R) -> Self {
         let starts = Starts::new(&config);
-        Self { config, book, half_open: HalfOpen::default(), comers: Comers::default(), starts, random, now_s: 0 }
+        let (half_open, comers) = (HalfOpen::default(), Comers::default());
+        Self { config, book, half_open, comers, starts, random, now_s: 0, quiet_until_s: 0 }
     }
 
     /// Hears of a tunnel that comes or goes somewhere in the cluster, and of peers that come anew. Which IKE SAs are to be forgotten,
@@ -53,6 +59,9 @@ impl<R: Random> Speaker<R> {
 
     /// Answers a question; and what there is to be logged.
     pub fn answer(&mut self, question: Question) -> (Answer, Vec<Report>) {
+        if let Asked::Lost { from, to, head } = &question.asked {
+            return self.answer_lost(&question, Path { ours: *to, theirs: *from }, head);
+        }
         let keeper = question.record.as_deref().and_then(Keeper::restore);
         if keeper.is_some() || self.starts.connection_of(question.spi).is_some() {
             return self.answer_keeper(&question, keeper);
@@ -79,7 +88,7 @@ impl<R: Random> Speaker<R> {
             Asked::Wish(Wish::Forget) => Event::Replaced,
             Asked::Wish(Wish::RekeyChild(spi)) => Event::ChildWorn(*spi),
             Asked::Wish(Wish::CloseChild(spi)) => Event::ChildSpent(*spi),
-            Asked::Timeout | Asked::Shown | Asked::ShownAll => Event::Timeout,
+            Asked::Timeout | Asked::Lost { .. } | Asked::Shown | Asked::ShownAll => Event::Timeout,
         };
         let given = Given {
             now_s,
@@ -95,6 +104,19 @@ impl<R: Random> Speaker<R> {
         self.note(before.as_ref(), &outcome);
         let reports = std::mem::take(&mut outcome.reports);
         (into_answer(ticket, spi, outcome), reports)
+    }
+
+    /// A peer speaks of an IKE SA that no member has.
+    fn answer_lost(&mut self, question: &Question, path: Path, head: &[u8]) -> (Answer, Vec<Report>) {
+        let said = Machine::new(&self.config).tell_lost(path, head);
+        let now_s = question.now_s;
+        let mut reports = Vec::new();
+        if said.is_some() && now_s >= self.quiet_until_s {
+            self.quiet_until_s = now_s.saturating_add(QUIET_S);
+            reports.push(Report::Lost { from: path.theirs });
+        }
+        let send = said.into_iter().map(|it| Datagram { from: it.from, to: it.to, bytes: it.bytes }).collect();
+        (Answer { send, ..Answer::nothing(question.ticket, None) }, reports)
     }
 
     /// A keeper's time has come, or its unit has come here and it is to begin. Nobody else has to say anything to it.
@@ -141,7 +163,7 @@ impl<R: Random> Speaker<R> {
 }
 
 fn into_answer(ticket: u64, spi: u64, outcome: Outcome) -> Answer {
-    let Outcome { next, timeout_s, successor, children, send, .. } = outcome;
+    let Outcome { next, timeout_s, successor, children, send, token, .. } = outcome;
     // A child goes with the SA that goes on.
     let ike_spi = successor.as_ref().map_or(spi, |(successor, _)| successor.own_spi());
     // ... and so do those that there are.
@@ -159,5 +181,6 @@ fn into_answer(ticket: u64, spi: u64, outcome: Outcome) -> Answer {
         children: changed.chain(taken_along).collect(),
         successor: successor.map(|(successor, timeout_s)| (successor.own_spi(), successor.save(), timeout_s)),
         send: send.into_iter().map(|it| Datagram { from: it.from, to: it.to, bytes: it.bytes }).collect(),
+        token,
     }
 }

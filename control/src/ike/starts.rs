@@ -172,6 +172,7 @@ fn has(outer: &Network, inner: &Network) -> bool {
 mod tests {
     use std::sync::Arc;
 
+    use phalanx_dataplane::ipsec::gateway::may_come_about;
     use phalanx_ike::config::{ChildConfig, OwnProof, PeersProof, Unique};
     use phalanx_ike::crypto::{Secret, SystemRandom};
     use phalanx_ike::machine::{DRAWS, Given, Keeper, Unit10};
@@ -225,7 +226,7 @@ mod tests {
             rekey_s: 0,
         };
         let other = Connection { name: "other".into(), start: None, ..connection.clone() };
-        Config { connections: vec![other, connection], cookie_key: key(), users: Arc::default() }
+        Config { connections: vec![other, connection], cookie_key: key(), token_key: key(), users: Arc::default() }
     }
 
     #[test]
@@ -271,6 +272,9 @@ mod tests {
         let name = machine.keeper_of("branch");
         let keeper = Keeper { connection: "branch".into(), spi: 0, begun_s: 0, tries: 0, again_s: 0 };
         let (keeper, outcome) = machine.keep(given, Some(keeper), "branch", Seen::Nothing).unwrap();
+        // The data plane and the machine agree on how an SPI says when it was chosen.
+        assert!(may_come_about(keeper.spi, 1000) && may_come_about(keeper.spi, 1000 + 160));
+        assert!(!may_come_about(keeper.spi, 1000 + 320) && !may_come_about(keeper.spi, 1000 - 128));
         starts.note(name, None, &outcome, 1000);
         assert_eq!(starts.seen(name, 1000), Seen::Alive(keeper.spi));
         assert_eq!(starts.seen(name, 2000), Seen::Nothing, "that is long ago");

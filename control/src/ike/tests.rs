@@ -62,7 +62,7 @@ impl Scene {
 
     fn read(&self) -> Result<phalanx_ike::config::Config, String> {
         let config = Config::from_str(&self.text, &self.path("m1.toml").display().to_string()).unwrap();
-        ike(&config, b"cookies").map(|ike| ike.unwrap().config).map_err(|error| error.to_string())
+        ike(&config, b"cookies", b"tokens").map(|ike| ike.unwrap().config).map_err(|error| error.to_string())
     }
 
     /// It begins so, with the folder for `@`, and goes on about this.
@@ -135,7 +135,7 @@ fn shared_keys_need_no_files() {
 fn what_we_begin_has_a_keeper() {
     let read = |text: &str| {
         let config = Config::from_str(text, "m1.toml").unwrap();
-        ike(&config, b"cookies").unwrap().unwrap()
+        ike(&config, b"cookies", b"tokens").unwrap().unwrap()
     };
     let site = read(include_str!("../../../config/examples/site.toml"));
     let path = site.config.connections[0].start.expect("we begin");

@@ -22,6 +22,7 @@ pub(super) fn change(event: ChildEvent, ike_spi: u64) -> Option<ChildChange> {
             ChildChange::Add { tunnel: Box::new(tunnel(*child)?), ike_spi, replaces }
         }
         ChildEvent::Remove(spi) => ChildChange::Remove { spi },
+        ChildEvent::Skip { inbound_spi, count } => ChildChange::Skip { spi: inbound_spi, count },
         ChildEvent::Move { inbound_spi, path, udp } => ChildChange::Move { spi: inbound_spi, outer: outer(path, udp) },
     })
 }

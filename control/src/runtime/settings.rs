@@ -23,6 +23,8 @@ pub(super) struct Secrets {
     pub(super) relay: [u8; 16],
     /// That of IKE's cookies.
     pub(super) ike: [u8; 16],
+    /// That of IKE's tokens.
+    pub(super) ike_token: [u8; 16],
     /// That of replication's digests.
     pub(super) replica: [u8; 16],
     /// This process's own.
@@ -259,7 +261,7 @@ pub(super) mod tests {
     }
 
     fn secrets() -> Secrets {
-        Secrets { steered: [9; 16], relay: [8; 16], ike: [6; 16], replica: [7; 16], seed: 5 }
+        Secrets { steered: [9; 16], relay: [8; 16], ike: [6; 16], ike_token: [4; 16], replica: [7; 16], seed: 5 }
     }
 
     /// Its file.

@@ -34,7 +34,7 @@ use super::udp::{LinkSockets, open_reliable};
 use super::wake::{Sleeper, Waker};
 use super::{RunError, eal, settings};
 use crate::cluster::{Core, Time};
-use crate::envelope::{SALT_BYTES, ike_key, relay_key, replica_key, steered_key};
+use crate::envelope::{SALT_BYTES, ike_key, ike_token_key, relay_key, replica_key, steered_key};
 use crate::ike::{Running, Sessions, ike};
 use crate::link::{Link, LinkEvent};
 use crate::pki::{Admission, Identity, WallTime};
@@ -159,12 +159,13 @@ impl Member {
             relay: relay_key(secret),
             replica: replica_key(secret),
             ike: ike_key(secret),
+            ike_token: ike_token_key(secret),
             seed,
         };
         let wall_s = u64::try_from(WallTime::read_clock().unix_seconds()).unwrap_or(0);
         let epoch_s = wall_s.saturating_sub(clock.now_ns() / 1_000_000_000);
         let mut wanted = settings::dataplane(&config, id, &secrets, epoch_s);
-        let (talk, woken) = (ike(&config, &secrets.ike)?, Parker::new());
+        let (talk, woken) = (ike(&config, &secrets.ike, &secrets.ike_token)?, Parker::new());
         let unparker = woken.unparker().clone();
         let wake_session: Wake = Arc::new(move || unparker.unpark());
         let spoken = talk.as_ref().map(|talk| (talk.guards.clone(), talk.keepers.clone(), wake_session));

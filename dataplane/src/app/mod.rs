@@ -184,6 +184,11 @@ pub trait Outlet {
     /// A peer has come anew: who speaks IKE is told, on this member.
     fn announce(&mut self, _contact: Contact) {}
 
+    /// Up to when it is known by now that no unit of ours was anybody else's, too, on [`Self::now_ns`]'s clock; 0: it is not known.
+    fn sole_up_to_ns(&self) -> u64 {
+        0
+    }
+
     /// Which of its lives in the cluster the member lives: no other had this number, and it is on disk. 0: it has not joined yet.
     fn incarnation(&self) -> u64;
 }

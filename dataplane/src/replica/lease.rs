@@ -177,8 +177,20 @@ impl Lease {
     pub fn commit(&mut self, committed: Position, now_ns: u64) {
         while let Some((limit, _)) = self.written.front().copied().filter(|(_, at)| *at <= committed) {
             self.written.pop_front();
-            (self.limit, self.since_ns) = (limit, now_ns);
+            // What was skipped meanwhile is used.
+            (self.limit, self.since_ns) = (limit.max(self.next), now_ns);
         }
+    }
+
+    /// So many of the next numbers are not to be used. Beyond what is written none is free then before the next limit is committed, which
+    /// is due at once: so whoever takes over skips them, too, once that is in the log.
+    pub fn skip(&mut self, count: u64, stats: &mut LeaseStats) {
+        stats.skipped += count.min(u64::MAX - self.next);
+        self.next = self.next.saturating_add(count);
+        if self.next > self.record().limit {
+            self.written.clear();
+        }
+        self.limit = self.limit.max(self.next);
     }
 
     /// The record as it was written last: what snapshots tell, and what a session that goes to sleep leaves behind.

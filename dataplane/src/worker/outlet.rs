@@ -275,6 +275,10 @@ impl Outlet for Path {
         self.book.announce(contact);
     }
 
+    fn sole_up_to_ns(&self) -> u64 {
+        self.shared.sole_up_to_ns.load(Relaxed)
+    }
+
     fn incarnation(&self) -> u64 {
         self.shared.incarnation.load(Relaxed)
     }

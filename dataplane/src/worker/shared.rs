@@ -19,6 +19,9 @@ pub struct Shared {
     /// Until when this member may process and pass on packets, on the common [`super::Clock`]; 0: not at all. Written
     /// by the cluster thread.
     pub lease_until_ns: AtomicU64,
+    /// Up to when it is known that nobody else owned what this member owned, on the common [`super::Clock`]; 0: it is not. Written by the
+    /// cluster thread.
+    pub sole_up_to_ns: AtomicU64,
     /// The wall clock, in seconds, at the beginning of the common [`super::Clock`]: for [`Self::cluster_clock_s`] alone.
     pub epoch_s: AtomicU64,
     /// Whether a port that was silent must prove itself first: this member took over alone, and might merely be cut
@@ -200,6 +203,7 @@ impl Shared {
             || WorkerShared { ports: (0..ports).map(|_| PortCounters::default()).collect(), ..Default::default() };
         Self {
             lease_until_ns: AtomicU64::new(0),
+            sole_up_to_ns: AtomicU64::new(0),
             probation: AtomicBool::new(false),
             first_packet_ns: AtomicU64::new(0),
             epoch_s: AtomicU64::new(0),

@@ -10,6 +10,7 @@ use super::child::Wanted;
 use super::limits::WANTED_MAX;
 use super::payloads::{eap, notified};
 use super::proof::{Claim, Proofs};
+use super::sync::supported;
 use super::{Failure, Report, Turn};
 use crate::config::{Connection, Unique};
 use crate::crypto::Secret;
@@ -125,7 +126,10 @@ impl Turn<'_, '_> {
         let own = vec![proofs.with_key(key.as_bytes(), &connection.local_id)];
         let Ok(wanted) = wire::payloads(asking.wanted.0, &asking.wanted.1) else { return };
         let nonces = (asking.opening.nonce_i.clone(), asking.opening.nonce_r.clone());
-        self.admit(sa.clone(), path, (connection, Identity::of_text(user)), &nonces, (own, &wanted));
+        let mut sa = sa.clone();
+        sa.keep_token(payloads);
+        sa.note_sync(payloads);
+        self.admit(sa, path, (connection, Identity::of_text(user)), &nonces, (own, &wanted));
     }
 
     /// The peer is who it says. `own`: our own proof; `payloads`: what it wants.
@@ -138,6 +142,13 @@ impl Turn<'_, '_> {
         (own, payloads): (Vec<Payload>, &[Payload]),
     ) {
         let mut answers = own;
+        // RFC 6290 section 4.2: behind the proof, before all that is about a child.
+        answers.push(self.token(&sa));
+        sa.keep_token(payloads);
+        sa.note_sync(payloads);
+        let [message_ids, numbers] = supported();
+        answers.extend(sa.abilities.message_id_sync.then_some(message_ids));
+        answers.extend(sa.abilities.replay_sync.then_some(numbers));
         sa.abilities.mobike = notified(payloads, notify::MOBIKE_SUPPORTED).is_some();
         sa.rekey_at_s = self.lifetime_end(connection.rekey_s);
         let sole = match connection.unique {

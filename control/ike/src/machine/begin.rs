@@ -14,7 +14,7 @@ use super::payloads::{key_exchange, nonce, not_understood, notified};
 use super::rekey::{first_group, proposal, refusal};
 use super::{Failure, Report, Turn};
 use crate::config::{Connection, OwnProof, PeersProof};
-use crate::crypto::{Cipher, Group, IkeKeys, KeyPair, Prf, Suite};
+use crate::crypto::{Cipher, Group, IkeKeys, KeyPair, Prf, Secret, Suite};
 use crate::pki::hash_algorithms;
 use crate::proposal::{accepted_ike, offer_ike};
 use crate::state::{Abilities, Beginning, IkeSa, Kept, Nat, Opening, Path, Pending, Phase, Pieces, Purpose, Role};
@@ -67,6 +67,8 @@ impl Turn<'_, '_> {
             pieces: Pieces::default(),
             children: Vec::new(),
             kept: Some(Kept { begun: spi, lacking: Vec::new() }),
+            synced: 0,
+            token: Secret::default(),
             beyond: Vec::new(),
         }
     }

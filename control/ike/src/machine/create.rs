@@ -114,7 +114,7 @@ impl Turn<'_, '_> {
             their_spi,
             our_spi,
         );
-        let answers = vec![
+        let mut answers = vec![
             Payload::Sa(vec![Proposal { spi: our_spi.to_be_bytes().into(), ..chosen }]),
             Payload::Nonce(our_nonce),
             Payload::KeyExchange { group: suite.group.id(), public: pair.public().to_vec() },
@@ -126,6 +126,7 @@ impl Turn<'_, '_> {
             responder_spi: our_spi,
             ..self.successor_of(sa, suite, keys)
         };
+        answers.push(self.token(&successor));
         Ok((successor, answers))
     }
 

@@ -22,9 +22,15 @@ impl Turn<'_, '_> {
         if header.exchange == Exchange::IKE_SA_INIT {
             return self.hear_first_again(&sa, path, bytes);
         }
+        if let Body::Plain(payloads) = &message.body {
+            return self.hear_in_clear(&sa, &header, payloads);
+        }
         // Its sender has the other part.
         if !its || header.from_initiator == sa.header(header.exchange, false, 0).from_initiator {
             return;
+        }
+        if let Some(payloads) = self.sync_in(&sa, &message) {
+            return self.hear_sync(sa, path, &payloads);
         }
         let again = !header.response && header.message_id.wrapping_add(1) == sa.next_request;
         let next = match header.response {
@@ -65,6 +71,10 @@ impl Turn<'_, '_> {
     /// Handles a message that is the peer's and whose turn it is.
     fn take(&mut self, mut sa: IkeSa, path: Path, header: &Header, payloads: &[Payload]) {
         sa.heard_s = self.given.now_s;
+        // At any time, in either direction (RFC 6290 section 4.4).
+        if header.exchange == Exchange::INFORMATIONAL && sa.peer().is_some() {
+            sa.keep_token(payloads);
+        }
         if header.response {
             return self.hear_answer(sa, payloads);
         }

@@ -9,10 +9,22 @@ use crate::state::{IkeSa, Path, Purpose};
 use crate::wire::protocol::{ESP, IKE};
 use crate::wire::{Exchange, Notify, Payload, notify};
 
+/// So often a peer that ends an IKE SA for which we want new keys is asked whether it has granted them.
+const ANSWERS_LOST_MAX: u8 = 2;
+
 impl Turn<'_, '_> {
     /// Handles what a peer has to say.
     pub(super) fn inform(&mut self, mut sa: IkeSa, path: Path, payloads: &[Payload]) {
         if payloads.iter().any(|payload| matches!(payload, Payload::Delete { protocol: IKE, .. })) {
+            // Our wish for new keys may be granted already, and the answer lost: then the children go on elsewhere. It comes once more.
+            if let Some(pending) = sa.pending.as_mut().filter(|it| matches!(it.purpose, Purpose::RekeyIke(_)))
+                && pending.tries <= ANSWERS_LOST_MAX
+            {
+                pending.tries += 1;
+                let datagrams = pending.datagrams.clone();
+                self.send(sa.path, datagrams);
+                return self.go_on(sa);
+            }
             if !sa.succeeded {
                 self.report(Report::Closed { peer: self.name_of(&sa), why: Closure::ByPeer });
             }
@@ -34,6 +46,7 @@ impl Turn<'_, '_> {
             }
             answers.extend(nat_notifies(path, sa.initiator_spi, sa.responder_spi));
         }
+        self.hear_skip(&sa, payloads);
         if let Some(cookie) = notified(payloads, notify::COOKIE2).filter(|cookie| cookie.len() <= COOKIE2_MAX) {
             answers.push(Payload::Notify(Notify::new(notify::COOKIE2, cookie.to_vec())));
         }

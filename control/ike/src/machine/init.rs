@@ -9,7 +9,7 @@ use super::limits::FIRST_MAX;
 use super::payloads::{key_exchange, nonce, not_understood, notified, proposals};
 use super::{Failure, Report, Turn};
 use crate::config::{OwnProof, PeersProof};
-use crate::crypto::{IkeKeys, KeyPair, Prf, Suite, nat_hash};
+use crate::crypto::{IkeKeys, KeyPair, Prf, Secret, Suite, nat_hash};
 use crate::pki::{ENCODING_X509, hash_algorithms};
 use crate::proposal::{IkeProposal, choose_ike};
 use crate::state::{Abilities, IkeSa, Nat, Opening, Path, Phase, Pieces, Role};
@@ -134,6 +134,8 @@ impl Turn<'_, '_> {
             pieces: Pieces::default(),
             children: Vec::new(),
             kept: None,
+            synced: 0,
+            token: Secret::default(),
             beyond: Vec::new(),
         };
         self.send(path, [answered]);

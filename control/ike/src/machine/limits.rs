@@ -7,7 +7,7 @@
 //! | pieces of the next message | 10 |
 //! | children, 150 bytes each; their selectors, 86 bytes each | 2.5 + 11 |
 //! | the last answer and our own request, each with one child's selectors | 2 × 3.5 |
-//! | names, keys, nonces | 1 |
+//! | names, keys, nonces, the peer's token | 1 |
 //!
 //! Before the peer has proved its name there are no children, but its first message (4), what it wants (8), and our certificates.
 

@@ -17,6 +17,7 @@
 //! | `auth`, `proof`, `addresses` | IKE_AUTH: who the peer is, and how that is proved; addresses for it |
 //! | `child` | which traffic, which algorithms, which keys a child SA has |
 //! | `part` | which traffic, as the data plane looks at it |
+//! | `crash` | peers that have lost an IKE SA, and prove it; that we have |
 //! | `create` | CREATE_CHILD_SA: further children, new keys for them and for the IKE SA |
 //! | `informational` | deletes, moves, signs of life |
 //! | `keep` | who sees to it that there is an IKE SA |
@@ -25,6 +26,7 @@
 //! | `own` | what we ask: whether the peer lives; that it is over |
 //! | `rekey` | new keys from our side, and what if both want some at once |
 //! | `worn` | children that have carried much |
+//! | `sync` | message IDs that are agreed on anew |
 //! | `report` | what a person reads of it |
 //! | `limits` | how much of a peer's is kept |
 
@@ -32,6 +34,7 @@ mod addresses;
 mod auth;
 mod begin;
 mod child;
+mod crash;
 mod create;
 mod hear;
 mod informational;
@@ -47,6 +50,7 @@ mod prove;
 mod rekey;
 mod report;
 mod sealed;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod worn;
@@ -84,6 +88,10 @@ pub struct Given<'a> {
     /// So many SAs are open whose peers have proved nothing that a newcomer must show that it receives what is sent to it.
     pub under_load: bool,
 }
+
+/// The cluster's clock is divided into ages of so many seconds, of which the low eight bits stand below an SPI's highest bit.
+const SPI_AGE_S: u64 = 64;
+const SPI_AGE_SHIFT: u32 = 55;
 
 /// How many IVs one message may take.
 pub const DRAWS: u64 = 64;
@@ -129,6 +137,8 @@ pub struct Outcome {
     pub children: Vec<ChildEvent>,
     /// What is sent once the backups hold all this.
     pub send: Vec<Datagram>,
+    /// A message came in clear: whether it proved that its sender has lost the SA.
+    pub token: Option<bool>,
     /// What is logged.
     pub reports: Vec<Report>,
 }
@@ -160,6 +170,13 @@ pub enum ChildEvent {
         path: Path,
         /// Whether they go in UDP.
         udp: bool,
+    },
+    /// Its next packets' numbers are not used.
+    Skip {
+        /// Our SPI.
+        inbound_spi: u32,
+        /// So many of them.
+        count: u64,
     },
 }
 
@@ -287,11 +304,14 @@ impl Turn<'_, '_> {
         u32::from_be_bytes(bytes) & !0x3ff | 1 << 10 | u32::from(self.given.unit.0)
     }
 
-    /// An SPI of ours for an IKE SA.
+    /// An SPI of ours for an IKE SA. When it was chosen stands in it, so that whoever is asked about it knows whether the SA may still come
+    /// about: the data plane puts it the same way into those that it chooses.
     fn ike_spi(&mut self) -> IkeSpi {
         let mut bytes = [0; 8];
         self.given.random.fill(&mut bytes);
-        u64::from_be_bytes(bytes) & !0x3ff | 1 << 10 | u64::from(self.given.unit.0)
+        let age = ((self.given.now_s / SPI_AGE_S) & 0xff) << SPI_AGE_SHIFT;
+        let random = u64::from_be_bytes(bytes) & !((0x1ff << SPI_AGE_SHIFT) | 0x3ff);
+        random | 1 << 63 | age | 1 << 10 | u64::from(self.given.unit.0)
     }
 
     /// When something that lives so long gets new keys: not always the same time, so that not all come at once. 0: never.

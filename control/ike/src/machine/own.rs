@@ -131,13 +131,24 @@ impl Turn<'_, '_> {
 
     /// Sends a request, and goes on.
     pub(super) fn ask(&mut self, mut sa: IkeSa, exchange: Exchange, purpose: Purpose, payloads: &[Payload]) {
+        self.request(&mut sa, exchange, purpose, payloads);
+        self.go_on(sa);
+    }
+
+    fn request(&mut self, sa: &mut IkeSa, exchange: Exchange, purpose: Purpose, payloads: &[Payload]) {
         let header = sa.header(exchange, false, sa.next_own);
-        let datagrams = self.seal(&sa, &header, payloads);
+        let datagrams = self.seal(sa, &header, payloads);
         sa.next_own = sa.next_own.wrapping_add(1);
         self.send(sa.path, datagrams.clone());
         let again_s = self.given.now_s.saturating_add(FIRST_PAUSE_S);
         sa.pending = Some(Pending { datagrams, purpose, tries: 1, again_s });
-        self.go_on(sa);
+    }
+
+    /// Gives the peer of an SA that has taken another's place our token for it: whoever asks for new keys does not know both SPIs
+    /// until they are there (RFC 6290 section 4.3). To be answered, like a mere question, by a peer that knows no tokens as well.
+    pub(super) fn give_token(&mut self, sa: &mut IkeSa) {
+        let token = self.token(sa);
+        self.request(sa, Exchange::INFORMATIONAL, Purpose::Probe, &[token]);
     }
 
     fn ask_again(&mut self, mut sa: IkeSa) {
@@ -160,7 +171,7 @@ impl Turn<'_, '_> {
         }
     }
 
-    fn give_up(&mut self, sa: &IkeSa, why: Closure) {
+    pub(super) fn give_up(&mut self, sa: &IkeSa, why: Closure) {
         if sa.succeeded {
             return self.end(sa);
         }

@@ -7,6 +7,7 @@ use super::more::AskedFor;
 use super::payloads::{not_understood, notified, proof};
 use super::proof::{Claim, Proofs};
 use super::rekey::refusal;
+use super::sync::supported;
 use super::{Failure, Report, Turn};
 use crate::config::{Connection, PeersProof, Unique};
 use crate::pki::ENCODING_X509;
@@ -27,6 +28,8 @@ impl Turn<'_, '_> {
             return self.fail(&sa, Failure::not_authentic("we", "the peer takes no signature of ours"));
         };
         let mut payloads = own;
+        payloads.push(self.token(&sa));
+        payloads.extend(supported());
         if let PeersProof::Certificate(trust) = &connection.peers_proof {
             payloads.push(Payload::CertificateRequest { encoding: ENCODING_X509, authorities: trust.authorities() });
         }
@@ -81,6 +84,8 @@ impl Turn<'_, '_> {
         payloads: &[Payload],
     ) {
         sa.rekey_at_s = self.lifetime_end(connection.rekey_s);
+        sa.keep_token(payloads);
+        sa.note_sync(payloads);
         let sole = match connection.unique {
             Unique::IfSaid => notified(payloads, notify::INITIAL_CONTACT).is_some(),
             Unique::Never => false,

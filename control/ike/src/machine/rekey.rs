@@ -190,8 +190,10 @@ impl Turn<'_, '_> {
                 None => self.put_off(sa, 0),
             };
         }
-        let Some(successor) = self.ike_granted(&sa, rekey, payloads) else { return self.put_off(sa, 0) };
+        let Some(mut successor) = self.ike_granted(&sa, rekey, payloads) else { return self.put_off(sa, 0) };
         self.report(Report::Rekeyed { peer: self.name_of(&sa) });
+        successor.keep_token(payloads);
+        self.give_token(&mut successor);
         let timeout_s = self.deadline(&successor);
         self.out.successor = Some((Box::new(successor), timeout_s));
         sa.children.clear();
@@ -229,6 +231,9 @@ impl Turn<'_, '_> {
             next_own: 0,
             pending: None,
             pieces: Pieces::default(),
+            synced: 0,
+            // The old one is for the old SPIs.
+            token: Secret::default(),
             ..sa.clone()
         }
     }

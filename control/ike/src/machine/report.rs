@@ -50,6 +50,11 @@ pub enum Report {
         /// Whose.
         peer: Identity,
     },
+    /// A peer that is a cluster has lost count of messages, and has agreed on it anew.
+    Synced {
+        /// Whose.
+        peer: Identity,
+    },
     /// A peer speaks from elsewhere.
     Moved {
         /// Who.
@@ -63,6 +68,11 @@ pub enum Report {
         from: SocketAddr,
         /// Why.
         why: Failure,
+    },
+    /// A peer speaks of an IKE SA that no member has, and is told so. Others may have been told as well.
+    Lost {
+        /// From where.
+        from: SocketAddr,
     },
     /// An IKE SA is over.
     Closed {
@@ -135,6 +145,9 @@ pub enum Closure {
     /// The peer says nothing any more.
     #[error("the peer answers no more")]
     Silent,
+    /// The peer has crashed, or so.
+    #[error("the peer has lost it: it has shown the token that it gave for that")]
+    Lost,
     /// The peer was to prove its name again.
     #[error("the peer has not proved its name again in time")]
     Unproved,
@@ -187,8 +200,13 @@ impl fmt::Display for Report {
                 write!(f, "child SA {name} with {peer}, in {inbound_spi:08x}, is over: it has carried all that it may")
             }
             Self::Rekeyed { peer } => write!(f, "IKE SA with {peer} rekeyed"),
+            Self::Synced { peer } => write!(f, "{peer} has failed over, and message IDs are agreed on anew"),
             Self::Moved { peer, to } => write!(f, "{peer} speaks from {to} now"),
             Self::Failed { from, why } => write!(f, "with {from}: {why}"),
+            Self::Lost { from } => write!(
+                f,
+                "{from} speaks of an IKE SA that no member has, and is told to begin anew (more of this: phalanx_ike_events_total lost_told)"
+            ),
             Self::Closed { peer, why } => write!(f, "IKE SA with {peer} is over: {why}"),
         }
     }

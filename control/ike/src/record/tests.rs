@@ -39,7 +39,7 @@ fn sample() -> IkeSa {
             proved_until_s: 0,
         }),
         succeeded: false,
-        abilities: Abilities { fragmentation: true, mobike: true, message_id_sync: false },
+        abilities: Abilities { fragmentation: true, mobike: true, message_id_sync: false, replay_sync: false },
         created_s: 1000,
         heard_s: 1234,
         rekey_at_s: 9999,
@@ -66,6 +66,8 @@ fn sample() -> IkeSa {
             rekey_at_s: 4700,
         }],
         kept: None,
+        synced: 0,
+        token: Secret::default(),
         beyond: Vec::new(),
     }
 }
@@ -131,6 +133,20 @@ fn every_phase_and_purpose_comes_back() {
         let sa = IkeSa { kept: Some(Kept { begun: 0x5004d, lacking }), ..sample() };
         assert_eq!(IkeSa::restore(&sa.save()).expect("what was saved").kept, sa.kept);
     }
+}
+
+/// Some is for one pair of SPIs: a member that does not know the field gives it on with new ones.
+#[test]
+fn tokens_and_message_ids_are_for_their_spis() {
+    let sa = IkeSa { token: Secret::new(vec![7; 32]), synced: 77, ..sample() };
+    let record = sa.save();
+    assert_eq!(&record[..GOLDEN.len()], GOLDEN, "behind what there was before");
+    let again = IkeSa::restore(&record).expect("what was saved");
+    assert_eq!((again.token, again.synced), (sa.token, 77));
+    let fields = record[GOLDEN.len()..].to_vec();
+    let successor = IkeSa { initiator_spi: 5, ..sample() }.save();
+    let handed_on = IkeSa::restore(&[successor, fields].concat()).expect("with fields more");
+    assert!(handed_on.token.is_empty() && handed_on.synced == 0 && handed_on.beyond.is_empty());
 }
 
 /// Keepers stand beside IKE SAs: neither is taken for the other.

@@ -293,6 +293,8 @@ pub mod notify {
     pub const AUTH_LIFETIME: u16 = 16403;
     /// EAP alone will do (RFC 5998).
     pub const EAP_ONLY_AUTHENTICATION: u16 = 16417;
+    /// What the sender will prove by that it has lost the IKE SA (RFC 6290).
+    pub const QUICK_CRASH_DETECTION: u16 = 16419;
     /// Message IDs can be agreed on anew (RFC 6311).
     pub const IKEV2_MESSAGE_ID_SYNC_SUPPORTED: u16 = 16420;
     /// Replay counters, too.

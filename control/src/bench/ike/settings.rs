@@ -116,5 +116,6 @@ pub(super) fn config(way: Way, credentials: &Credentials) -> Result<Config, IkeB
         unique: Unique::Never,
     };
     let users: Passwords = [(USER.to_owned(), Zeroizing::new(PASSWORD.to_owned()))].into_iter().collect();
-    Ok(Config { connections: vec![connection], cookie_key: Secret::from(&b"cookies"[..]), users: users.into() })
+    let [cookie_key, token_key] = [&b"cookies"[..], b"tokens"].map(Secret::from);
+    Ok(Config { connections: vec![connection], cookie_key, token_key, users: users.into() })
 }

@@ -14,6 +14,7 @@ mod refusals;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crossbeam::channel::Receiver;
@@ -30,7 +31,7 @@ use super::state::StateDir;
 use super::timeline::Timeline;
 use super::udp::LinkSockets;
 use super::wake::Sleeper;
-use crate::cluster::{ClusterEvent, Core, Span, Standing, Time};
+use crate::cluster::{ClusterEvent, Core, Sole, Span, Standing, Time};
 use crate::limited::Limited;
 use crate::link::{LinkEvent, LinkHandle};
 use crate::pki::Admission;
@@ -101,6 +102,7 @@ pub(super) struct ClusterThread {
     parts: Parts,
     merge: Merge,
     in_sync: InSyncReader,
+    sole: Sole,
     timeline: Timeline,
     /// Whom this member followed at the last event.
     master: Option<MemberId>,
@@ -129,6 +131,7 @@ impl ClusterThread {
         Self {
             merge: Merge::new(parts.workers.len()),
             in_sync: InSyncReader::default(),
+            sole: Sole::default(),
             timeline: Timeline::default(),
             master: None,
             events: VecDeque::with_capacity(EVENTS_MAX),
@@ -158,6 +161,7 @@ impl ClusterThread {
             self.take_in_sync();
             self.let_time_pass();
             self.pass_on_known();
+            self.tell_sole();
             self.publish();
             if let Some(end) = self.end.take() {
                 self.stop_workers();
@@ -210,6 +214,12 @@ impl ClusterThread {
     }
 
     /// Renews the board: at most every [`POST_EVERY`] unless something happened.
+    /// Lets the workers see up to when it is certain that nobody else owned what is ours.
+    fn tell_sole(&mut self) {
+        let up_to = self.sole.look(self.now(), &self.parts.core);
+        self.parts.shared.sole_up_to_ns.store(up_to.map_or(0, |at| at.0), Relaxed);
+    }
+
     fn publish(&mut self) {
         let now = self.now();
         let news = self.events_posted.is_none() || self.end.is_some();

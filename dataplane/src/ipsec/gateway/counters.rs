@@ -43,6 +43,10 @@ tallies! {
         not_restored, "Records of IKE SAs that were none.";
         keys_worn, "Times that new keys were asked for because a tunnel had carried much.";
         lives_over, "Tunnels that had carried all that their keys may before they were replaced.";
+        lost_told, "Peers that spoke of an IKE SA that no member has, and were told so with the token that they were given for it.";
+        lost_untold, "Such peers that were told nothing: too many at once, or it was not certain that no member has the IKE SA.";
+        lost_believed, "IKE SAs that ended because their peers had lost them, and showed the right token.";
+        lost_doubted, "Messages in clear to an IKE SA that proved nothing, and changed nothing.";
         keepalives, "Packets that only keep a NAT's memory fresh.";
     }
 }

@@ -55,6 +55,15 @@ pub enum Asked {
         /// The IKE message, without the marker that it has on port 4500.
         bytes: Vec<u8>,
     },
+    /// A sealed request came under an IKE SA that no member has. Only what is to be said to its sender is taken of the answer.
+    Lost {
+        /// From the peer.
+        from: SocketAddr,
+        /// To this address of the cluster.
+        to: SocketAddr,
+        /// Its header, as a message of its own.
+        head: [u8; 28],
+    },
     /// The time that it asked for has come. Asked again every second until an answer names another.
     Timeout,
     /// Somebody wants this of it.
@@ -97,10 +106,14 @@ pub struct Answer {
     pub timeout_s: Option<u64>,
     /// Tunnels that come and go, in this order.
     pub children: Vec<ChildChange>,
-    /// An IKE SA that takes its place, of the same unit: our SPI, its bytes, when it is to be asked after.
+    /// An IKE SA that takes its place, of the same unit: our SPI, its bytes, when it is to be asked after. An SPI that is chosen has the
+    /// highest bit set, and in the eight below it [`Question::now_s`] in ages of 64 s: nobody is told of such a one that it is lost while
+    /// an IKE SA may still come about under it ([`super::may_come_about`]).
     pub successor: Option<(u64, Vec<u8>, Option<u64>)>,
     /// What is to be sent, once the backups hold all of the above.
     pub send: Vec<Datagram>,
+    /// It was about a message in clear: whether that proved that the peer has lost the IKE SA.
+    pub token: Option<bool>,
 }
 
 /// What becomes of an IKE SA.
@@ -137,6 +150,13 @@ pub enum ChildChange {
         spi: u32,
         /// Their headers.
         outer: Outer,
+    },
+    /// Its next packets' numbers are not used.
+    Skip {
+        /// Its inbound SPI.
+        spi: u32,
+        /// So many.
+        count: u64,
     },
     /// It goes on under another IKE SA, which has taken the place of the one that it belonged to.
     Adopt {
@@ -269,7 +289,7 @@ impl Answer {
     /// That nothing has changed and nothing is to be done; to be filled in.
     pub fn nothing(ticket: u64, timeout_s: Option<u64>) -> Self {
         let record = Kept::Unchanged;
-        Self { ticket, record, timeout_s, children: Vec::new(), successor: None, send: Vec::new() }
+        Self { ticket, record, timeout_s, children: Vec::new(), successor: None, send: Vec::new(), token: None }
     }
 }
 
@@ -286,6 +306,7 @@ impl fmt::Debug for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Message { from, to, bytes } => write!(f, "Message({from} -> {to}, {} bytes)", bytes.len()),
+            Self::Lost { from, to, .. } => write!(f, "Lost({from} -> {to})"),
             Self::Timeout => f.write_str("Timeout"),
             Self::Wish(wish) => wish.fmt(f),
             Self::Shown => f.write_str("Shown"),

@@ -56,6 +56,7 @@ pub use counters::{IkeCounters, TunnelCounters, TunnelStats};
 pub use desk::{
     Answer, Asked, ChildChange, DRAWS, Datagram, Kept, QUESTIONS_MAX, Question, SessionDesk, Wish, WorkerDesk, desk,
 };
+pub use ike::may_come_about;
 pub use policies::{Limits, Network, Passing, Policies, Rule, Selectors};
 pub use spec::{Contact, GatewayConfig, Half, Life, Protection, SaMode, TunnelSpec};
 pub use tap::{Tap, TapReader, Tapped, taps};

@@ -25,6 +25,8 @@ mod failover;
 mod ike;
 mod keepers;
 mod lives;
+mod lost;
+mod skips;
 mod transport;
 mod tunnels;
 
@@ -102,6 +104,7 @@ struct Desk {
     policies: Policies,
     contacts: Vec<Contact>,
     clock_s: u64,
+    sole_up_to_ns: u64,
 }
 
 impl Outlet for Desk {
@@ -125,6 +128,9 @@ impl Outlet for Desk {
     }
     fn cluster_clock_s(&self) -> u64 {
         self.clock_s
+    }
+    fn sole_up_to_ns(&self) -> u64 {
+        self.sole_up_to_ns
     }
     fn lets_on(&mut self, _: &Summary, packet: &mut [u8]) -> bool {
         crate::wire::age(packet)
@@ -218,6 +224,7 @@ impl Member {
                 policies: Policies::default(),
                 contacts: Vec::new(),
                 clock_s: 1000,
+                sole_up_to_ns: 0,
             },
             snapshots: Snapshots::new(),
             session: None,

@@ -65,6 +65,31 @@ fn a_new_owner_begins_at_the_limit() {
     assert_eq!(next.take(&mut stats), Some(10));
 }
 
+/// What is skipped is skipped for all owners to come, once the next limit is in the log; that is due at once.
+#[test]
+fn numbers_can_be_skipped() {
+    let (mut lease, mut stats) = (Lease::new(EXTENT, 0, 0), LeaseStats::default());
+    refill(&mut lease, 1, &mut stats);
+    lease.commit(Position(1), 0);
+    lease.skip(4, &mut stats);
+    assert_eq!((lease.take(&mut stats), lease.left()), (Some(4), 5));
+    // Beyond all limits, with two on their way.
+    lease.skip(3, &mut stats);
+    assert!(refill(&mut lease, 2, &mut stats));
+    lease.skip(10, &mut stats);
+    assert!(refill(&mut lease, 3, &mut stats) && !refill(&mut lease, 4, &mut stats));
+    lease.skip(1000, &mut stats);
+    assert_eq!((lease.take(&mut stats), lease.left()), (None, 0));
+    assert!(refill(&mut lease, 4, &mut stats), "it is due at once");
+    assert_eq!(lease.record().limit, 1018 + 10);
+    lease.commit(Position(3), 0);
+    assert_eq!(lease.take(&mut stats), None, "what was on its way says nothing of these");
+    lease.commit(Position(4), 0);
+    assert_eq!((lease.take(&mut stats), stats.skipped), (Some(1018), 1017));
+    lease.skip(u64::MAX, &mut stats);
+    assert_eq!((lease.take(&mut stats), lease.due()), (None, None));
+}
+
 #[test]
 fn what_a_peer_chose_is_let_in_below_the_limit_only() {
     let (mut lease, mut stats) = (Lease::new(EXTENT, 0, 0), LeaseStats::default());
@@ -109,6 +134,8 @@ fn version_1_is_what_it_was() {
 #[derive(Clone, Debug)]
 enum Deed {
     Take,
+    /// So many are not to be used.
+    Skip(u64),
     /// A peer's number, so far ahead.
     Admit(u64),
     Write,
@@ -121,6 +148,7 @@ enum Deed {
 fn deed() -> impl Strategy<Value = Deed> {
     prop_oneof![
         6 => Just(Deed::Take),
+        1 => (0..30_u64).prop_map(Deed::Skip),
         1 => (0..30_u64).prop_map(Deed::Admit),
         4 => Just(Deed::Write),
         3 => (0..3_u64).prop_map(Deed::Commit),
@@ -150,6 +178,12 @@ proptest! {
                         prop_assert!(number < log[acknowledged].limit, "{number} is beyond what backups hold");
                         last = Some(number);
                     }
+                }
+                Deed::Skip(count) => {
+                    let next = lease.next() + count;
+                    lease.skip(count, &mut stats);
+                    prop_assert_eq!(lease.next(), next);
+                    prop_assert!(lease.left() <= lease.record().limit - next);
                 }
                 Deed::Write => {
                     if let Some(record) = lease.due() {

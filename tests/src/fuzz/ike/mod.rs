@@ -6,7 +6,7 @@
 //!
 //! Whatever happens: no panic; a record is bounded, and says all; message IDs never go back; the children that the data plane was told of
 //! are those that the records have; no explicit IV is sent twice with different words, and none that was not drawn for it; what is sent is
-//! bounded.
+//! bounded; what comes in clear ends an established IKE SA with the right token only, and changes nothing else; no token is shown in clear.
 //!
 //! Files: `script` (payloads out of bytes), `peer` (messages out of payloads and keys), `tests` (the corpus, and how deep it goes).
 
@@ -24,7 +24,7 @@ use phalanx_ike::crypto::{Random, Secret};
 use phalanx_ike::machine::{ChildEvent, DRAWS, Event, Given, Keeper, Machine, Next, Outcome, Seen, Unit10};
 use phalanx_ike::pool::{Book, Pool};
 use phalanx_ike::state::{IkeSa, Path, Phase};
-use phalanx_ike::wire::{Body, Identity, Selector, parse};
+use phalanx_ike::wire::{Body, Identity, Parsed, Payload, Selector, notify, parse};
 
 use super::cursor::Cursor;
 
@@ -142,6 +142,7 @@ fn config(kind: u8) -> Config {
     Config {
         connections: vec![connection],
         cookie_key: Secret::from(&b"cookies"[..]),
+        token_key: Secret::from(&b"tokens"[..]),
         users: Arc::new(users.into_iter().collect()),
     }
 }
@@ -252,6 +253,9 @@ impl World {
         let (machine, given) = self.turn();
         let outcome = machine.handle(given, spi, before.clone(), event);
         self.check_sent(&outcome);
+        if let (Some(before), Event::Message { bytes, .. }) = (&before, event) {
+            check_clear(before, bytes, &outcome);
+        }
         if std::mem::take(&mut self.lost) {
             return;
         }
@@ -264,7 +268,10 @@ impl World {
         for datagram in &outcome.send {
             let parsed = parse(&datagram.bytes).expect("what we say can be read");
             let sealed = match parsed.body {
-                Body::Plain(_) => continue,
+                Body::Plain(said) => {
+                    assert!(tokens(&said).next().is_none(), "a token in clear, and the SA is there");
+                    continue;
+                }
                 Body::Sealed(it) => it.sealed,
                 Body::Fragment(it) => it.sealed,
             };
@@ -287,7 +294,7 @@ impl World {
                     self.reached.children += 1;
                 }
                 ChildEvent::Remove(spi) => drop(self.tunnels.remove(spi)),
-                ChildEvent::Move { .. } => {}
+                ChildEvent::Move { .. } | ChildEvent::Skip { .. } => {}
             }
         }
         match &outcome.next {
@@ -329,8 +336,34 @@ impl World {
     }
 }
 
-/// One message each way at a time, and none again.
+fn tokens(said: &[Payload]) -> impl Iterator<Item = &[u8]> {
+    said.iter().filter_map(|payload| match payload {
+        Payload::Notify(it) if it.kind == notify::QUICK_CRASH_DETECTION => Some(it.data.as_slice()),
+        _ => None,
+    })
+}
+
+/// What anybody can say does nothing to an established IKE SA, but for one thing.
+fn check_clear(before: &IkeSa, bytes: &[u8], outcome: &Outcome) {
+    let Ok(Parsed { body: Body::Plain(said), .. }) = parse(bytes) else {
+        return assert_eq!(outcome.token, None);
+    };
+    if before.peer().is_none() {
+        return assert_ne!(outcome.token, Some(true));
+    }
+    let right = !before.token.is_empty() && tokens(&said).any(|token| token == before.token.as_bytes());
+    let ended = matches!(outcome.next, Next::Ended);
+    assert!(outcome.send.is_empty() && (ended || matches!(outcome.next, Next::Same)));
+    assert!(ended == (outcome.token == Some(true)) && (right || !ended));
+}
+
+/// One message each way at a time, and none again; but for peers that agree on them anew, and that not twice.
 fn check_ids(before: &IkeSa, after: &IkeSa) {
+    if after.synced != before.synced {
+        assert!(after.synced > before.synced && after.synced == after.next_request);
+        assert!(after.next_request >= before.next_request && after.next_own >= before.next_own);
+        return;
+    }
     for (before, after) in [(before.next_request, after.next_request), (before.next_own, after.next_own)] {
         let ahead = after.wrapping_sub(before);
         assert!(ahead <= 1, "message IDs go from {before} to {after}");

@@ -89,7 +89,7 @@ fn selectors(script: &mut Cursor<'_>) -> Vec<Selector> {
     }
 }
 
-const NOTIFIES: [u16; 14] = [
+const NOTIFIES: [u16; 21] = [
     notify::REKEY_SA,
     notify::MOBIKE_SUPPORTED,
     notify::UPDATE_SA_ADDRESSES,
@@ -104,6 +104,13 @@ const NOTIFIES: [u16; 14] = [
     notify::INITIAL_CONTACT,
     notify::COOKIE,
     notify::NO_ADDITIONAL_SAS,
+    notify::QUICK_CRASH_DETECTION,
+    notify::INVALID_IKE_SPI,
+    notify::INVALID_SPI,
+    notify::IKEV2_MESSAGE_ID_SYNC,
+    notify::IPSEC_REPLAY_COUNTER_SYNC,
+    notify::IKEV2_MESSAGE_ID_SYNC_SUPPORTED,
+    notify::IPSEC_REPLAY_COUNTER_SYNC_SUPPORTED,
 ];
 
 /// The peer's SPI of one of the children, or some SPI.
@@ -130,7 +137,13 @@ fn payload(script: &mut Cursor<'_>, sa: Option<&IkeSa>) -> Payload {
         }
         9 => {
             let kind = NOTIFIES.get(usize::from(script.u8())).copied().unwrap_or_else(|| script.u16());
-            Payload::Notify(Notify { protocol: 0, spi: Vec::new(), kind, data: raw(script) })
+            // The right token is nothing that a script finds.
+            let token = sa.filter(|_| kind == notify::QUICK_CRASH_DETECTION).map(|sa| sa.token.as_bytes());
+            let data = match token.filter(|_| script.bool()) {
+                Some(token) => token.to_vec(),
+                None => raw(script),
+            };
+            Payload::Notify(Notify { protocol: 0, spi: Vec::new(), kind, data })
         }
         10 => Payload::Delete { protocol: 1, spis: Vec::new() },
         11 => Payload::Delete { protocol: 3, spis: (0..script.u8() % 4).map(|_| child_spi(script, sa)).collect() },

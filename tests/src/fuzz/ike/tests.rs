@@ -33,6 +33,13 @@ const LATER: &[u8] = &[10, 100];
 /// To our wish for new keys; to our word that the old ones are over, or whether it lives.
 const ANSWER: &[u8] = &[8, 0, 0, 0, 0, 0xd0, 1];
 const DONE: &[u8] = &[8, 0, 0];
+/// A token, sealed; that and another one in clear, from a peer that says that it has lost the IKE SA (RFC 6290).
+const TOKEN: &[u8] = &[3, 0, 0, 1, 9, 14, 0, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+const CRASH: &[u8] = &[3, 0, 0xe0, 2, 9, 15, 0, 9, 14, 1];
+const NO_CRASH: &[u8] = &[3, 0, 0xe0, 2, 9, 15, 0, 9, 14, 0, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17];
+/// Who we are, and that message IDs can be agreed on anew, and numbers of packets (RFC 6311); that; the same again.
+const PROVE_CLUSTER: &[u8] = &[2, 0, 32, 0, 2, 9, 19, 0, 9, 20, 0];
+const SYNC: &[u8] = &[3, 0, 0x18, 0, 0, 0, 0, 2, 9, 17, 12, 1, 2, 3, 4, 0, 0, 0, 9, 0, 0, 0, 5, 9, 18, 4, 0, 0, 1, 0];
 const LOSE: &[u8] = &[13];
 const CLOSE: &[u8] = &[12, 0];
 
@@ -42,6 +49,13 @@ fn scripts() -> Vec<(&'static str, Vec<u8>, Reached)> {
     let script = |kind: u8, parts: &[&[u8]]| [&[kind], parts.concat().as_slice()].concat();
     vec![
         ("psk", script(PSK, &[BEGIN, PROVE, AGAIN, DELETE_CHILD, DELETE_IKE, LATER]), Reached { ended: 1, ..one }),
+        ("crash", script(PSK, &[BEGIN, PROVE, CRASH, TOKEN, NO_CRASH, CRASH, CRASH]), Reached { ended: 1, ..one }),
+        (
+            "no-crash",
+            script(PSK, &[BEGIN, PROVE, TOKEN, NO_CRASH, REKEY_IKE, CRASH]),
+            Reached { successors: 1, ended: 1, ..one },
+        ),
+        ("failover", script(PSK, &[BEGIN, PROVE_CLUSTER, SYNC, AGAIN, SYNC, CHILD]), Reached { children: 2, ..one }),
         ("psk-pool-nat", script(PSK | POOL | NAT, &[&[1, 8], &[2, 0, 6, 1, 2, 2], CLOSE]), one),
         ("psk-lost", script(PSK, &[LOSE, BEGIN, BEGIN, LOSE, PROVE, PROVE, LOSE, CHILD, CHILD]), {
             Reached { children: 2, ..one }

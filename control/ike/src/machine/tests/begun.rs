@@ -162,3 +162,24 @@ fn either_side_ends_it() {
         assert!(peers.worlds.iter().all(|world| world.records.is_empty()));
     }
 }
+
+/// New keys are granted, and the answer is lost; the old IKE SA is old enough to be ended by who granted them before we ask again.
+#[test]
+fn who_ends_the_old_one_may_have_granted_the_new_one() {
+    let mut peers = Peers::new(configs());
+    peers.begin(US);
+    peers.settle();
+    peers.go(1010);
+    peers.assert_tunnels(2);
+    let (ours, theirs) = (peers.up(US)[0].own_spi(), peers.up(THEM)[0].own_spi());
+    peers.step(US, ours, Event::Rekey);
+    assert!(peers.deliver());
+    peers.wire.clear();
+    peers.worlds[THEM].now_s += 31;
+    peers.step(THEM, theirs, Event::Timeout);
+    peers.settle();
+    peers.assert_tunnels(2);
+    assert_eq!([peers.up(US).len(), peers.up(THEM).len()], [1, 1], "{:?}", peers.reports);
+    peers.go(1100);
+    peers.assert_tunnels(2);
+}

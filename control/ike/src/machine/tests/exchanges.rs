@@ -311,7 +311,7 @@ fn what_cannot_be_had_is_refused_and_the_ike_sa_stays() {
         let (answer, shown) = world.ask(SPI, path(), &auth);
         let (_, payloads) = client.open(&[answer]);
         assert!(client.is_proved(&payloads) && shown.children.is_empty());
-        assert_eq!(notified(&payloads), [expected]);
+        assert_eq!(notified(&payloads), [kinds::QUICK_CRASH_DETECTION, expected]);
         let mut request = request.to_vec();
         request.push(Payload::Nonce(vec![8; 32]));
         let request = client.request(Exchange::CREATE_CHILD_SA, &request);

@@ -3,6 +3,7 @@
 mod begun;
 mod client;
 mod contact;
+mod crash;
 mod exchanges;
 mod faults;
 mod hostile;
@@ -12,6 +13,7 @@ mod parts;
 mod peers;
 mod proofs;
 mod rekeys;
+mod sync;
 mod transport;
 
 use std::collections::HashMap;
@@ -109,7 +111,8 @@ pub(super) fn config() -> Config {
         dpd_delay_s: 30,
         rekey_s: 0,
     };
-    Config { connections: vec![connection], cookie_key: Secret::from(&b"cookies"[..]), users: Arc::default() }
+    let [cookie_key, token_key] = [&b"cookies"[..], b"tokens"].map(Secret::from);
+    Config { connections: vec![connection], cookie_key, token_key, users: Arc::default() }
 }
 
 impl World {
@@ -161,7 +164,7 @@ impl World {
                     self.book.hear_tunnel(child.inbound.spi, hosts);
                 }
                 ChildEvent::Remove(spi) => self.book.lose_tunnel(*spi, self.now_s),
-                ChildEvent::Move { .. } => {}
+                ChildEvent::Move { .. } | ChildEvent::Skip { .. } => {}
             }
         }
         match &outcome.next {

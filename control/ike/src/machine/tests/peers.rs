@@ -93,7 +93,7 @@ impl Peers {
             match event {
                 ChildEvent::Add(child) => drop(self.tunnels[side].insert(child.inbound.spi, *child)),
                 ChildEvent::Remove(spi) => drop(self.tunnels[side].remove(&spi)),
-                ChildEvent::Move { .. } => {}
+                ChildEvent::Move { .. } | ChildEvent::Skip { .. } => {}
             }
         }
         match shown.timeout_s {

@@ -78,6 +78,8 @@ impl Pair {
                 ..child.clone()
             }],
             kept: None,
+            synced: 0,
+            token: Secret::default(),
             beyond: Vec::new(),
         };
         peer.keep(CLIENT_SPI, &mirrored);
@@ -91,7 +93,7 @@ impl Pair {
                     self.tunnels[side].insert((child.inbound.spi, child.outbound.spi));
                 }
                 ChildEvent::Remove(spi) => self.tunnels[side].retain(|(inbound, _)| *inbound != spi),
-                ChildEvent::Move { .. } => {}
+                ChildEvent::Move { .. } | ChildEvent::Skip { .. } => {}
             }
         }
         self.wire.extend(shown.sent.into_iter().map(|datagram| (1 - side, datagram.bytes)));

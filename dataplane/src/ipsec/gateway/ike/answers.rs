@@ -32,7 +32,9 @@ impl Gateway {
         for _ in 0..ORDERS_A_ROUND {
             match self.ike.as_mut().and_then(|ike| ike.desk.next_order()) {
                 Some(Order::Answer(answer)) => {
-                    if let Some(name) = self.close_flight(&answer) {
+                    if let Some(answer) = self.obey_lost(outlet, answer)
+                        && let Some(name) = self.close_flight(&answer)
+                    {
                         self.obey(outlet, name, answer);
                         self.go_on(outlet, name);
                     }
@@ -64,6 +66,11 @@ impl Gateway {
             return add(&ike.counters.refused, 1);
         }
         add(&ike.counters.answers, 1);
+        match answer.token {
+            Some(true) => add(&ike.counters.lost_believed, 1),
+            Some(false) => add(&ike.counters.lost_doubted, 1),
+            None => {}
+        }
         // In one piece of the log: a backup must not have the tunnel without the IKE SA that knows of it, or the other way round.
         let bytes = self.log_bytes(outlet, &answer);
         outlet.outbox().keep_together(bytes);
@@ -88,6 +95,7 @@ impl Gateway {
                         self.redirect(outlet, number, outer);
                     }
                 }
+                ChildChange::Skip { spi, count } => self.skip(outlet, spi, count),
                 ChildChange::Adopt { spi, ike_spi } => self.adopt(outlet, spi, ike_spi),
             }
         }
@@ -171,6 +179,19 @@ impl Gateway {
         self.renew(outlet, number, Some(&initial));
     }
 
+    /// A tunnel does not use its next numbers, and the backups know.
+    fn skip(&mut self, outlet: &mut dyn Outlet, spi: u32, count: u64) {
+        let Some(number) = self.find(outlet, spi) else { return };
+        // One that has carried all that it may sends nothing more anyway.
+        if self.wake(outlet, number).is_err() {
+            return;
+        }
+        if let Some(tunnel) = self.slots.tunnel(number) {
+            tunnel.outbound.skip(count, &mut self.leases);
+        }
+        self.renew(outlet, number, None);
+    }
+
     /// Asks what has waited for the answer.
     fn go_on(&mut self, outlet: &mut dyn Outlet, name: Name) {
         let Some(ike) = &mut self.ike else { return };
@@ -207,7 +228,7 @@ impl Gateway {
                     && !self.is_here(outlet, unit, spi)
                     && new.insert(spi)
             }
-            ChildChange::Remove { spi } => Unit::from_low_bits(*spi) == unit,
+            ChildChange::Remove { spi } | ChildChange::Skip { spi, .. } => Unit::from_low_bits(*spi) == unit,
             ChildChange::Move { spi, outer } => Unit::from_low_bits(*spi) == unit && is_of_one_family(outer),
             ChildChange::Adopt { spi, ike_spi } => {
                 [*spi, *ike_spi as u32].into_iter().all(|spi| Unit::from_low_bits(spi) == unit)
@@ -222,7 +243,9 @@ impl Gateway {
         let mut child = |child: &ChildChange| match child {
             ChildChange::Add { tunnel, ike_spi, replaces } => Saved::encode(tunnel, *ike_spi, *replaces).len(),
             ChildChange::Remove { .. } => 0,
-            ChildChange::Move { spi, .. } | ChildChange::Adopt { spi, .. } => self.saved_len(outlet, *spi),
+            ChildChange::Move { spi, .. } | ChildChange::Skip { spi, .. } | ChildChange::Adopt { spi, .. } => {
+                self.saved_len(outlet, *spi)
+            }
         };
         // One that wakes up for its change says twice what it is.
         let children: usize = answer.children.iter().map(|it| 2 * (child(it) + UPDATE_BYTES)).sum();

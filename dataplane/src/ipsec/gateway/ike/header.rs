@@ -8,8 +8,13 @@ use crate::unit::{UNITS, Unit};
 use crate::wire::bytes;
 
 /// Length of the header.
-const HEADER_LEN: usize = 28;
+pub(super) const HEADER_LEN: usize = 28;
 const FROM_INITIATOR: u8 = 0x08;
+const RESPONSE: u8 = 0x20;
+/// The exchange that nothing is sealed in.
+const IKE_SA_INIT: u8 = 34;
+/// Payloads that seal all others, whole and in pieces (RFC 7296 section 3.14, RFC 7383).
+const SEALED: [u8; 2] = [46, 53];
 
 /// Which IKE SA a message is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,13 +43,59 @@ impl For {
     }
 }
 
-/// Our SPI of an IKE SA that somebody begins: the same whenever the same message comes, and nothing that anybody could foresee.
-pub(super) fn name(key: hash::Key, unit: Unit, source: IpAddr, initiator: u64) -> u64 {
+/// Whether a message's payloads are sealed, or are said to be.
+pub(super) fn is_sealed(message: &[u8]) -> bool {
+    SEALED.contains(&bytes::u8_at(message, 16))
+}
+
+/// Whether a message says in clear what should be sealed.
+pub(super) fn is_in_clear(message: &[u8]) -> bool {
+    !is_sealed(message) && bytes::u8_at(message, 18) != IKE_SA_INIT
+}
+
+/// The header of a sealed request, as a message of its own. None: it is no such request.
+pub(super) fn head_of_request(message: &[u8]) -> Option<[u8; HEADER_LEN]> {
+    let (exchange, flags) = (bytes::u8_at(message, 18), bytes::u8_at(message, 19));
+    if !is_sealed(message) || exchange == IKE_SA_INIT || flags & RESPONSE != 0 {
+        return None;
+    }
+    let mut head: [u8; HEADER_LEN] = bytes::array(message, 0)?;
+    head[16] = 0;
+    head[24..].copy_from_slice(&(HEADER_LEN as u32).to_be_bytes());
+    Some(head)
+}
+
+/// The cluster's clock is divided into these, for names.
+const AGE_S: u64 = 64;
+/// Where in a name the age stands that it is of: eight bits, below the highest one.
+const AGE_SHIFT: u32 = 55;
+/// Ages, before the present one and after it, whose names are looked for: a message may be repeated for half a minute, at a member whose
+/// clock is a minute off.
+const BEFORE: u64 = 2;
+const AFTER: u64 = 1;
+/// Ages before the present one under whose SPIs an IKE SA may still come about: our wish for new keys, which names the SPI of the IKE SA to
+/// come, waits for its answer for a minute and a half, and the peer may believe that this one is there already.
+const BORN_BEFORE: u64 = 3;
+
+/// Our SPIs of an IKE SA that somebody begins: the first for a new one, then those that it may have got already. The same whenever the
+/// same message comes within a minute or two, and never again: who has been shown the token of an SPI (`lost`) shall not
+/// see an IKE SA come about under it. And nothing that anybody could foresee.
+pub(super) fn names(key: hash::Key, unit: Unit, source: IpAddr, initiator: u64, clock_s: u64) -> [u64; 4] {
     let (_, source) = address_number(source);
-    let hash = key.hash64([source as u64, (source >> 64) as u64, initiator]);
-    // Zero says that there is none.
-    let hash = hash & !(UNITS as u64 - 1) | 1 << 63;
-    hash | u64::from(unit.number())
+    let now = clock_s / AGE_S;
+    [now, now.wrapping_sub(1), now.wrapping_sub(BEFORE), now + AFTER].map(|age| {
+        let hash = key.hash64([source as u64, (source >> 64) as u64, initiator, age]);
+        let hash = hash & !(UNITS as u64 - 1) & !(0xff << AGE_SHIFT);
+        // Zero says that there is none.
+        hash | 1 << 63 | (age & 0xff) << AGE_SHIFT | u64::from(unit.number())
+    })
+}
+
+/// Whether an IKE SA may still come about under an SPI: that of who begins, or one that who speaks IKE has chosen. Those have their age in
+/// them, too ([`crate::ipsec::gateway::Answer::successor`]).
+pub const fn may_come_about(spi: u64, clock_s: u64) -> bool {
+    let first = (clock_s / AGE_S).wrapping_sub(BORN_BEFORE) & 0xff;
+    spi >> 63 == 1 && (spi >> AGE_SHIFT & 0xff).wrapping_sub(first) & 0xff <= BORN_BEFORE + AFTER
 }
 
 #[cfg(test)]
@@ -79,11 +130,55 @@ mod tests {
     fn a_name_has_its_unit_and_is_the_same_again() {
         let (unit, source) = (Unit::from_low_bits(77), "192.0.2.9".parse().unwrap());
         let key = |byte| hash::Key::new([byte; 16]);
-        let spi = name(key(1), unit, source, 5);
-        assert_eq!((spi, spi % 1024), (name(key(1), unit, source, 5), 77));
+        let spi = names(key(1), unit, source, 5, 1000)[0];
+        assert_eq!((spi, spi % 1024), (names(key(1), unit, source, 5, 1000)[0], 77));
         let others = [(key(2), source, 5), (key(1), source, 6), (key(1), "192.0.2.8".parse().unwrap(), 5)];
         for (key, source, initiator) in others {
-            assert_ne!(name(key, unit, source, initiator), spi);
+            assert!(!names(key, unit, source, initiator, 1000).contains(&spi));
         }
+    }
+
+    /// As long as a message may be repeated, by clocks that are a minute apart, its name is found; later it is never given again.
+    #[test]
+    fn a_name_is_given_for_a_while() {
+        let (unit, source) = (Unit::from_low_bits(77), "192.0.2.9".parse().unwrap());
+        let at = |clock_s| names(hash::Key::new([1; 16]), unit, source, 5, clock_s);
+        for begun_s in (1_000_000..1_000_128).chain(0..200).chain(16_384 - 100..16_384 + 100) {
+            let spi = at(begun_s)[0];
+            for clock_s in begun_s.saturating_sub(60)..=begun_s + 90 {
+                assert!(at(clock_s).contains(&spi) && may_come_about(spi, clock_s), "{begun_s} {clock_s}");
+            }
+            for later_s in [begun_s + 4 * AGE_S, begun_s + 16_000, begun_s + 256 * AGE_S] {
+                assert!(!at(later_s).contains(&spi));
+            }
+            assert!(may_come_about(spi, begun_s + 160) && !may_come_about(spi, begun_s + 5 * AGE_S));
+            assert!(!may_come_about(spi & !(1 << 63), begun_s));
+        }
+    }
+
+    #[test]
+    fn what_is_sealed_and_what_asks() {
+        let of = |first, exchange, flags| {
+            let mut it = [message(7, 9, flags), vec![1; 4]].concat();
+            (it[16], it[18], it[27]) = (first, exchange, 32);
+            it
+        };
+        for (first, exchange, flags, in_clear, asks) in [
+            (46, 37, 0x08, false, true),
+            (53, 35, 0x00, false, true),
+            (46, 37, 0x28, false, false),
+            (41, 37, 0x28, true, false),
+            (0, 36, 0x08, true, false),
+            (33, 34, 0x08, false, false),
+            (46, 34, 0x08, false, false),
+        ] {
+            let it = of(first, exchange, flags);
+            assert_eq!((is_in_clear(&it), head_of_request(&it).is_some()), (in_clear, asks), "{it:x?}");
+        }
+        let it = of(46, 37, 0x08);
+        let head = head_of_request(&it).unwrap();
+        assert_eq!((head[..16].to_vec(), head[16], head[17..24].to_vec()), (it[..16].to_vec(), 0, it[17..24].to_vec()));
+        assert_eq!(head[24..], [0, 0, 0, 28]);
+        (0..HEADER_LEN).for_each(|len| assert_eq!(head_of_request(&it[..len]), None));
     }
 }

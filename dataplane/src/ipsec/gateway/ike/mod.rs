@@ -17,16 +17,18 @@
 //! message.
 //!
 //! Files: `header` (what is read of a message), `datagram` (UDP, in and out), `association` (an IKE SA), `questions`, `answers`,
-//! `wishes` (what operators want).
+//! `wishes` (what operators want), `lost` (what peers hear of IKE SAs that are no more).
 
 mod answers;
 mod association;
 mod datagram;
 mod header;
+mod lost;
 mod questions;
 mod wishes;
 
 pub(super) use datagram::is_port_of;
+pub use header::may_come_about;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
@@ -34,6 +36,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use self::association::Association;
+use self::lost::Lost;
+use self::questions::InClear;
 use super::counters::IkeCounters;
 use super::desk::{Datagram, WorkerDesk};
 use super::record::ike_key;
@@ -68,6 +72,8 @@ enum Act {
 struct Flight {
     name: Name,
     since_ns: u64,
+    /// It is about one that is no more.
+    lost: bool,
 }
 
 /// What a worker has of IKE.
@@ -84,6 +90,9 @@ pub(super) struct Ike {
     flights: HashMap<u64, Flight>,
     tickets: u64,
     promises: VecDeque<Promise>,
+    /// Peers that are to hear that theirs is no more.
+    lost: Lost,
+    in_clear: InClear,
     /// Units that may have more of them in the store.
     asleep: UnitSet,
     look_at_ns: Option<u64>,
@@ -109,6 +118,8 @@ impl Ike {
             flights: HashMap::new(),
             tickets: 0,
             promises: VecDeque::new(),
+            lost: Lost::new(),
+            in_clear: InClear::default(),
             asleep: UnitSet::EMPTY,
             showing: None,
             id: 0,
@@ -137,6 +148,8 @@ impl Ike {
     /// Units come and go. What was promised for those that go is not done: the peer asks again, whoever has its unit.
     pub(super) fn hand_over(&mut self, outlet: &mut dyn Outlet, gained: &UnitSet, lost: &UnitSet) {
         self.promises.retain(|promise| !lost.contains(promise.unit));
+        self.lost.retain(|(unit, _)| !lost.contains(unit));
+        self.flights.retain(|_, flight| !flight.lost || !lost.contains(flight.name.0));
         for unit in lost.iter() {
             self.asleep.remove(unit);
             let spis: Vec<u64> = self.of_unit(unit, 0).map(|(spi, _)| spi).collect();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::association::{Association, WAITING_MAX};
-use super::header::{For, name};
+use super::header::{For, is_in_clear, names};
 use super::{Flight, Ike, Name, SECOND_NS};
 use crate::app::Outlet;
 use crate::drop_reason::DropReason;
@@ -15,6 +15,8 @@ use crate::unit::Unit;
 
 /// How long an answer may take.
 const FLIGHT_MAX_NS: u64 = 10 * SECOND_NS;
+/// Messages in clear that are looked at in a second.
+const IN_CLEAR_MAX: u32 = 64;
 /// When it is looked again, if there was no room for all questions.
 const AGAIN_NS: u64 = SECOND_NS / 20;
 
@@ -28,16 +30,18 @@ impl Gateway {
         message: &[u8],
     ) -> Result<(), DropReason> {
         let Some(ike) = &mut self.ike else { return Err(DropReason::NoApp) };
-        let (spi, begins) = match For::read(message).ok_or(DropReason::IkeMalformed)? {
-            For::Spi(spi) => (spi, false),
-            For::New(initiator) => (name(ike.names, unit, from.ip(), initiator), true),
+        let (spi, known) = match For::read(message).ok_or(DropReason::IkeMalformed)? {
+            For::Spi(spi) if Unit::from_low_bits(spi as u32) != unit => return Err(DropReason::IkeNoSa),
+            For::Spi(spi) if ike.wake(outlet, (unit, spi), self.digest_key) => (spi, true),
+            For::Spi(spi) => return ike.note_lost(outlet, (unit, spi), (from, to), message),
+            For::New(initiator) => {
+                let names = names(ike.names, unit, from.ip(), initiator, outlet.cluster_clock_s());
+                let known = names.into_iter().find(|spi| ike.wake(outlet, (unit, *spi), self.digest_key));
+                (known.unwrap_or(names[0]), known.is_some())
+            }
         };
-        if Unit::from_low_bits(spi as u32) != unit {
-            return Err(DropReason::IkeNoSa);
-        }
-        let known = ike.wake(outlet, (unit, spi), self.digest_key);
-        if !known && !begins {
-            return Err(DropReason::IkeNoSa);
+        if known && is_in_clear(message) && !ike.in_clear.lets_in(outlet.now_ns()) {
+            return Err(DropReason::IkeInClear);
         }
         let nonces = self.ivs.of(outlet.incarnation()).ok_or(DropReason::SaUnusable)?;
         let busy = ike.all.get_mut(&(unit, spi)).filter(|association| association.ticket.is_some());
@@ -70,6 +74,7 @@ impl Gateway {
             return;
         }
         ike.give_up(now_ns);
+        self.tell_lost(outlet);
         self.begin_keepers(outlet);
         let Some(ike) = &mut self.ike else { return };
         let room = QUESTIONS_MAX.saturating_sub(ike.flights.len());
@@ -85,8 +90,27 @@ impl Gateway {
                 }
             }
         }
-        let any = !ike.timers.is_empty() || !ike.flights.is_empty() || !ike.keepers.is_empty();
+        let any = !ike.timers.is_empty() || !ike.flights.is_empty() || !ike.keepers.is_empty() || !ike.lost.is_empty();
         ike.look_at_ns = any.then(|| now_ns.saturating_add(if all { SECOND_NS } else { AGAIN_NS }));
+    }
+}
+
+/// Messages in clear to IKE SAs that are there: of those anybody may send any number, and at most one of them means something.
+#[derive(Default)]
+pub(super) struct InClear {
+    second: u64,
+    count: u32,
+}
+
+impl InClear {
+    /// Whether one more is looked at.
+    fn lets_in(&mut self, now_ns: u64) -> bool {
+        let second = now_ns / SECOND_NS;
+        if self.second != second {
+            *self = Self { second, count: 0 };
+        }
+        self.count = self.count.saturating_add(1);
+        self.count <= IN_CLEAR_MAX
     }
 }
 
@@ -130,7 +154,7 @@ impl Ike {
             return false;
         }
         association.ticket = Some(ticket);
-        self.flights.insert(ticket, Flight { name, since_ns: now_ns });
+        self.flights.insert(ticket, Flight { name, since_ns: now_ns, lost: false });
         add(&self.counters.questions, 1);
         self.be_attentive(now_ns);
         true

@@ -59,7 +59,8 @@ fn config(local_id: Identity, local: Selector, remote: Selector, (ike_s, child_s
         dpd_delay_s: dpd_s,
         rekey_s: ike_s,
     };
-    Config { connections: vec![connection], cookie_key: Secret::from(&b"cookies"[..]), users: Default::default() }
+    let [cookie_key, token_key] = [&b"cookies"[..], b"tokens"].map(Secret::from);
+    Config { connections: vec![connection], cookie_key, token_key, users: Default::default() }
 }
 
 /// What the gateways go by.
@@ -232,6 +233,8 @@ impl Peer {
             pieces: Pieces::default(),
             children: Vec::new(),
             kept: None,
+            synced: 0,
+            token: Secret::default(),
             beyond: Vec::new(),
         }
     }
@@ -361,7 +364,7 @@ impl Peer {
                 // Who has answered cannot know whether the answer has come.
                 ChildEvent::Add(child) => self.tunnels.extend(Tunnel::new(&child, is_answer)),
                 ChildEvent::Remove(spi) => self.lose_tunnel(spi),
-                ChildEvent::Move { .. } => {}
+                ChildEvent::Move { .. } | ChildEvent::Skip { .. } => {}
             }
         }
         (outcome.send.into_iter().map(|it| it.bytes).collect(), outcome.reports)
