@@ -196,6 +196,8 @@ pub const STATIC_SAS_MAX: usize = 4096;
 pub const REPLAY_WINDOW: u16 = 1024;
 /// The least and the most of them.
 pub const REPLAY_WINDOW_RANGE: (u16, u16) = (64, 4096);
+/// The greatest DSCP: six bits (RFC 2474 section 3).
+pub const DSCP_MAX: u8 = 63;
 /// Every first message of a peer is held against each connection: 256 comparisons of networks are some microseconds.
 pub const IKE_CONNECTIONS_MAX: usize = 256;
 /// Of a connection that we begin: with those that stand beside older ones while they get new keys, an IKE SA has 16.

@@ -8,7 +8,7 @@
 
 use ring::digest::{Context, SHA256};
 
-use crate::schema::{AddressPool, Config, IkeConnection, OwnProof, PeersProof, Relay, Start, StaticSa};
+use crate::schema::{AddressPool, Config, IkeConnection, OuterHeader, OwnProof, PeersProof, Relay, Start, StaticSa};
 
 /// Versions the encoding: a change of it must change all digests.
 const ENCODING: &str = "phalanx-config-1";
@@ -107,6 +107,17 @@ impl Encoder {
         }
         self.field("esn", sa.esn);
         self.field("replay_window", sa.replay_window);
+        self.outer(sa.outer);
+    }
+
+    /// Members that do not know of it agree with those that have the usual one.
+    fn outer(&mut self, outer: OuterHeader) {
+        if outer.dont_fragment != OuterHeader::USUAL.dont_fragment {
+            self.field("dont_fragment", outer.dont_fragment);
+        }
+        if let Some(dscp) = outer.dscp {
+            self.field("dscp", dscp);
+        }
     }
 
     fn connection(&mut self, connection: &IkeConnection) {
@@ -147,6 +158,7 @@ impl Encoder {
                     self.field(name, limit);
                 }
             }
+            self.outer(child.outer);
         }
     }
 

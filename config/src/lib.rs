@@ -27,10 +27,10 @@ pub use parse::Machine;
 pub use problem::{ConfigErrors, Kind, Problem};
 pub use reload::{LiveChanges, Refusal, reload_diff};
 pub use schema::{
-    AddressPool, ChildMode, Cluster, ClusterThread, Config, DeliveryMode, Eal, HealthCheck, Idle, IkeChild,
-    IkeConnection, IpsecEngine, IpsecProtocol, Level, Limits, Link, Log, LogFormat, Management, Member, OwnProof,
-    PeersProof, Port, Quorum, Relay, Replicas, Role, Route, Scheme, Start, StaticSa, Timing, TrafficRule, Unique,
-    Workers,
+    AddressPool, ChildMode, Cluster, ClusterThread, Config, DeliveryMode, DontFragment, Eal, HealthCheck, Idle,
+    IkeChild, IkeConnection, IpsecEngine, IpsecProtocol, Level, Limits, Link, Log, LogFormat, Management, Member,
+    OuterHeader, OwnProof, PeersProof, Port, Quorum, Relay, Replicas, Role, Route, Scheme, Start, StaticSa, Timing,
+    TrafficRule, Unique, Workers,
 };
 pub use secret::{NotHex, Secret};
 pub use traffic::{NoTraffic, TrafficNet};

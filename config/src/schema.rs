@@ -310,6 +310,33 @@ pub struct StaticSa {
     pub esn: bool,
     /// How many of the peer's last numbers are remembered.
     pub replay_window: u16,
+    /// What the tunnel's own headers say.
+    pub outer: OuterHeader,
+}
+
+/// What the headers around a tunnel's packets say (RFC 4301 section 5.1.2). Nothing in transport mode, where there are none.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct OuterHeader {
+    /// Whether routers on the way may cut them.
+    pub dont_fragment: DontFragment,
+    /// Their DSCP; none: as inside.
+    pub dscp: Option<u8>,
+}
+
+/// "Don't fragment", of IPv4 (RFC 4301 section 8.1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum DontFragment {
+    /// As inside.
+    Copy,
+    /// Never: what may be cut is cut before it goes in.
+    Set,
+    /// Always.
+    Clear,
+}
+
+impl OuterHeader {
+    /// Unless the file says otherwise.
+    pub const USUAL: Self = Self { dont_fragment: DontFragment::Copy, dscp: None };
 }
 
 impl StaticSa {
@@ -518,6 +545,7 @@ words!(Scheme { "steered" => Self::Steered, "classic" => Self::Classic });
 words!(Quorum { "none" => Self::None, "majority" => Self::Majority });
 words!(Role { "outside" => Self::Outside, "inside" => Self::Inside });
 words!(IpsecEngine { "auto" => Self::Auto, "built_in" => Self::BuiltIn, "ipsec_mb" => Self::IpsecMb });
+words!(DontFragment { "copy" => Self::Copy, "set" => Self::Set, "clear" => Self::Clear });
 words!(ChildMode { "tunnel" => Self::Tunnel, "transport" => Self::Transport });
 words!(Start { "never" => Self::Never, "always" => Self::Always });
 words!(Unique { "no" => Self::No, "never" => Self::Never, "replace" => Self::Replace });

@@ -301,6 +301,12 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("name = \"lan\"", "name = \"wan\"", "connection \"branch\" child"),
     ("name = \"lan\"", "name = \"lan\"\nrekey_time_s = 0", "connection \"branch\" child \"lan\" rekey_time_s"),
     ("name = \"lan\"", "name = \"lan\"\nlife_packets = 1000", "connection \"branch\" child \"lan\" life_packets"),
+    (
+        "name = \"lan\"",
+        "name = \"lan\"\ndont_fragment = \"clear\"",
+        "connection \"branch\" child \"lan\" dont_fragment",
+    ),
+    ("name = \"lan\"", "name = \"lan\"\ndscp = 46", "connection \"branch\" child \"lan\" dscp"),
     ("name = \"lan\"", "name = \"lan\"\nlife_bytes = 200_000_000", "connection \"branch\" child \"lan\" life_bytes"),
     ("local_ts = [\"10.3.0.0/24\"]", "local_ts = [\"10.3.0.0/25\"]", "connection \"branch\" child \"lan\" local_ts"),
     ("remote_ts = [\"10.9.0.0/24\"]", "remote_ts = [\"10.9.0.0/25\"]", "connection \"branch\" child \"lan\" remote_ts"),

@@ -51,6 +51,8 @@ const MISTAKES: &[Mistake] = &[
     ("[\"10.3.0.0/24\"]\nremote_ts", "[\"10.3.0.1/24\"]\nremote_ts", 65, 13, Kind::BadValue, "write \"10.3.0.0/24\""),
     ("[\"10.3.0.0/24\"]\nremote_ts", "[]\nremote_ts", 65, 12, Kind::MissingKey, "at least one network"),
     ("spi_in = 0x1004d ", "spi_in = 255 ", 69, 10, Kind::OutOfRange, "from 256 to 4294967295"),
+    ("esn = true", "dont_fragment = \"cpy\"", 68, 17, Kind::BadValue, "did you mean \"copy\"?"),
+    ("esn = true", "dscp = 64", 68, 8, Kind::OutOfRange, "from 0 to 63"),
     ("esn = true", "replay_window = 32", 68, 17, Kind::OutOfRange, "from 64 to 4096"),
     ("\"steered\"", "\"classic\"", 61, 1, Kind::Contradiction, "does not look at SPIs"),
 ];
@@ -105,6 +107,8 @@ fn members_must_agree_on_all_of_it() {
         ("spi_out = 0x20001", "spi_out = 0x20002", "sa \"branch\" spi_out"),
         ("esn = true", "esn = false", "sa \"branch\" esn"),
         ("esn = true", "esn = true\nreplay_window = 64", "sa \"branch\" replay_window"),
+        ("esn = true", "esn = true\ndont_fragment = \"set\"", "sa \"branch\" dont_fragment"),
+        ("esn = true", "esn = true\ndscp = 0", "sa \"branch\" dscp"),
         ("esn = true", "esn = true\nintegrity_key_in = \"00\"", "sa \"branch\" integrity_key_in"),
         ("key_out = \"0x20", "key_out = \"0x21", "sa \"branch\" encryption_key_out"),
     ] {

@@ -119,8 +119,12 @@ fn tunnel(sa: &StaticSa) -> Result<TunnelSpec, Why> {
             source: sa.local,
             destination: sa.remote,
             udp: None,
-            dscp: None,
-            dont_fragment: DontFragment::Copy,
+            dscp: sa.outer.dscp,
+            dont_fragment: match sa.outer.dont_fragment {
+                phalanx_config::DontFragment::Copy => DontFragment::Copy,
+                phalanx_config::DontFragment::Set => DontFragment::Set,
+                phalanx_config::DontFragment::Clear => DontFragment::Clear,
+            },
             hop_limit: HOP_LIMIT,
         },
         selectors: Selectors { local: networks(&sa.local_ts), remote: networks(&sa.remote_ts) },
@@ -157,6 +161,7 @@ mod tests {
             integrity_key_out,
             esn: true,
             replay_window: 64,
+            outer: phalanx_config::OuterHeader::USUAL,
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::ipsec::outer_header;
 use super::ipsec::{cluster_address, network};
 use super::port::{self, family};
 use super::relay::unfit;
@@ -282,6 +283,7 @@ fn child(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<(At<Stri
     let rekey_time = s.or(problems, "rekey_time_s", defaults::CHILD_REKEY_TIME, rekey_time);
     let life_packets = s.or(problems, "life_packets", 0, |r| r.number_or_none(defaults::LIFE_PACKETS_RANGE));
     let life_bytes = s.or(problems, "life_bytes", 0, |r| r.number_or_none(defaults::LIFE_BYTES_RANGE));
+    let outer = outer_header(problems, &mut s);
     s.finish(problems);
     let (name, local_ts, remote_ts) = (name?, local_ts?, remote_ts?);
     if is(ChildMode::Transport) {
@@ -302,6 +304,7 @@ fn child(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<(At<Stri
         rekey_time: rekey_time?.value,
         life_packets: life_packets?.value,
         life_bytes: life_bytes?.value,
+        outer: outer?,
     };
     Some((name, child))
 }

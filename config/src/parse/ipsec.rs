@@ -11,7 +11,7 @@ use super::{beside, ike, no_duplicates, pool, port, repeated, rules};
 use crate::defaults;
 use crate::problem::{Kind, Problems, Span};
 use crate::read::{At, Reading, Section};
-use crate::schema::{Cluster, IpsecEngine, IpsecProtocol, Scheme, StaticSa, TrafficRule};
+use crate::schema::{Cluster, DontFragment, IpsecEngine, IpsecProtocol, OuterHeader, Scheme, StaticSa, TrafficRule};
 use crate::secret::{NotHex, Secret};
 
 /// A pair that still knows where its addresses stand.
@@ -161,6 +161,7 @@ fn pair(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<Draft> {
     let esn = s.or(problems, "esn", false, |r| r.flag());
     let (least, most) = defaults::REPLAY_WINDOW_RANGE;
     let replay_window = s.or(problems, "replay_window", defaults::REPLAY_WINDOW, |r| r.number(least..=most));
+    let outer = outer_header(problems, &mut s);
     let section = s.span.clone();
     s.finish(problems);
     let (name, local, remote, spi_in) = (name?, local?, remote?, spi_in?);
@@ -201,8 +202,17 @@ fn pair(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<Draft> {
         integrity_key_out: integrity_key_out?.value,
         esn: esn?.value,
         replay_window: replay_window?.value,
+        outer: outer?,
     };
     Some(Draft { section, name, local, spi_in, sa })
+}
+
+/// What a tunnel's own headers say.
+pub(super) fn outer_header(problems: &mut Problems<'_>, s: &mut Section<'_, '_>) -> Option<OuterHeader> {
+    let usual = OuterHeader::USUAL;
+    let dont_fragment = s.or(problems, "dont_fragment", usual.dont_fragment, |r| r.word(DontFragment::WORDS));
+    let dscp = s.optional(problems, "dscp", |r| r.number(0..=defaults::DSCP_MAX));
+    Some(OuterHeader { dont_fragment: dont_fragment?.value, dscp: dscp?.map(|dscp| dscp.value) })
 }
 
 /// A key; what is wrong with it is told without showing it.

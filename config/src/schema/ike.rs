@@ -145,6 +145,8 @@ pub struct IkeChild {
     pub life_packets: u64,
     /// So many bytes; zero: any number.
     pub life_bytes: u64,
+    /// What the headers around its packets say.
+    pub outer: super::OuterHeader,
 }
 
 /// `[[ipsec.pool]]`: addresses to give to peers. The same on all members.

@@ -135,6 +135,29 @@ pub struct ChildConfig {
     pub rekey_s: u64,
     /// How much one pair of its keys may carry.
     pub life: Life,
+    /// What the headers around its packets say.
+    pub outer: OuterHeader,
+}
+
+/// What the headers around packets say (RFC 4301 section 5.1.2): the data plane's business.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct OuterHeader {
+    /// Whether routers on the way may cut them.
+    pub dont_fragment: DontFragment,
+    /// Their DSCP; none: as inside.
+    pub dscp: Option<u8>,
+}
+
+/// "Don't fragment" (RFC 4301 section 8.1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum DontFragment {
+    /// As inside.
+    #[default]
+    Copy,
+    /// Never.
+    Set,
+    /// Always.
+    Clear,
 }
 
 /// How much one pair of keys may carry each way; 0: any amount. The data plane counts, and asks for new keys in time.

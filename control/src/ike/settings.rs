@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use phalanx_config::{AddressPool, ChildMode, Config, IkeConnection, IpNet, PeersProof, Start, TrafficNet, Unique};
 use phalanx_dataplane::ipsec::gateway::{Network, Selectors};
-use phalanx_ike::config::{ChildConfig, Connection, Life};
+use phalanx_ike::config::{ChildConfig, Connection, DontFragment, Life, OuterHeader};
 use phalanx_ike::crypto::Secret;
 use phalanx_ike::machine::Machine;
 use phalanx_ike::pool::{Book, Pool};
@@ -85,6 +85,7 @@ fn connection(it: &IkeConnection) -> Result<Connection, IkeError> {
             proposals,
             rekey_s: child.rekey_time.as_secs(),
             life: Life { packets: child.life_packets, bytes: child.life_bytes },
+            outer: outer(child.outer),
         })
     });
     let children = children.collect::<Result<_, IkeError>>()?;
@@ -111,6 +112,15 @@ fn connection(it: &IkeConnection) -> Result<Connection, IkeError> {
         dpd_delay_s: it.dpd_delay.as_secs(),
         rekey_s: it.rekey_time.as_secs(),
     })
+}
+
+fn outer(it: phalanx_config::OuterHeader) -> OuterHeader {
+    let dont_fragment = match it.dont_fragment {
+        phalanx_config::DontFragment::Copy => DontFragment::Copy,
+        phalanx_config::DontFragment::Set => DontFragment::Set,
+        phalanx_config::DontFragment::Clear => DontFragment::Clear,
+    };
+    OuterHeader { dont_fragment, dscp: it.dscp }
 }
 
 /// Between which addresses we begin; none: the peer does.

@@ -204,6 +204,7 @@ mod tests {
             proposals: vec!["aes256gcm16".parse().unwrap()],
             rekey_s: 0,
             life: phalanx_ike::config::Life::default(),
+            outer: phalanx_ike::config::OuterHeader::default(),
         };
         let key = || Secret::from(&b"a key"[..]);
         let path = Path { ours: "198.51.100.1:500".parse().unwrap(), theirs: "192.0.2.9:500".parse().unwrap() };

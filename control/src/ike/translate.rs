@@ -6,6 +6,7 @@ use phalanx_dataplane::ipsec::gateway::{
 };
 use phalanx_dataplane::ipsec::outer::{DontFragment, Outer, Ports};
 use phalanx_dataplane::ipsec::{Keys, Transform};
+use phalanx_ike::config::{self, OuterHeader};
 use phalanx_ike::machine::{self, ChildEvent, ChildSa, Part};
 use phalanx_ike::state::Path;
 
@@ -23,7 +24,10 @@ pub(super) fn change(event: ChildEvent, ike_spi: u64) -> Option<ChildChange> {
         }
         ChildEvent::Remove(spi) => ChildChange::Remove { spi },
         ChildEvent::Skip { inbound_spi, count } => ChildChange::Skip { spi: inbound_spi, count },
-        ChildEvent::Move { inbound_spi, path, udp } => ChildChange::Move { spi: inbound_spi, outer: outer(path, udp) },
+        ChildEvent::Move { inbound_spi, path, udp } => {
+            let (source, destination) = (path.ours.ip(), path.theirs.ip());
+            ChildChange::Move { spi: inbound_spi, source, destination, udp: udp.then(|| ports(path)) }
+        }
     })
 }
 
@@ -38,7 +42,7 @@ fn tunnel(child: ChildSa) -> Option<TunnelSpec> {
         mode: if child.transport { SaMode::Transport } else { SaMode::Tunnel },
         numbers: if child.extended { Numbers::Extended } else { Numbers::Short },
         replay_window: REPLAY_WINDOW,
-        outer: outer(child.path, child.udp),
+        outer: outer(child.path, child.udp, child.outer),
         selectors: Selectors { local: networks(&child.local), remote: networks(&child.remote) },
         inbound: half(&child.inbound)?,
         outbound: half(&child.outbound)?,
@@ -56,14 +60,21 @@ fn networks(list: &[Part]) -> Vec<Network> {
     list.iter().map(network).collect()
 }
 
-fn outer(path: Path, udp: bool) -> Outer {
-    let ports = Ports { source: path.ours.port(), destination: path.theirs.port() };
+const fn ports(path: Path) -> Ports {
+    Ports { source: path.ours.port(), destination: path.theirs.port() }
+}
+
+fn outer(path: Path, udp: bool, header: OuterHeader) -> Outer {
     Outer {
         source: path.ours.ip(),
         destination: path.theirs.ip(),
-        udp: udp.then_some(ports),
-        dscp: None,
-        dont_fragment: DontFragment::Copy,
+        udp: udp.then(|| ports(path)),
+        dscp: header.dscp,
+        dont_fragment: match header.dont_fragment {
+            config::DontFragment::Copy => DontFragment::Copy,
+            config::DontFragment::Set => DontFragment::Set,
+            config::DontFragment::Clear => DontFragment::Clear,
+        },
         hop_limit: HOP_LIMIT,
     }
 }

@@ -6,7 +6,7 @@ use super::limits::{NETWORKS_MAX, SELECTORS_MAX};
 use super::part::Part;
 use super::payloads::{key_exchange, nonce, notified, proposals, selectors};
 use super::{ChildEvent, Failure, Machine, Report, Turn};
-use crate::config::{ChildConfig, Connection, Life};
+use crate::config::{ChildConfig, Connection, Life, OuterHeader};
 use crate::crypto::{Group, KeyPair, Secret, child_keymat};
 use crate::proposal::{EspChoice, EspSuite, choose_esp};
 use crate::state::{Child, IkeSa, Path, Peer};
@@ -45,6 +45,8 @@ pub struct ChildSa {
     pub contact: Option<Contact>,
     /// How much it may carry.
     pub life: Life,
+    /// What the headers around its packets say.
+    pub outer: OuterHeader,
 }
 
 /// A peer came anew, and has nothing of what was before (RFC 7296 section 2.4).
@@ -106,6 +108,8 @@ pub(super) struct Made<'m> {
     pub(super) rekey_s: u64,
     /// How much it may carry.
     pub(super) life: Life,
+    /// What the headers around its packets say.
+    pub(super) outer: OuterHeader,
 }
 
 impl Traffic {
@@ -181,6 +185,7 @@ impl Turn<'_, '_> {
             replaces,
             rekey_s: config.rekey_s,
             life: config.life,
+            outer: config.outer,
         };
         self.add_child(sa, made, traffic.clone());
         let mut payloads = vec![Payload::Sa(vec![choice.answer(spi)])];
@@ -229,6 +234,7 @@ impl Turn<'_, '_> {
             replaces,
             contact: self.contact(sa),
             life: made.life,
+            outer: made.outer,
         })));
         sa.children.push(Child {
             name: child.to_owned(),

@@ -77,6 +77,7 @@ impl Turn<'_, '_> {
             replaces: None,
             rekey_s: config.rekey_s,
             life: config.life,
+            outer: config.outer,
         };
         self.add_child(sa, made, traffic);
         Ok(())

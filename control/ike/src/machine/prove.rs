@@ -12,7 +12,7 @@ use super::{Failure, Report, Turn};
 use crate::config::{Connection, PeersProof, Unique};
 use crate::pki::ENCODING_X509;
 use crate::proposal::offer_esp;
-use crate::state::{IkeSa, Opening, Peer, Phase, Proving, Purpose};
+use crate::state::{IkeSa, Opening, Path, Peer, Phase, Proving, Purpose};
 use crate::wire::protocol::IKE;
 use crate::wire::{Exchange, Identity, Notify, Payload, notify};
 
@@ -34,8 +34,9 @@ impl Turn<'_, '_> {
             payloads.push(Payload::CertificateRequest { encoding: ENCODING_X509, authorities: trust.authorities() });
         }
         payloads.extend(connection.remote_id.clone().map(Payload::IdResponder));
-        // We begin because there is no other (section 2.4).
-        payloads.extend((connection.unique != Unique::Never).then(|| plain(notify::INITIAL_CONTACT)));
+        // We begin because there is no other (section 2.4). That is of the two names, whatever the connections.
+        let may_be_another = connection.unique == Unique::Never || self.has_namesake(connection, sa.path);
+        payloads.extend((!may_be_another).then(|| plain(notify::INITIAL_CONTACT)));
         let spi = self.child_spi();
         let (local, remote) = sides(child, &[], sa.path);
         payloads.extend(child.transport.then(|| plain(notify::USE_TRANSPORT_MODE)));
@@ -47,6 +48,15 @@ impl Turn<'_, '_> {
         let proving = Proving { opening, connection: connection.name.clone(), child: (child.name.clone(), spi) };
         sa.phase = Phase::Proving(Box::new(proving));
         self.ask(sa, Exchange::IKE_AUTH, Purpose::Prove, &payloads);
+    }
+
+    /// Whether another connection may be between the same two names: it says so, or it takes any name from there.
+    fn has_namesake(&self, connection: &Connection, path: Path) -> bool {
+        let others = self.config.connections.iter().filter(|it| it.name != connection.name);
+        others.filter(|it| it.local_id == connection.local_id).any(|it| match (&it.remote_id, &connection.remote_id) {
+            (Some(one), Some(other)) => one == other,
+            _ => it.suits(path.ours.ip(), path.theirs.ip()),
+        })
     }
 
     /// Handles the answer.

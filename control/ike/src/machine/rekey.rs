@@ -117,6 +117,7 @@ impl Turn<'_, '_> {
             replaces: Some(rekey.old_spi),
             rekey_s: config.rekey_s,
             life: config.life,
+            outer: config.outer,
         };
         self.add_child(sa, made, Traffic::new(local, remote)?);
         Some(())

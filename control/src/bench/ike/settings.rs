@@ -96,6 +96,7 @@ pub(super) fn config(way: Way, credentials: &Credentials) -> Result<Config, IkeB
         transport: false,
         rekey_s: 3600,
         life: Life::default(),
+        outer: phalanx_ike::config::OuterHeader::default(),
     };
     let connection = Connection {
         name: "bench".into(),

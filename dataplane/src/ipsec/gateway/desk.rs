@@ -9,13 +9,14 @@
 //! Two wait-free rings, allocated at the start; each side wakes the other.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use super::book::Word;
 use super::spec::TunnelSpec;
-use crate::ipsec::outer::Outer;
+use crate::ipsec::outer::Ports;
 use crate::unit::Unit;
 use crate::worker::Wake;
 
@@ -148,8 +149,12 @@ pub enum ChildChange {
     Move {
         /// Its inbound SPI.
         spi: u32,
-        /// Their headers.
-        outer: Outer,
+        /// Our address.
+        source: IpAddr,
+        /// The peer's.
+        destination: IpAddr,
+        /// With a NAT between.
+        udp: Option<Ports>,
     },
     /// Its next packets' numbers are not used.
     Skip {

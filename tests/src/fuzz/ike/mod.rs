@@ -118,6 +118,7 @@ fn config(kind: u8) -> Config {
         proposals: ["aes128gcm16", "aes256-sha256-x25519"].map(|text| text.parse().expect("a proposal")).into(),
         rekey_s: if rekeys { 100 } else { 0 },
         life: Life { packets: 1000, bytes: 0 },
+        outer: phalanx_ike::config::OuterHeader::default(),
     };
     let key = || Secret::from(KEY);
     let connection = Connection {

@@ -1,6 +1,7 @@
 //! Peers that come anew (RFC 7296 section 2.4): what the cluster is told, and what becomes of their IKE SAs from before.
 
 use super::client::{SPI, child_request, esp_proposal, notify};
+use super::peers::{Peers, THEM, US, configs};
 use super::*;
 use crate::machine::{Closure, Contact};
 use crate::wire::{Payload, notify as kinds};
@@ -74,4 +75,29 @@ fn one_that_begins_goes_on() {
     world.ask(SPI, path(), &first);
     let shown = world.step(SPI, Event::Replaced);
     assert!(!shown.changed && world.records.contains_key(&SPI));
+}
+
+/// That an IKE SA is the only one of two names, only who knows all of theirs can say.
+#[test]
+fn we_say_so_if_no_other_connection_is_between_the_same_names() {
+    type Change = fn(&mut Connection);
+    let cases: [(Change, bool); 5] = [
+        (|it| it.local_id = Identity::of_text("another name of ours"), true),
+        (|it| it.remote_id = Some(Identity::of_text("bob@example.org")), true),
+        (|it| it.remote_addresses = vec![network("192.0.2.10/32")], false),
+        (|it| (it.remote_id, it.remote_addresses) = (None, Vec::new()), false),
+        (|it| (it.remote_id, it.remote_addresses) = (None, vec![network("192.0.2.10/32")]), true),
+    ];
+    for (at, (change, says)) in cases.into_iter().enumerate() {
+        let [mut ours, theirs] = configs();
+        let mut other = ours.connections[0].clone();
+        (other.name, other.start) = ("other".into(), None);
+        change(&mut other);
+        ours.connections.push(other);
+        let mut peers = Peers::new([ours, theirs]);
+        peers.begin(US);
+        while peers.deliver() {}
+        let told = peers.tunnels[THEM].values().any(|child| child.contact.is_some());
+        assert_eq!((peers.tunnels[THEM].len(), told), (1, says), "case {at}");
+    }
 }

@@ -92,6 +92,7 @@ pub(super) fn config() -> Config {
         proposals: ["aes128gcm16", "aes256-sha256-x25519"].map(|text| text.parse().unwrap()).into(),
         rekey_s: 0,
         life: Life::default(),
+        outer: crate::config::OuterHeader::default(),
     };
     let connection = Connection {
         name: "road".into(),

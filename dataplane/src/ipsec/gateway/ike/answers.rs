@@ -90,8 +90,10 @@ impl Gateway {
                     }
                 }
                 ChildChange::Remove { spi } => drop(self.remove(outlet, spi)),
-                ChildChange::Move { spi, outer } => {
-                    if let Some(number) = self.find(outlet, spi) {
+                ChildChange::Move { spi, source, destination, udp } => {
+                    let slot = self.find(outlet, spi).and_then(|number| Some((number, self.slots.get(number)?)));
+                    if let Some((number, slot)) = slot {
+                        let outer = Outer { source, destination, udp, ..slot.spec.outer };
                         self.redirect(outlet, number, outer);
                     }
                 }
@@ -229,7 +231,9 @@ impl Gateway {
                     && new.insert(spi)
             }
             ChildChange::Remove { spi } | ChildChange::Skip { spi, .. } => Unit::from_low_bits(*spi) == unit,
-            ChildChange::Move { spi, outer } => Unit::from_low_bits(*spi) == unit && is_of_one_family(outer),
+            ChildChange::Move { spi, source, destination, .. } => {
+                Unit::from_low_bits(*spi) == unit && source.is_ipv4() == destination.is_ipv4()
+            }
             ChildChange::Adopt { spi, ike_spi } => {
                 [*spi, *ike_spi as u32].into_iter().all(|spi| Unit::from_low_bits(spi) == unit)
             }

@@ -266,8 +266,8 @@ fn what_is_sent_follows_a_peer_whom_a_nat_has_moved() {
 fn ike_moves_a_tunnel() {
     let mut world = World::speaking();
     let spi = world.establish(&child(CHILD_IN, CHILD_OUT, None));
-    let outer = Outer { destination: [192, 0, 2, 5].into(), udp: Some(NAT), ..outer(HERE, PEER) };
-    world.change(spi, vec![ChildChange::Move { spi: CHILD_IN, outer }]);
+    let (source, destination) = (outer(HERE, PEER).source, [192, 0, 2, 5].into());
+    world.change(spi, vec![ChildChange::Move { spi: CHILD_IN, source, destination, udp: Some(NAT) }]);
     world.replicate();
     world.owner().replies();
     for _ in 0..2 {

@@ -40,6 +40,7 @@ fn config(local_id: Identity, local: Selector, remote: Selector, (ike_s, child_s
         proposals: "aes128gcm16".parse().into_iter().collect(),
         rekey_s: child_s,
         life: Life::default(),
+        outer: phalanx_ike::config::OuterHeader::default(),
     };
     let connection = Connection {
         name: "site".into(),
@@ -292,6 +293,7 @@ impl Peer {
             replaces: None,
             contact: None,
             life: Life::default(),
+            outer: phalanx_ike::config::OuterHeader::default(),
         };
         self.tunnels.push(Tunnel::new(&child, true)?);
         sa.children.push(Child {
