@@ -96,7 +96,8 @@ fn an_old_owner_that_nobody_stops_is_found() {
 fn peers_with_ipsec_notice_nothing() {
     let options = Options { sessions: Some(SessionOptions { fault: None, ipsec: true }), ..Options::default() };
     let mut seen = SessionReport::default();
-    for seed in 0..SEEDS {
+    // A few second owners send most of what they all send: how much that is in fewer seeds is chance.
+    for seed in 0..2 * SEEDS {
         match sim::run(seed, &options) {
             Ok(report) => seen.add(&report.sessions),
             Err(violation) => panic!("seed {seed}: {}", violation.what),

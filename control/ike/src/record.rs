@@ -294,7 +294,11 @@ fn save_pending(to: &mut Writer, pending: &Pending) {
         Purpose::CloseChild(spi) => to.number(4, 2).number(5, (*spi).into()),
         Purpose::RekeyChild(rekey, collision) => {
             save_rekey(to.number(4, 3), rekey);
-            to.number(10, collision.their_spi.into()).bytes(11, &collision.nonce)
+            to.number(10, collision.their_spi.into()).bytes(11, &collision.nonce);
+            if let Some(child) = &collision.ended {
+                to.nested(13, |to| save_child(to, child));
+            }
+            to
         }
         Purpose::RekeyIke(rekey) => save_rekey(to.number(4, 4), rekey),
         Purpose::Begin => to.number(4, 5),
@@ -309,7 +313,11 @@ fn restore_pending(from: &Reader<'_>) -> Option<Pending> {
         1 => Purpose::Close,
         2 => Purpose::CloseChild(from.small(5)?),
         3 => {
-            let collision = Collision { their_spi: from.small(10)?, nonce: from.bytes(11)?.into() };
+            let ended = match from.nested(13) {
+                Some(from) => Some(Box::new(restore_child(&from)?)),
+                None => None,
+            };
+            let collision = Collision { their_spi: from.small(10)?, nonce: from.bytes(11)?.into(), ended };
             Purpose::RekeyChild(restore_rekey(from)?, collision)
         }
         4 => Purpose::RekeyIke(restore_rekey(from)?),

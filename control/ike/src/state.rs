@@ -235,13 +235,15 @@ pub struct Rekey {
     pub key_pair: Option<KeyPair>,
 }
 
-/// New keys that the peer made meanwhile for the same child (RFC 7296 section 2.8.1).
+/// What the peer did meanwhile to the same child: made new keys for it (RFC 7296 section 2.8.1), ended it (2.25.1).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Collision {
     /// Our SPI of the peer's new child; 0: there is none.
     pub their_spi: u32,
     /// The lower of the nonces that it was made with.
     pub nonce: Vec<u8>,
+    /// The child, if the peer has ended it.
+    pub ended: Option<Box<Child>>,
 }
 
 /// Pieces of a message (RFC 7383).

@@ -6,14 +6,21 @@
 //! | Prepared | old owner to master | |
 //! | Prepare | master to new owner | it keeps what it sees |
 //! | Prepared | new owner to master | under `forward` the master now sends packets to both |
-//! | Stop | master to old owner | it stops |
+//! | Stop | master to old owner | it stops, and keeps what it sees from now on |
 //! | Log | old owner to new owner | what was logged |
 //! | `LogHeld` | new owner to master | the master commits: a table that names the new owner |
 //! | table | master to all | the new owner processes what it kept, without what the log names, and owns the unit |
 //!
 //! Logging starts before keeping, so what the new owner keeps was either logged by the old owner or not processed by it.
-//! Any newer table ends a move: if its units still belong to the old owner, that resumes, and the new owner throws away
-//! what it kept. So a move is given up by publishing a table, and whoever dies at any step leaves no trace of it.
+//! Any newer table ends a move: if its units still belong to the old owner, that resumes with what it kept since it stopped, and
+//! the new owner throws away what it kept; if not, it is the other way round. So a move is given up by publishing a table, whoever
+//! dies at any step leaves no trace of it, and no packet is lost by it: what is processed is what the owner by the table kept.
+//!
+//! (A master that is the old owner itself, under `forward`, is the only one who sees packets after it has stopped: it keeps them,
+//! and passes them on when the new owner has the unit.)
+//!
+//! Workers keep packets for 300 ms. So a move is given up well before that if whoever has stopped does not say so: its log may
+//! have a long way to the new owner, after the link between the two was down.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +41,8 @@ type Log = Vec<(Unit, Option<Vec<u32>>)>;
 
 /// A move that has not come about by then is given up.
 const MOVE_WAIT: Span = Span::from_ms(1000);
+/// So is one whose old owner was told to stop: less than `steer::Limits::hold_ns` by all that it takes until it goes on.
+const STOP_WAIT: Span = Span::from_ms(150);
 /// How long its new owner may take before that to come to hold the sessions.
 const SYNC_WAIT: Span = Span::from_ms(10_000);
 
@@ -124,8 +133,16 @@ impl ActiveMove {
     }
 
     fn wait(&self, settings: &Settings) -> Span {
-        let syncs = self.stage == MoveStage::Logging && settings.replicas.is_some();
-        if syncs { SYNC_WAIT } else { MOVE_WAIT }
+        match self.stage {
+            MoveStage::Logging if settings.replicas.is_some() => SYNC_WAIT,
+            MoveStage::Logging | MoveStage::Holding | MoveStage::Doubling(_) => MOVE_WAIT,
+            MoveStage::Stopping => STOP_WAIT,
+        }
+    }
+
+    /// The old owner is told to stop.
+    fn stop(&mut self, now: Time) {
+        (self.stage, self.since) = (MoveStage::Stopping, now);
     }
 }
 
@@ -326,7 +343,10 @@ impl Core {
     /// A new table is coming into force: the move under way ends with it, one way or the other.
     pub(super) fn end_side(&mut self, table: &Table, brings: bool) {
         let Some(side) = self.side.take() else { return };
-        let Part::To { parts, complete } = side.part else { return };
+        let (parts, complete) = match side.part {
+            Part::To { parts, complete } => (parts, complete),
+            Part::From { .. } => return self.end_stop(table, &side),
+        };
         let mut log: BTreeMap<Unit, Option<Vec<u32>>> = BTreeMap::new();
         for (unit, digests) in parts.into_values().flatten() {
             let known = log.entry(unit).or_insert_with(|| Some(Vec::new()));
@@ -343,6 +363,19 @@ impl Core {
                 }
                 _ => self.release(unit, ReleaseTo::Nowhere, Vec::new()),
             }
+        }
+    }
+
+    /// What was kept since this member stopped is not its to process, where the unit is another's now; and whoever has it saw it
+    /// itself, but for what came to a master that forwards.
+    fn end_stop(&mut self, table: &Table, side: &Side) {
+        let me = self.id();
+        let passes_on = self.forwards() && side.reign.master == me;
+        if !side.part.has_stopped() || passes_on {
+            return;
+        }
+        for unit in side.units.iter().filter(|unit| !table.owns(me, **unit)) {
+            self.release(*unit, ReleaseTo::Nowhere, Vec::new());
         }
     }
 
@@ -413,7 +446,7 @@ impl Core {
                 }
                 return self.move_applied(now);
             }
-            MoveStage::Holding if from == active.to => active.stage = MoveStage::Stopping,
+            MoveStage::Holding if from == active.to => active.stop(now),
             _ => return,
         }
         self.say_move(now);
@@ -426,7 +459,7 @@ impl Core {
         if let Some(active) = &mut lead.active
             && matches!(active.stage, MoveStage::Doubling(view) if view <= applied)
         {
-            active.stage = MoveStage::Stopping;
+            active.stop(now);
             self.say_move(now);
         }
     }

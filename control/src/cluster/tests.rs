@@ -26,6 +26,8 @@ struct Net {
     left: Vec<u8>,
     deaf: Option<u8>,
     unheard: Option<u8>,
+    /// Its workers do not say that they have stopped.
+    unstopped: Option<u8>,
     /// Who is to hold what, as each member's workers were told.
     holders: BTreeMap<u8, Arc<Holders>>,
     /// The members that come into sync at once with whatever they are to hold; the others never do.
@@ -57,6 +59,7 @@ impl Net {
             left: Vec::new(),
             deaf: None,
             unheard: None,
+            unstopped: None,
             holders: BTreeMap::new(),
             quick: BTreeSet::new(),
             stamp: 0,
@@ -111,6 +114,9 @@ impl Net {
             }
             Output::Order(Order::View(view)) => {
                 self.modes.insert(number, view.modes);
+                if self.unstopped == Some(number) && self.kept(number) > 0 {
+                    return;
+                }
                 self.holders.extend(view.holders.map(|holders| (number, holders)));
                 let notice = Notice::Applied { version: view.version, logs: Vec::new() };
                 if let Some(core) = self.cores.get_mut(&number) {
@@ -193,6 +199,13 @@ impl Net {
             .collect()
     }
 
+    /// How many units of its own a member only keeps packets of.
+    fn kept(&self, number: u8) -> usize {
+        let (modes, table) = (&self.modes[&number], self.cores.get(&number).map(|core| &core.table));
+        let kept = |unit: &Unit| modes[unit.index()] == Mode::Hold;
+        table.map_or(0, |table| table.units_of(member(number)).filter(kept).count())
+    }
+
     fn share(&self, number: u8) -> usize {
         self.owners().iter().filter(|owner| **owner == Some(number)).count()
     }
@@ -244,6 +257,32 @@ fn a_drained_member_leaves_owning_nothing_and_a_drained_master_hands_on_its_role
         }
         assert_eq!(net.left, [drained], "{:#?}", net.events);
         net.master();
+    }
+}
+
+/// Its log has a long way to the new owner: until that has it, workers do not say that they have stopped.
+#[test]
+fn who_has_stopped_for_a_move_that_does_not_come_about_goes_on_before_what_it_kept_is_dropped() {
+    // The second is the master itself.
+    for stuck in [3, 1] {
+        let mut net = Net::formed();
+        net.unstopped = Some(stuck);
+        net.cores.get_mut(&stuck).unwrap().handle_drain(net.now);
+        let wait = |net: &mut Net, until: fn(usize) -> bool| {
+            let begin = net.now;
+            while !until(net.kept(stuck)) {
+                net.run(STEP);
+                assert!(net.now < begin + Span::from_ms(250), "{stuck}: {:#?}", net.events);
+            }
+        };
+        wait(&mut net, |kept| kept > 0);
+        wait(&mut net, |kept| kept == 0);
+        let given_up = net.events.iter().filter(|(_, event)| matches!(event, ClusterEvent::MoveAborted(_)));
+        assert_eq!(given_up.count(), 1, "{:#?}", net.events);
+        assert!(net.owners().iter().all(Option::is_some));
+        net.unstopped = None;
+        net.run(Span::from_ms(5000));
+        assert_eq!(net.left, [stuck], "{:#?}", net.events);
     }
 }
 

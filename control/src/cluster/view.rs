@@ -159,7 +159,7 @@ impl Core {
             && let Some((from, to)) = lead.doubled(unit)
         {
             let stopped = matches!(self.part_in(unit), Some(part) if from == self.id() && part.has_stopped());
-            return if stopped { Mode::Relay(to) } else { Mode::RelayBoth { from, to } };
+            return if stopped { STOPPED } else { Mode::RelayBoth { from, to } };
         }
         match self.table.owner(unit) {
             Owner::Quarantined => Mode::Quarantined,
@@ -209,10 +209,14 @@ fn plain_holders(table: &Table, version: TableVersion, replicas: Replicas, membe
     holders
 }
 
+/// An owner that has stopped for a move keeps what comes: if the move is given up, it goes on with that. If not, it throws it away,
+/// or, where nobody else sees it, passes it on.
+const STOPPED: Mode = Mode::Hold;
+
 /// What an owner does with a unit that is on its way elsewhere.
 fn owner_mode(part: &Part) -> Mode {
     match part {
-        Part::From { .. } if part.has_stopped() => Mode::Drop,
+        Part::From { .. } if part.has_stopped() => STOPPED,
         // Logs are short: they begin when the new owner can follow at once.
         Part::From { .. } if part.is_syncing() => Mode::Mine,
         Part::From { .. } => Mode::MineLogged,

@@ -12,8 +12,8 @@
 //!
 //! *A planned move* of a unit from A to B. B is set to [`Mode::Hold`], A to [`Mode::MineLogged`]: it processes and
 //! notes a digest of each packet. Under `forward` the master sends each packet to both ([`Mode::RelayBoth`]). Then A
-//! stops (`Drop`), its log goes to B, and B releases what it held except what A's log names. Exactly once, in order,
-//! in all three delivery modes.
+//! stops (`Hold`), its log goes to B, and B releases what it held except what A's log names; A drops what it held. If the
+//! move is given up instead, A goes on with what it held, and B drops its. Exactly once, in order, in all three delivery modes.
 //!
 //! The packet type is a parameter: the worker steers mbufs, the simulator steers numbers.
 //!

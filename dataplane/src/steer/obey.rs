@@ -106,6 +106,10 @@ impl<P> Steering<P> {
             Mode::HoldOwn => self.set_timer(unit, now_ns.saturating_add(self.limits.hold_own_ns)),
             Mode::RelayBoth { to, .. } if to == self.me => {}
             Mode::Mine | Mode::MineLogged => self.empty(lease_ok, unit, ReleaseTo::Here, false, sink),
+            // It had stopped, and goes on: the new owner has not seen what was kept.
+            Mode::RelayBoth { from, .. } if from == self.me => {
+                self.empty(lease_ok, unit, ReleaseTo::Here, false, sink);
+            }
             Mode::Relay(to) => self.empty(lease_ok, unit, ReleaseTo::Member(to), false, sink),
             Mode::RelayBoth { from, .. } => self.empty(lease_ok, unit, ReleaseTo::Member(from), false, sink),
             Mode::Drop | Mode::Quarantined => self.empty(lease_ok, unit, ReleaseTo::Nowhere, false, sink),

@@ -110,7 +110,9 @@ impl Holdings {
         self.expected = UnitSet::EMPTY;
         if let Some(holders) = &view.holders {
             self.note_holders(holders);
-            self.expected = self.units(view, |mode| is_expected(mode, self.me, view.answers));
+            // What is ours by the table and kept is on its way to another.
+            let coming = self.units(view, |mode| is_expected(mode, self.me, view.answers));
+            self.expected = coming.without(&self.replicated);
         }
     }
 

@@ -8,7 +8,7 @@ use super::payloads::{key_exchange, nonce, notification, proposals};
 use super::{Failure, Report, Turn};
 use crate::crypto::{IkeKeys, KeyPair, Suite};
 use crate::proposal::choose_ike;
-use crate::state::{Collision, IkeSa, Path, Purpose, Role};
+use crate::state::{IkeSa, Path, Purpose, Role};
 use crate::wire::protocol::{ESP, IKE};
 use crate::wire::{Exchange, IkeSpi, Notify, Payload, Proposal, notify};
 
@@ -59,16 +59,17 @@ impl Turn<'_, '_> {
 
     /// The child that a peer wants new keys for: it names it by its own SPI.
     fn child_named(&self, sa: &IkeSa, named: &Notify) -> Result<u32, Notify> {
-        let lost =
-            || Notify { protocol: ESP, spi: named.spi.clone(), kind: notify::CHILD_SA_NOT_FOUND, data: Vec::new() };
-        let spi = named.spi.as_slice().try_into().map(u32::from_be_bytes).map_err(|_| lost())?;
-        let child = sa.children.iter().find(|child| child.outbound_spi == spi).ok_or_else(lost)?;
-        match sa.pending.as_ref().map(|it| &it.purpose) {
+        let lost = Notify { protocol: ESP, spi: named.spi.clone(), kind: notify::CHILD_SA_NOT_FOUND, data: Vec::new() };
+        let later = Notify::new(notify::TEMPORARY_FAILURE, Vec::new());
+        let Ok(spi) = named.spi.as_slice().try_into().map(u32::from_be_bytes) else { return Err(lost) };
+        let child = sa.children.iter().find(|child| child.outbound_spi == spi).map(|child| child.inbound_spi);
+        match (child, sa.pending.as_ref().map(|it| &it.purpose)) {
             // It is about to go (RFC 7296 section 2.25.1).
-            Some(Purpose::CloseChild(closing)) if *closing == child.inbound_spi => {
-                Err(Notify::new(notify::TEMPORARY_FAILURE, Vec::new()))
-            }
-            _ => Ok(child.inbound_spi),
+            (Some(child), Some(Purpose::CloseChild(closing))) if *closing == child => Err(later),
+            (Some(child), _) => Ok(child),
+            // It may be the one that we have asked for: its peer is not to throw it away, for the answer may be on its way.
+            (None, Some(Purpose::RekeyChild(..) | Purpose::MakeChild(..))) => Err(later),
+            (None, _) => Err(lost),
         }
     }
 
@@ -151,7 +152,7 @@ fn note_collision(sa: &mut IkeSa, old_spi: u32, their_spi: u32, nonce: Vec<u8>) 
         && let Purpose::RekeyChild(rekey, collision) = &mut pending.purpose
         && rekey.old_spi == old_spi
     {
-        *collision = Collision { their_spi, nonce };
+        (collision.their_spi, collision.nonce) = (their_spi, nonce);
     }
 }
 

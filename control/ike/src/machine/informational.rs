@@ -53,13 +53,21 @@ impl Turn<'_, '_> {
         self.answer(sa, path, Exchange::INFORMATIONAL, &answers);
     }
 
-    /// A child that the peer calls so is over. Our SPI of it, to be told; none if we are telling that already.
+    /// A child that the peer calls so is over. Our SPI of it, to be told; none if we are telling that already. If we have asked for new
+    /// keys for it, the peer may have made them before: its answer is still to be understood.
     fn delete_child(&mut self, sa: &mut IkeSa, peers_spi: u32) -> Option<u32> {
         let at = sa.children.iter().position(|child| child.outbound_spi == peers_spi)?;
         let child = sa.children.remove(at);
-        self.out.children.push(ChildEvent::Remove(child.inbound_spi));
-        let told = matches!(sa.pending.as_ref().map(|it| &it.purpose), Some(Purpose::CloseChild(spi)) if *spi == child.inbound_spi);
-        (!told).then_some(child.inbound_spi)
+        let spi = child.inbound_spi;
+        self.out.children.push(ChildEvent::Remove(spi));
+        match sa.pending.as_mut().map(|pending| &mut pending.purpose) {
+            Some(Purpose::CloseChild(closing)) if *closing == spi => return None,
+            Some(Purpose::RekeyChild(rekey, collision)) if rekey.old_spi == spi => {
+                collision.ended = Some(Box::new(child));
+            }
+            _ => {}
+        }
+        Some(spi)
     }
 
     /// The peer speaks from elsewhere now, and says so. What is in transport mode cannot follow: its traffic is the old addresses'.

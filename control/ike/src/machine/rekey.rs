@@ -1,7 +1,8 @@
 //! New keys from our side (RFC 7296 sections 1.3.2, 1.3.3, 2.8).
 //!
 //! Both sides may want new keys for one child at once. Then there are two new ones, and whoever made the one with the lowest of the four
-//! nonces ends that; the other ends the old one. Both wanting a new IKE SA at once refuse each other, and try again after a while, which
+//! nonces ends that; the other ends the old one. A peer that has granted new keys may end the old child before its answer comes: the
+//! answer still says what the new one is like. Both wanting a new IKE SA at once refuse each other, and try again after a while, which
 //! is not the same for both.
 
 use super::child::{Made, Traffic, common};
@@ -82,7 +83,8 @@ impl Turn<'_, '_> {
         payloads: &[Payload],
     ) -> Option<()> {
         let old = |child: &&Child| [rekey.old_spi, collision.their_spi].contains(&child.inbound_spi);
-        let Child { name, local, remote, transport, .. } = sa.children.iter().find(old)?.clone();
+        let old = sa.children.iter().find(old).or(collision.ended.as_deref())?;
+        let Child { name, local, remote, transport, .. } = old.clone();
         let connection = self.connection(&sa.peer()?.connection)?;
         let config = connection.children.iter().find(|config| config.name == name)?;
         let answer = proposal(payloads)?;
@@ -138,13 +140,13 @@ impl Turn<'_, '_> {
         }
     }
 
-    /// Tries again later.
+    /// Tries again later; 0: for the IKE SA. A child that the peer has ended meanwhile needs no new keys.
     fn put_off(&mut self, mut sa: IkeSa, spi: u32) {
         let at_s = self.later();
-        match sa.children.iter_mut().find(|child| child.inbound_spi == spi) {
-            Some(child) => child.rekey_at_s = at_s,
-            None => sa.rekey_at_s = at_s,
+        if spi == 0 {
+            sa.rekey_at_s = at_s;
         }
+        sa.children.iter_mut().filter(|child| child.inbound_spi == spi).for_each(|child| child.rekey_at_s = at_s);
         self.go_on(sa);
     }
 

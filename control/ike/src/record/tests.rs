@@ -48,7 +48,7 @@ fn sample() -> IkeSa {
         next_own: 2,
         pending: Some(Pending {
             datagrams: vec![vec![5, 6]],
-            purpose: Purpose::RekeyChild(rekey, Collision { their_spi: 0x3004d, nonce: vec![8; 16] }),
+            purpose: Purpose::RekeyChild(rekey, Collision { their_spi: 0x3004d, nonce: vec![8; 16], ended: None }),
             tries: 2,
             again_s: 1240,
         }),
@@ -112,7 +112,9 @@ fn every_phase_and_purpose_comes_back() {
         Phase::Proving(Box::new(proving)),
     ];
     let rekey = Rekey { old_spi: 0, new_spi: 7, nonce: vec![1; 32], key_pair: None };
+    let ended = sample().children.pop().map(Box::new);
     let purposes = [
+        Purpose::RekeyChild(rekey.clone(), Collision { ended, ..Collision::default() }),
         Purpose::Probe,
         Purpose::Close,
         Purpose::CloseChild(77),

@@ -3,8 +3,12 @@
 //! ```text
 //!   0 ─────────────────────────── soft ───────────── hard
 //!                                  │ IKE is asked      │ nothing goes through any more, either way, and IKE is
-//!                                  │ for new keys      │ asked to end what still has none
+//!                                  │ for new keys      │ asked a few times more for new keys, then to end it
 //! ```
+//! *Why it is not ended at once*: a peer may have refused new keys for a moment only, for it gave the IKE SA new ones just then (RFC 7296
+//! section 2.25); IKE waits for longer after that than there is left to carry. Whoever wants the new keys has to ask again: of a child that
+//! just ends, many a peer makes no other one by itself, and then there is none for ever.
+//!
 //! *What is counted*: packets by their sequence numbers, which nobody has to count, and the bytes of what is inside them. Each direction is
 //! an SA of its own; the one that has carried more decides for both. Numbers that are skipped count. Short numbers are such a limit, too.
 //!
@@ -39,8 +43,10 @@ const MARGIN: u64 = 8;
 const LEASE_PART: u64 = 16;
 /// How long is waited until IKE is asked again for new keys: it, too, tries again after a refusal.
 const AGAIN_NS: u64 = 10_000_000_000;
-/// And to end a tunnel.
+/// And to end a tunnel, or for new keys for one through which nothing goes any more.
 const END_AGAIN_NS: u64 = 2_000_000_000;
+/// So often it is asked for these before it is asked to end it.
+const LAST_TRIES: u8 = 3;
 /// With fewer IVs than these to begin with, new keys are no help: they begin with no more.
 const IVS_MIN: u64 = 1 << 24;
 
@@ -126,6 +132,8 @@ fn soft(hard: u64, spi: u32) -> u64 {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Asked {
     NewKeys(u64),
+    /// Nothing goes through it any more: how often it was asked since then.
+    LastKeys(u64, u8),
     End(u64),
 }
 
@@ -165,7 +173,13 @@ impl Tunnel {
             None if is_replaced && !self.spent => None,
             None if !is_replaced => Some(Wish::RekeyChild(spi)),
             None => Some(Wish::CloseChild(spi)),
-            Some(Asked::NewKeys(_)) if self.spent => Some(Wish::CloseChild(spi)),
+            Some(Asked::NewKeys(_) | Asked::LastKeys(..)) if self.spent && is_replaced => Some(Wish::CloseChild(spi)),
+            Some(Asked::NewKeys(at_ns) | Asked::LastKeys(at_ns, _)) if self.spent && !is_due(at_ns, END_AGAIN_NS) => {
+                None
+            }
+            Some(Asked::LastKeys(_, tries)) if tries >= LAST_TRIES => Some(Wish::CloseChild(spi)),
+            Some(Asked::LastKeys(..)) => Some(Wish::RekeyChild(spi)),
+            Some(Asked::NewKeys(_)) if self.spent => Some(Wish::RekeyChild(spi)),
             Some(Asked::NewKeys(at_ns)) if is_replaced || !is_due(at_ns, AGAIN_NS) => None,
             Some(Asked::NewKeys(_)) => Some(Wish::RekeyChild(spi)),
             Some(Asked::End(at_ns)) => is_due(at_ns, END_AGAIN_NS).then_some(Wish::CloseChild(spi)),
@@ -195,8 +209,10 @@ impl Gateway {
             return;
         }
         let Some(tunnel) = self.slots.tunnel(number) else { return };
-        tunnel.asked = Some(match wish {
-            Wish::RekeyChild(_) => Asked::NewKeys(now_ns),
+        tunnel.asked = Some(match (wish, tunnel.asked) {
+            (Wish::RekeyChild(_), Some(Asked::LastKeys(_, tries))) => Asked::LastKeys(now_ns, tries.saturating_add(1)),
+            (Wish::RekeyChild(_), _) if tunnel.spent => Asked::LastKeys(now_ns, 1),
+            (Wish::RekeyChild(_), _) => Asked::NewKeys(now_ns),
             _ => Asked::End(now_ns),
         });
     }

@@ -1,4 +1,5 @@
-//! A unit moves from A to B while packets flow: in every delivery mode each is processed once, and in order.
+//! A unit moves from A to B while packets flow: in every delivery mode each is processed once, and in order; also if the move is given
+//! up at any step.
 
 use super::support::*;
 use crate::steer::{Mode, ReleaseTo, Source};
@@ -12,16 +13,18 @@ struct Times {
     stopped: u64,
     released: u64,
     end: u64,
+    /// It is not released: A goes on.
+    given_up: bool,
 }
 
 fn times() -> impl Strategy<Value = Times> {
-    prop::array::uniform5(0..20u64).prop_map(|gaps| {
+    (prop::array::uniform5(0..20u64), any::<bool>()).prop_map(|(gaps, given_up)| {
         let mut at = 0;
         let [logged, holding, stopped, released, end] = gaps.map(|gap| {
             at += gap;
             at
         });
-        Times { logged, holding, stopped, released, end }
+        Times { logged, holding, stopped, released, end, given_up }
     })
 }
 
@@ -31,6 +34,21 @@ fn assert_once_in_order(a: &Station, b: &Station, end: u64) {
     assert!(a.diary.processed.is_sorted() && b.diary.processed.is_sorted());
     let all: Vec<_> = a.diary.processed.iter().chain(&b.diary.processed).copied().collect();
     assert_eq!(all, (0..end).collect::<Vec<_>>(), "A then B, each packet once");
+}
+
+/// The table that ends the move: B has the unit now, or A goes on with what it kept since it stopped. In which order they hear of it
+/// does not matter.
+fn decide(a: &mut Station, b: &mut Station, given_up: bool, log: Vec<u32>) {
+    if given_up {
+        b.release(ReleaseTo::Nowhere, Vec::new());
+        a.set(Mode::Mine);
+        b.set(Mode::Drop);
+    } else {
+        b.release(ReleaseTo::Here, log);
+        b.set(Mode::Mine);
+        a.release(ReleaseTo::Nowhere, Vec::new());
+        a.set(Mode::Drop);
+    }
 }
 
 proptest! {
@@ -52,11 +70,10 @@ proptest! {
                 b.set(Mode::Hold);
             }
             if packet == t.stopped {
-                log = a.set(Mode::Drop).flatten().unwrap_or_default();
+                log = a.set(Mode::Hold).flatten().unwrap_or_default();
             }
             if packet == t.released {
-                b.release(ReleaseTo::Here, log.clone());
-                b.set(Mode::Mine);
+                decide(&mut a, &mut b, t.given_up, log.clone());
             }
             if packet < t.end {
                 a.receive(Source::Direct, packet);
@@ -89,12 +106,11 @@ proptest! {
                 m.set(Mode::RelayBoth { from: a_id, to: b_id });
             }
             if packet == t.stopped {
-                log = a.set(Mode::Drop).flatten().unwrap_or_default();
+                log = a.set(Mode::Hold).flatten().unwrap_or_default();
             }
             if packet == t.released {
-                b.release(ReleaseTo::Here, log.clone());
-                b.set(Mode::Mine);
-                m.set(Mode::Relay(b_id));
+                decide(&mut a, &mut b, t.given_up, log.clone());
+                m.set(Mode::Relay(if t.given_up { a_id } else { b_id }));
             }
             if packet < t.end {
                 m.receive(Source::Direct, packet);
@@ -129,11 +145,17 @@ proptest! {
                 a.set(Mode::RelayBoth { from: member(1), to: b_id });
             }
             if packet == t.stopped {
-                log = a.set(Mode::Relay(b_id)).flatten().unwrap_or_default();
+                log = a.set(Mode::Hold).flatten().unwrap_or_default();
             }
-            if packet == t.released {
+            if packet == t.released && t.given_up {
+                b.release(ReleaseTo::Nowhere, Vec::new());
+                b.set(Mode::Drop);
+                a.set(Mode::Mine);
+            } else if packet == t.released {
                 b.release(ReleaseTo::Here, log.clone());
                 b.set(Mode::Mine);
+                // What it kept, it passes on.
+                a.set(Mode::Relay(b_id));
             }
             if packet < t.end {
                 a.receive(Source::Direct, packet);
@@ -162,11 +184,14 @@ proptest! {
                 b.set(Mode::RelayBoth { from: a_id, to: member(2) });
             }
             if packet == t.stopped {
-                log = a.set(Mode::Drop).flatten().unwrap_or_default();
+                log = a.set(Mode::Hold).flatten().unwrap_or_default();
             }
-            if packet == t.released {
-                b.release(ReleaseTo::Here, log.clone());
-                b.set(Mode::Mine);
+            if packet == t.released && t.given_up {
+                b.release(ReleaseTo::Nowhere, Vec::new());
+                a.set(Mode::Mine);
+                b.set(Mode::Relay(a_id));
+            } else if packet == t.released {
+                decide(&mut a, &mut b, false, log.clone());
             }
             if packet < t.end {
                 b.receive(Source::Direct, packet);

@@ -348,6 +348,7 @@ impl World {
             let local = node.clock.local(world.now);
             let Some(desk) = node.process.as_mut().and_then(|process| process.desk.as_mut()) else { return Ok(()) };
             let unit = packet.unit;
+            let heard_others = sessions.holders[unit.index()].first().is_some_and(|(last, _)| *last != at);
             let before = desk.holdings.store.owner(unit);
             let new = desk.take_up(local, unit);
             if new && !world.usurps(at) {
@@ -363,7 +364,7 @@ impl World {
             let offered = desk.offer(local, unit, &frame.summary(), &frame.bytes);
             if mirrored {
                 sessions.report.compared += 1;
-                sessions.twin.compare(desk, local, unit)?;
+                sessions.twin.compare(desk, local, unit, heard_others)?;
             }
             if let Err(reason) = offered {
                 world.note(|| format!("dropped by its app: {reason}"));

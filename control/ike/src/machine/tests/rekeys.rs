@@ -297,6 +297,50 @@ fn if_both_want_new_keys_at_once_one_child_is_left() {
     }
 }
 
+/// The peer grants new keys and ends the old child, which has carried all that it may; the answer with the new keys was lost, and comes
+/// when it is asked for once more.
+#[test]
+fn new_keys_that_are_heard_of_after_the_old_childs_end_are_used() {
+    let mut pair = Pair::new([(0, 600), (0, 0)]);
+    let before = pair.tunnels[0].clone();
+    let (old, _) = *pair.tunnels[1].first().unwrap();
+    pair.go(1600);
+    pair.tick(0);
+    pair.deliver();
+    pair.wire.clear();
+    assert_eq!((pair.tunnels[0].len(), pair.tunnels[1].len()), (1, 2));
+    let shown = pair.worlds[1].step(CLIENT_SPI, Event::ChildSpent(old));
+    pair.note(1, shown);
+    while pair.deliver() {}
+    assert_eq!((pair.tunnels[0].len(), pair.tunnels[1].len()), (0, 1));
+    pair.go(1610);
+    pair.tick(0);
+    while pair.deliver() {}
+    pair.check(1);
+    assert!(pair.tunnels[0].is_disjoint(&before));
+    assert_eq!(pair.living(), [1, 1]);
+}
+
+/// A peer has granted new keys, and wants others for the child that it made, of which we have not heard.
+#[test]
+fn a_child_that_we_have_not_heard_of_yet_is_not_thrown_away() {
+    let mut pair = Pair::new([(0, 600), (0, 0)]);
+    let before = pair.tunnels[1].clone();
+    pair.go(1600);
+    pair.tick(0);
+    pair.deliver();
+    pair.wire.clear();
+    let (new, _) = *pair.tunnels[1].difference(&before).next().unwrap();
+    let shown = pair.worlds[1].step(CLIENT_SPI, Event::ChildWorn(new));
+    pair.note(1, shown);
+    while pair.deliver() {}
+    pair.go(1610);
+    pair.tick(0);
+    while pair.deliver() {}
+    pair.check(1);
+    assert!(pair.tunnels[1].is_disjoint(&before));
+}
+
 #[test]
 fn if_both_want_a_new_ike_sa_at_once_one_is_left_in_the_end() {
     let mut pair = Pair::new([(600, 0), (600, 0)]);

@@ -14,7 +14,6 @@ use phalanx_ike::proposal::{accepted_esp, offer_esp, offer_ike};
 use phalanx_ike::state::{Abilities, Child, IkeSa, Nat, Path, Peer as Named, Phase, Pieces, Role};
 use phalanx_ike::wire::{self, Body, Exchange, Header, Identity, Payload, Selector};
 
-use super::super::super::world::MS;
 use super::Pace;
 use super::thread::Drawn;
 use super::tunnel::Tunnel;
@@ -22,7 +21,7 @@ use super::tunnel::Tunnel;
 const KEY: &[u8] = b"a shared key";
 const GATEWAY: &str = "gw.example.org";
 /// What the gateway lets one pair of keys carry: little enough for a run to come to the end of several.
-const LIFE_PACKETS: u64 = 120;
+const LIFE_PACKETS: u64 = 160;
 const SUITE: Suite =
     Suite { cipher: Cipher::AesGcm16_128, integrity: None, prf: Prf::HmacSha256, group: Group::X25519 };
 
@@ -68,11 +67,9 @@ fn config(local_id: Identity, local: Selector, remote: Selector, (ike_s, child_s
 pub(super) fn config_of_gateway(pace: Pace) -> Config {
     let everywhere = Selector::of_network(IpAddr::from([10, 9, 0, 0]), 16);
     let mut config = config(Identity::of_text(GATEWAY), network([10, 3, 0, 0]), everywhere, pace.gateway_s);
-    // Where time gives no child new keys, what it has carried does. But a life must not end while nobody answers, or an answer that was lost
-    // is waited for: so only those who speak slowly have such lives.
+    // Where time gives no child new keys, what it has carried does; but not where nobody may answer for longer than a life lasts.
     let (_, child_s, _) = pace.gateway_s;
-    let slow = pace.never == 0 && pace.word_ns >= 40 * MS;
-    let packets = if child_s == 0 && slow { LIFE_PACKETS } else { 0 };
+    let packets = if child_s == 0 && pace.never == 0 { LIFE_PACKETS } else { 0 };
     config.connections.iter_mut().flat_map(|it| &mut it.children).for_each(|child| child.life.packets = packets);
     config
 }
