@@ -22,7 +22,7 @@ use super::routes::{Cache, Routes};
 use super::shared::{Shared, WorkerShared};
 use super::transmit::{Kind, Transmitter};
 use super::verify::Verifier;
-use super::wholes::{Came, Wholes};
+use super::wholes::{Came, Wholes, is_put_together};
 use crate::app::{App, Hindrance, Passed, Returned, UnitSet};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::TokenBucket;
@@ -321,14 +321,15 @@ impl Path {
         self.counters.drops.add(DropReason::ReassemblyFailed, lost.failed.into());
     }
 
-    /// Passes a packet on to a member: the frame as it is, but for the two hardware addresses; in pieces, if it is longer than frames are.
+    /// Passes a packet on to a member: the frame as it is, but for the two hardware addresses; in pieces, if it was put together and is
+    /// longer than frames are.
     pub(super) fn pass_on_packet(&mut self, packet: Packet, to: MemberId) {
         let Packet { mut mbuf, port } = packet;
         let mac = self.peers.get(to.index()).and_then(|macs| macs.as_ref()?.get(usize::from(port)).copied());
         let (Some(mac), Some(path)) = (mac, self.ports.get_mut(usize::from(port))) else {
             return self.drop_packet(mbuf, DropReason::NoPeer);
         };
-        if mbuf.pkt_len() > u32::from(path.mtu) + LINK_LEN_MAX {
+        if mbuf.pkt_len() > u32::from(path.mtu) + LINK_LEN_MAX && is_put_together(&mbuf, self.pool) {
             return self.pass_on_in_pieces(Packet { mbuf, port }, MacAddr(mac));
         }
         if let Some(head) = mbuf.data_mut().first_chunk_mut::<12>() {

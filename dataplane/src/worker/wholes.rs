@@ -9,7 +9,7 @@
 //!
 //! What the router itself answers (an echo) needs no state: it is answered where it was put together.
 
-use dpdk::{Burst, Mbuf};
+use dpdk::{Burst, Mbuf, Mempool};
 
 use super::fast::BURST;
 use super::packet::Packet;
@@ -202,6 +202,12 @@ impl Path {
             }
         }
     }
+}
+
+/// Whether a packet was put together here: only those lie in buffers that are larger than the pool's that frames come in. (Frames may be
+/// longer than a port's MTU: some hosts do not know it.)
+pub(super) fn is_put_together(mbuf: &Mbuf, frames: Mempool) -> bool {
+    mbuf.whole().len() > usize::from(frames.data_room())
 }
 
 /// Makes a fragment a frame of the cluster's: `head` goes between link header and packet. None: there is no room for it.

@@ -36,6 +36,19 @@ pub(crate) fn scene(eal: &Eal) {
     stage.assert_balance();
 }
 
+/// A host that does not know the port's MTU: its frames are passed on as they are.
+pub(crate) fn longer_than_the_mtu(eal: &Eal) {
+    let mut stage = Stage::new(eal, Delivery::Forward, 1400);
+    stage.set_all(Mode::Relay(member(2)), true);
+    for to in ["10.2.0.100", "10.3.0.10"] {
+        let frame = Ip::udp(stage.mac(INSIDE), SERVER, 1448).frame(HOST, to);
+        let [outside, inside] = stage.exchange(INSIDE, std::slice::from_ref(&frame));
+        assert_eq!((outside.len(), inside.len()), (0, 1), "{:?}", stage.drops());
+        assert_eq!((&inside[0][..6], &inside[0][12..]), (&PEER_MACS[INSIDE][..], &frame[12..]));
+    }
+    stage.assert_balance();
+}
+
 /// A long packet of the peer's in two fragments, as a router on the way would have made them; with "don't fragment", as some do.
 fn fragments(stage: &Stage, sequence: u64) -> (Vec<u8>, Vec<Vec<u8>>) {
     let inner = Ip::udp(SERVER, CLIENT, 1470).frame("10.9.0.7", HOST);

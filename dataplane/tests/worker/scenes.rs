@@ -27,6 +27,7 @@ pub(crate) const ALL: &[(&str, Scene)] = &[
     ("a tunnel", crate::tunnel::scene),
     ("a tunnel whose packets are never cut", crate::tunnel::never_cut),
     ("a tunnel's packets in fragments", crate::pieces::scene),
+    ("frames longer than the MTU", crate::pieces::longer_than_the_mtu),
     ("the cluster's own traffic in tunnels", crate::transport::scene),
     ("tunnels of IKE's", crate::ike::scene),
     ("frames of the members' own", cluster_frames),
