@@ -234,19 +234,13 @@ impl Path {
     /// Sends a packet in pieces that its link takes. IPv6: a packet of this member's own making, for routers don't cut any.
     fn fragment(&mut self, mut mbuf: Mbuf, l3_offset: u16, family: Family, destination: u128, hop: Hop, kind: Kind) {
         let mut fragments = Burst::<FRAGMENTS_MAX>::new();
-        // The longest that fits both the link and a buffer of ours; offsets count in units of eight bytes.
-        let buffer = self.pool.data_room().saturating_sub(dpdk::mempool::HEADROOM);
-        let mtu = self.ports.get(usize::from(hop.port)).map_or(0, |p| p.mtu).min(buffer);
-        let cut = match family {
-            Family::V4 => dpdk::fragment::ipv4(&mut mbuf, l3_offset as u8, mtu, self.pool, &mut fragments),
-            Family::V6 => {
-                // Nobody here keeps what a path turned out to admit, so the pieces are such as every path does.
-                let mtu = mtu.min(ipv6::MTU_MIN as u16);
-                let id = self.fragment_ids.draw();
-                dpdk::fragment::ipv6(&mbuf, l3_offset as u8, mtu, id, self.pool, &mut fragments)
-            }
+        let link = self.ports.get(usize::from(hop.port)).map_or(0, |p| p.mtu);
+        let mtu = match family {
+            Family::V4 => link,
+            // Nobody here keeps what a path turned out to admit, so the pieces are such as every path does.
+            Family::V6 => link.min(ipv6::MTU_MIN as u16),
         };
-        if cut.is_err() {
+        if self.cut(&mut mbuf, (family, l3_offset), mtu, &mut fragments).is_err() {
             return match kind {
                 Kind::Originated => self.counters.originated_lost.add(1),
                 _ => self.drop_packet(mbuf, DropReason::FragmentFailed),
@@ -260,10 +254,28 @@ impl Path {
         }
     }
 
+    /// Cuts a packet, which starts `l3_offset` bytes into the buffer, into fragments of no more than this, or than fits a buffer of ours.
+    pub(super) fn cut<const N: usize>(
+        &mut self,
+        mbuf: &mut Mbuf,
+        (family, l3_offset): (Family, u16),
+        mtu: u16,
+        fragments: &mut Burst<N>,
+    ) -> dpdk::Result<usize> {
+        let mtu = mtu.min(self.pool.data_room().saturating_sub(dpdk::mempool::HEADROOM));
+        match family {
+            Family::V4 => dpdk::fragment::ipv4(mbuf, l3_offset as u8, mtu, self.pool, fragments),
+            Family::V6 => {
+                let id = self.fragment_ids.draw();
+                dpdk::fragment::ipv6(mbuf, l3_offset as u8, mtu, id, self.pool, fragments)
+            }
+        }
+    }
+
     /// Has a packet go through a tunnel in pieces: the tunnel's own are not cut, and it does not take this one as it is.
     pub(super) fn pass_cut(&mut self, mut mbuf: Mbuf, summary: &Summary, spi: u32, mtu: u16) {
         let mut pieces = Burst::<FRAGMENTS_MAX>::new();
-        if dpdk::fragment::ipv4(&mut mbuf, summary.l3_offset as u8, mtu, self.pool, &mut pieces).is_err() {
+        if self.cut(&mut mbuf, (summary.family, summary.l3_offset), mtu, &mut pieces).is_err() {
             return self.drop_packet(mbuf, DropReason::FragmentFailed);
         }
         self.counters.fragmented.add(pieces.len().saturating_sub(1) as u64);

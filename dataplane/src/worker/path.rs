@@ -48,6 +48,18 @@ pub(super) struct PortPath {
     pub(super) link_up: bool,
 }
 
+impl PortPath {
+    /// Has a frame leave that goes to a member.
+    #[inline]
+    pub(super) fn pass_on(&mut self, mbuf: Mbuf, lease_ok: bool, counters: &WorkerShared) {
+        if self.tx.is_full() {
+            self.tx.flush(lease_ok, counters);
+        }
+        self.tx.push(mbuf, Kind::PassedOn);
+        counters.passed_on.add(1);
+    }
+}
+
 pub(super) struct Path {
     pub(super) me: MemberId,
     /// Which worker this is.
@@ -336,11 +348,7 @@ impl Path {
             head[..6].copy_from_slice(&mac);
             head[6..].copy_from_slice(&path.origin.mac.0);
         }
-        if path.tx.is_full() {
-            path.tx.flush(self.lease_ok, &self.counters);
-        }
-        path.tx.push(mbuf, Kind::PassedOn);
-        self.counters.passed_on.add(1);
+        path.pass_on(mbuf, self.lease_ok, &self.counters);
     }
 
     /// Sends a frame in this member's own name, lease or not. `write` fills the frame and answers its length.

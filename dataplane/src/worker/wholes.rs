@@ -14,14 +14,13 @@ use dpdk::{Burst, Mbuf, Mempool};
 use super::fast::BURST;
 use super::packet::Packet;
 use super::path::Path;
-use super::transmit::Kind;
 use super::{Worker, cluster, handover};
 use crate::drop_reason::DropReason;
 use crate::parse::{Family, Summary, summarise, summarise_trusted};
 use crate::port::PortIndex;
 use crate::steer::{Source, code};
 use crate::unit::MemberId;
-use crate::wire::{EtherType, MacAddr, bytes, ipv4};
+use crate::wire::{EtherType, MacAddr, ipv4};
 
 /// How often a packet is passed on.
 const HOPS_MAX: u8 = 2;
@@ -155,8 +154,14 @@ impl Path {
         let Ok(summary) = summarise_trusted(mbuf.data(), vlan) else {
             return self.drop_packet(mbuf, DropReason::Malformed);
         };
+        // It did come in fragments, whatever it says. (Each one's checksum is made anew.)
+        let packet = mbuf.data_mut().get_mut(summary.l3_offset.into()..).unwrap_or_default();
+        if let Ok(mut header) = ipv4::Packet::new_header_checked(packet) {
+            header.set_fragment_word(header.fragment_word() & !ipv4::DONT_FRAGMENT);
+        }
         let mut pieces = Burst::<PIECES_MAX>::new();
-        if self.cut(&mut mbuf, &summary, mtu.saturating_sub(cluster::PIECE_LEN as u16), &mut pieces).is_err() {
+        let mtu = mtu.saturating_sub(cluster::PIECE_LEN as u16);
+        if self.cut(&mut mbuf, (summary.family, summary.l3_offset), mtu, &mut pieces).is_err() {
             return self.drop_packet(mbuf, DropReason::FragmentFailed);
         }
         self.counters.fragmented.add(pieces.len().saturating_sub(1) as u64);
@@ -167,39 +172,7 @@ impl Path {
                 continue;
             }
             let Some(path) = self.ports.get_mut(usize::from(port)) else { continue };
-            if path.tx.is_full() {
-                path.tx.flush(self.lease_ok, &self.counters);
-            }
-            path.tx.push(piece, Kind::PassedOn);
-            self.counters.passed_on.add(1);
-        }
-    }
-
-    /// Cuts a packet that was put together, as it could have been by its sender.
-    fn cut(
-        &mut self,
-        mbuf: &mut Mbuf,
-        summary: &Summary,
-        mtu: u16,
-        pieces: &mut Burst<PIECES_MAX>,
-    ) -> dpdk::Result<usize> {
-        let l2_len = summary.l3_offset as u8;
-        let mtu = mtu.min(self.pool.data_room().saturating_sub(dpdk::mempool::HEADROOM));
-        match summary.family {
-            Family::V4 => {
-                // It did come in fragments, whatever it says. (Each one's checksum is made anew.)
-                if let Some(header) = mbuf.data_mut().get_mut(usize::from(l2_len)..) {
-                    let word = bytes::u16_at(header, ipv4::FRAGMENT_AT) & !ipv4::DONT_FRAGMENT;
-                    if let Some(place) = header.get_mut(ipv4::FRAGMENT_AT..ipv4::FRAGMENT_AT + 2) {
-                        place.copy_from_slice(&word.to_be_bytes());
-                    }
-                }
-                dpdk::fragment::ipv4(mbuf, l2_len, mtu, self.pool, pieces)
-            }
-            Family::V6 => {
-                let id = self.fragment_ids.draw();
-                dpdk::fragment::ipv6(mbuf, l2_len, mtu, id, self.pool, pieces)
-            }
+            path.pass_on(piece, self.lease_ok, &self.counters);
         }
     }
 }

@@ -5,11 +5,13 @@
 //! lately: the peer's SPI and address, and a number among the last 65,536; it cannot push the size below what every way takes; and it is
 //! forgotten after ten minutes, for the way may have become wider (RFC 1191 section 6.3). An heir does not know of it, and is told anew.
 
+use std::net::IpAddr;
+
 use super::Gateway;
 use super::tunnel::Tunnel;
 use crate::app::{Outlet, Returned, Trouble};
 use crate::ipsec::{ah, esp};
-use crate::parse::{Family, address_number};
+use crate::parse::Family;
 use crate::tallies::add;
 use crate::unit::Unit;
 use crate::wire::{ipv6, proto, udp};
@@ -32,10 +34,15 @@ impl PathMtu {
     /// Nobody has complained.
     pub(super) const UNKNOWN: Self = Self { mtu: u16::MAX, until_ns: u64::MAX };
 
-    /// The size of an outer packet that the way takes; the greatest number, if nobody has complained.
+    /// The size of an outer packet that the way takes as far as routers have said; the greatest number, if nobody has complained.
     #[inline]
     pub(super) const fn get(self) -> u16 {
         self.mtu
+    }
+
+    /// What the way to this address takes, its first link among it.
+    pub(super) fn towards(self, outlet: &dyn Outlet, peer: IpAddr) -> u16 {
+        outlet.mtu_towards(peer).unwrap_or(u16::MAX).min(self.mtu)
     }
 
     /// Forgets what is too old.
@@ -62,9 +69,9 @@ impl PathMtu {
 
 impl Tunnel {
     /// How long packets like this one may be that go through the tunnel.
-    pub(super) fn mtu_of(&mut self, outlet: &dyn Outlet, peer: std::net::IpAddr, packet: &[u8]) -> usize {
+    pub(super) fn mtu_of(&mut self, outlet: &dyn Outlet, peer: IpAddr, packet: &[u8]) -> usize {
         self.path_mtu.age(outlet.now_ns());
-        let way = outlet.mtu_towards(peer).unwrap_or(u16::MAX).min(self.path_mtu.get());
+        let way = self.path_mtu.towards(outlet, peer);
         if way == u16::MAX { usize::from(way) } else { self.form.mtu(packet, way.into()) }
     }
 
@@ -99,11 +106,6 @@ fn label_of(returned: &Returned<'_>) -> Option<(u32, u32)> {
         proto::AH => ah::header(carried),
         _ => None,
     }
-}
-
-/// Whether a tunnel sends to this address, with this SPI.
-pub(super) fn is_sent_by(spec: &super::spec::TunnelSpec, spi: u32, peer: (Family, u128)) -> bool {
-    spec.outbound.spi == spi && address_number(spec.outer.destination) == peer
 }
 
 #[cfg(test)]

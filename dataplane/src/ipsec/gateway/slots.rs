@@ -7,10 +7,9 @@
 use std::collections::BTreeMap;
 
 use super::mix::Table;
-use super::path_mtu::is_sent_by;
 use super::spec::TunnelSpec;
 use super::tunnel::Tunnel;
-use crate::parse::Family;
+use crate::parse::{Family, address_number};
 use crate::unit::{UNITS, Unit};
 
 /// How many tunnels may have taken one another's place at once.
@@ -115,8 +114,9 @@ impl Slots {
 
     /// The tunnel of a unit that sends to this address, with this SPI.
     pub(super) fn sending(&self, unit: Unit, spi: u32, peer: (Family, u128)) -> Option<usize> {
-        let numbers = self.by_unit[unit.index()].values().copied();
-        numbers.into_iter().find(|number| self.get(*number).is_some_and(|slot| is_sent_by(&slot.spec, spi, peer)))
+        let is_it = |spec: &TunnelSpec| spec.outbound.spi == spi && address_number(spec.outer.destination) == peer;
+        let mut numbers = self.by_unit[unit.index()].values().copied();
+        numbers.find(|number| self.get(*number).is_some_and(|slot| is_it(&slot.spec)))
     }
 
     /// Fetches what is known of a tunnel into the cache.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::super::charon::{Auth, Charon, Child, ChildSa, Connection, IkeSa, Party};
+use super::super::charon::{Charon, Child, ChildSa, Connection, IkeSa};
 use super::cases::{Case, Proof};
 use super::cluster::{IKE, Papers, SECRET};
 use super::stage::{PINGS, Row};
@@ -104,20 +104,14 @@ impl Numbered<'_> {
     fn connection(self, papers: &Papers) -> Connection {
         let Self { case, .. } = self;
         let [near, gateway] = self.ids();
-        let [local, remote] = match case.proof {
-            Proof::Certificates(keys) => {
-                let paper = papers.of(keys);
-                [Auth::Certificate(paper.peer.clone()), Auth::Certificate(paper.gateway.clone())]
-            }
-            _ => [Auth::Psk(SECRET.into()), Auth::Psk(SECRET.into())],
-        };
+        let [local, remote] = papers.parties(case.proof, (&near, &gateway));
         let child = Child { proposals: case.esp.clone(), ..Child::tunnel("net", &self.network(), "10.3.0.0/24") };
         Connection {
             local_address: Some(IpAddr::V4(self.peer())),
             remote_address: Some(stage::cluster(false)),
             proposals: case.ike.clone(),
             fragmentation: case.fragmentation,
-            ..Connection::new(&self.name(), Party::new(&near, local), Party::new(&gateway, remote), child)
+            ..Connection::new(&self.name(), local, remote, child)
         }
     }
 

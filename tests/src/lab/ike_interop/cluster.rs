@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::super::charon::{Authority, Keys, Leaf};
+use super::super::charon::{Auth, Authority, Keys, Leaf, Party};
+use super::cases::Proof;
 use crate::lab::{Outcome, failure, stage};
 
 /// The key of all who have one.
@@ -81,6 +82,25 @@ impl Papers {
     /// That, and who may issue the peers' ones.
     pub(super) fn proves(&self, keys: Keys) -> String {
         format!("{}ca = [\"{}/{}.ca\"]\n", self.own(keys), self.dir.display(), name_of(keys))
+    }
+
+    /// The peer and the cluster, as strongSwan is to have them, who prove their names so.
+    pub(super) fn parties(&self, proof: Proof, (near, gateway): (&str, &str)) -> [Party; 2] {
+        let psk = |id: &str, key: &str| Party::new(id, Auth::Psk(key.to_owned()));
+        match proof {
+            Proof::Psk => [psk(near, SECRET), psk(gateway, SECRET)],
+            Proof::WrongPsk => [psk(near, "not the lab's hosts' secret"), psk(gateway, "not the lab's hosts' secret")],
+            Proof::Certificates(keys) | Proof::Stranger(keys) | Proof::Eap(keys) | Proof::WrongPassword(keys) => {
+                let paper = self.of(keys);
+                let local = match proof {
+                    Proof::Certificates(_) => Party::new(near, Auth::Certificate(paper.peer.clone())),
+                    Proof::Stranger(_) => Party::new(near, Auth::Certificate(paper.stranger.clone())),
+                    Proof::WrongPassword(_) => Party::new(USER, Auth::Password("a guess".into())),
+                    _ => Party::new(USER, Auth::Password(PASSWORD.into())),
+                };
+                [local, Party::new(gateway, Auth::Certificate(paper.gateway.clone()))]
+            }
+        }
     }
 
     /// The members' configuration.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::super::charon::{Auth, Charon, Child, ChildSa, Connection, IkeSa, Mode, Party};
-use super::cases::{Case, Course, Peer, Proof};
-use super::cluster::{PASSWORD, Papers, SECRET, USER};
+use super::super::charon::{Charon, Child, ChildSa, Connection, IkeSa, Mode};
+use super::cases::{Case, Course, Peer};
+use super::cluster::Papers;
 use super::words;
 use crate::lab::{Lab, Outcome, Plan, clock, failure, stage};
 
@@ -275,7 +275,7 @@ impl Stage {
     }
 
     pub(super) fn connection(&self, case: &Case) -> Connection {
-        let [local, remote] = self.parties(case);
+        let [local, remote] = self.papers.parties(case.proof, case.ids);
         let virtual_ips = match (case.virtual_ip, case.inner_v6) {
             (false, _) => Vec::new(),
             (true, false) => vec![IpAddr::from([0, 0, 0, 0])],
@@ -295,25 +295,6 @@ impl Stage {
             encapsulation: case.encapsulation,
             children,
             ..Connection::new(case.called(), local, remote, child_of(case, false))
-        }
-    }
-
-    fn parties(&self, case: &Case) -> [Party; 2] {
-        let (near, gateway) = case.ids;
-        let psk = |id: &str, key: &str| Party::new(id, Auth::Psk(key.to_owned()));
-        match case.proof {
-            Proof::Psk => [psk(near, SECRET), psk(gateway, SECRET)],
-            Proof::WrongPsk => [psk(near, "not the lab's hosts' secret"), psk(gateway, "not the lab's hosts' secret")],
-            Proof::Certificates(keys) | Proof::Stranger(keys) | Proof::Eap(keys) | Proof::WrongPassword(keys) => {
-                let paper = self.papers.of(keys);
-                let local = match case.proof {
-                    Proof::Certificates(_) => Party::new(near, Auth::Certificate(paper.peer.clone())),
-                    Proof::Stranger(_) => Party::new(near, Auth::Certificate(paper.stranger.clone())),
-                    Proof::WrongPassword(_) => Party::new(USER, Auth::Password("a guess".into())),
-                    _ => Party::new(USER, Auth::Password(PASSWORD.into())),
-                };
-                [local, Party::new(gateway, Auth::Certificate(paper.gateway.clone()))]
-            }
         }
     }
 }

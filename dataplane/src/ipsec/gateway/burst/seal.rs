@@ -44,15 +44,14 @@ impl Gateway {
         if !tunnel.form.is_hop() {
             return 0;
         }
-        let way = usize::from(tunnel.path_mtu.get());
-        let (clamps, fits) = (self.config.clamp_mss, encap.mtu(mtu.min(way), 0));
+        let (clamps, fits) = (self.config.clamp_mss, encap.mtu(mtu.min(tunnel.path_mtu.get().into()), 0));
         let unit = slot.spec.unit().number();
         let mut begun = 0;
         for (parcel, place) in run.iter_mut().zip(ticket.place..) {
             let packet = parcel.packet();
             if packet.len() > fits && (must_be_whole(packet) || is_never_cut(&slot.spec)) {
-                let link = outlet.mtu_towards(slot.spec.outer.destination).unwrap_or(u16::MAX);
-                if packet.len() > encap.mtu(way.min(link.into()), 0) {
+                let way = tunnel.path_mtu.towards(outlet, slot.spec.outer.destination);
+                if packet.len() > encap.mtu(way.into(), 0) {
                     break;
                 }
             }
