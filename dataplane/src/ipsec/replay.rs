@@ -20,6 +20,9 @@ pub const SIZE_MIN: u16 = 64;
 /// The largest window.
 pub const SIZE_MAX: u16 = 4096;
 
+/// More than any lease goes ahead, and less than what tells one number from another.
+const BEHIND: u64 = 1 << 31;
+
 const WORD: u64 = u64::BITS as u64;
 
 /// What has come of one SA.
@@ -63,11 +66,17 @@ impl Window {
         self.next
     }
 
+    /// Whether nothing has been accepted since it began.
+    pub const fn is_untouched(&self) -> bool {
+        self.next == self.floor
+    }
+
     /// The whole number of which a packet shows the low half: the one that fits the window (appendix A2.2). None: there is
     /// none, for it would be below zero.
     pub fn whole(&self, low: u32) -> Option<u64> {
-        let top = self.next - 1;
-        let bottom = (top + 1).saturating_sub(self.size);
+        // Before the first one is in, the peer may be as far behind as an old owner's lease was ahead.
+        let back = if self.is_untouched() { BEHIND } else { self.size };
+        let bottom = self.next.saturating_sub(back);
         let high = bottom >> u32::BITS;
         // The window's lower end decides: the number is the first one from there on that ends like this.
         let candidate = high << u32::BITS | u64::from(low);

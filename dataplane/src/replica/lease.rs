@@ -165,6 +165,14 @@ impl Lease {
         Some(LeaseRecord { limit })
     }
 
+    /// Its owner goes, and uses none from here on: the next one may begin here. For others the limit falls with the record that is to be
+    /// written now, after all those that were written before.
+    pub fn stop(&mut self) -> LeaseRecord {
+        self.written.clear();
+        self.limit = self.next;
+        self.record()
+    }
+
     /// A limit that was due stands in the log, up to this position.
     pub fn written(&mut self, record: LeaseRecord, position: Position, stats: &mut LeaseStats) {
         if record > self.record() {

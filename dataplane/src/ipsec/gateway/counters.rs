@@ -42,6 +42,7 @@ tallies! {
         restored, "IKE SAs that were carried on from what backups held.";
         not_restored, "Records of IKE SAs that were none.";
         keys_worn, "Times that new keys were asked for because a tunnel had carried much.";
+        keys_behind, "Times that new keys were asked for because a peer was behind what a takeover skipped.";
         lives_over, "Tunnels that had carried all that their keys may before they were replaced.";
         lost_told, "Peers that spoke of an IKE SA that no member has, and were told so with the token that they were given for it.";
         lost_untold, "Such peers that were told nothing: too many at once, or it was not certain that no member has the IKE SA.";

@@ -37,7 +37,10 @@ impl Gateway {
         let Some(slot) = self.slots.get_mut(number) else { return Err(DropReason::SaUnusable) };
         let Some(tunnel) = &mut slot.tunnel else { return Err(DropReason::SaUnusable) };
         let sequence = tunnel.whole(low).ok_or(DropReason::EspReplayed)?;
-        tunnel.window.check(sequence)?;
+        let is_new = tunnel.window.check(sequence);
+        if !tunnel.may_be_behind() {
+            is_new?;
+        }
         let place = self.scratch.get_mut(..packet.len()).ok_or(DropReason::EspMalformed)?;
         place.copy_from_slice(packet);
         let high = (sequence >> u32::BITS) as u32;
@@ -45,6 +48,10 @@ impl Gateway {
             Found::Packet(range) => place.get_mut(range).unwrap_or_default(),
             Found::Dummy => &mut [],
         };
+        if let Err(refused) = is_new {
+            tunnel.note_behind(outlet.now_ns());
+            return Err(refused.into());
+        }
         if !inner.is_empty() {
             let inside = summarise_l3(inner).map_err(|_| DropReason::EspMalformed)?;
             if !slot.spec.selectors.allow(&inside) {

@@ -188,10 +188,11 @@ impl Tunnel {
 }
 
 impl Gateway {
-    /// Whether a tunnel of IKE's has carried so much that something is to be done.
-    pub(super) fn is_worn(&self, number: usize) -> bool {
+    /// Whether something is to be done about a tunnel of IKE's: it has carried much, or its peer cannot be heard.
+    pub(super) fn needs_keys(&self, number: usize, now_ns: u64) -> bool {
         let slot = self.slots.get(number).filter(|slot| slot.child.is_some());
-        slot.and_then(|slot| slot.tunnel.as_ref()).is_some_and(|tunnel| tunnel.is_worn())
+        let tunnel = slot.and_then(|slot| slot.tunnel.as_ref());
+        tunnel.is_some_and(|tunnel| tunnel.is_worn() || tunnel.is_behind(now_ns))
     }
 
     /// Has IKE do what is to be done for it.
@@ -209,6 +210,10 @@ impl Gateway {
             return;
         }
         let Some(tunnel) = self.slots.tunnel(number) else { return };
+        if let (Wish::RekeyChild(_), Some(ike)) = (wish, &self.ike) {
+            let why = if tunnel.is_worn() { &ike.counters.keys_worn } else { &ike.counters.keys_behind };
+            add(why, 1);
+        }
         tunnel.asked = Some(match (wish, tunnel.asked) {
             (Wish::RekeyChild(_), Some(Asked::LastKeys(_, tries))) => Asked::LastKeys(now_ns, tries.saturating_add(1)),
             (Wish::RekeyChild(_), _) if tunnel.spent => Asked::LastKeys(now_ns, 1),

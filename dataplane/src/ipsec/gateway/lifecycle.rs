@@ -149,22 +149,23 @@ impl Gateway {
     pub(super) fn look(&mut self, outlet: &mut dyn Outlet) {
         let now_ns = outlet.now_ns();
         let mut listed = std::mem::take(&mut self.listed);
+        let length_min = pace::length_min(listed.len());
         listed.retain(|number| {
             let Some(slot) = self.slots.get_mut(*number) else { return false };
             let Some(tunnel) = &mut slot.tunnel else { return false };
             let had_traffic = std::mem::replace(&mut tunnel.busy, false);
-            if let Some(essential) = tunnel.look(now_ns) {
+            if let Some(essential) = tunnel.look(length_min, now_ns) {
                 // Nobody waits for this one: what it gives back is not used until a later one is committed.
                 tunnel.write(outlet.outbox(), self.digest_key, essential, None);
                 add(&self.counters.of(slot.counters).renewed, 1);
             }
-            // One that has fallen silent is looked at until nothing is ahead of it, and one whose keys are worn until it has others.
-            let waits = slot.child.is_some() && tunnel.is_worn();
+            // One that has fallen silent is looked at until nothing is ahead of it, and one that needs other keys until it has them.
+            let waits = slot.child.is_some() && (tunnel.is_worn() || tunnel.was_behind());
             tunnel.listed = had_traffic || tunnel.inbound.left() > 0 || waits;
             tunnel.listed
         });
         for number in &listed {
-            if self.is_worn(*number) {
+            if self.needs_keys(*number, now_ns) {
                 self.renew_keys(outlet, *number);
             }
         }
@@ -175,6 +176,7 @@ impl Gateway {
     /// A unit leaves: its tunnels go to sleep. Those of IKE's keep nothing here but their policies.
     pub(super) fn put_to_sleep(&mut self, outlet: &mut dyn Outlet, unit: Unit) {
         for number in self.slots.of_unit(unit) {
+            self.say_last(outlet, number);
             if let Some(written) = self.lay_down(number) {
                 let store = outlet.store();
                 written.put(&mut |update| {
@@ -186,6 +188,15 @@ impl Gateway {
                 self.slots.remove(number);
                 self.count_children();
             }
+        }
+    }
+
+    /// Tells how far the numbers came. In a planned move the next owner waits until it has heard it, and begins there. Whoever has another
+    /// owner already does not listen to us.
+    fn say_last(&mut self, outlet: &mut dyn Outlet, number: usize) {
+        if let Some(tunnel) = self.slots.tunnel(number) {
+            let essential = tunnel.stop();
+            tunnel.write(outlet.outbox(), self.digest_key, essential, None);
         }
     }
 

@@ -22,6 +22,7 @@
 //! `burst` (the same for many at once), `waiting`, `pace`, `path_mtu` (what routers on the way take), `clamp` (TCP's MSS), `record`, `saved`, `written` (what the backups are told),
 //! `tap` (for whoever looks for a fault), `desk`, `ike`, `counters`, `tally`.
 
+mod behind;
 mod book;
 mod burst;
 mod clamp;

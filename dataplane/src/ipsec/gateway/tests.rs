@@ -18,6 +18,7 @@ use crate::replica::{
 };
 use crate::wire::ipv4;
 
+mod behind;
 mod bursts;
 mod chaos;
 mod exchange;

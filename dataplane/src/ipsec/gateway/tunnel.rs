@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use zeroize::Zeroizing;
 
+use super::behind::Behind;
 use super::form::Form;
 use super::life::{Asked, Ends};
 use super::pace::{Pace, STILL};
@@ -46,6 +47,8 @@ pub(super) struct Tunnel {
     /// The peer's: how far they may come, and which have come.
     pub(super) inbound: Lease,
     pub(super) window: Window,
+    /// Since when the peer is behind what a takeover skipped, as far as it has been heard.
+    pub(super) behind: Behind,
     /// Bytes that went through; after a takeover, at most.
     pub(super) carried: Carried,
     pub(super) ends: Ends,
@@ -145,6 +148,7 @@ impl Tunnel {
             outbound: Lease::restore(ends.extent(), leases.outbound, now_ns),
             inbound: Lease::restore(STILL, leases.inbound, now_ns),
             window: Window::beginning_at(spec.replay_window, leases.inbound.limit),
+            behind: Behind::default(),
             carried: ends.carried(leases.carried, leases.outbound, leases.inbound),
             ends,
             draw,
@@ -201,11 +205,17 @@ impl Tunnel {
     }
 
     /// Looks how fast the peer is. A record, if the lease is drawn back.
-    pub(super) fn look(&mut self, now_ns: u64) -> Option<Essential> {
-        let extent = self.ends.within(self.pace.look(self.inbound.next(), now_ns));
+    pub(super) fn look(&mut self, length_min: u64, now_ns: u64) -> Option<Essential> {
+        let extent = self.ends.within(self.pace.look(self.inbound.next(), length_min, now_ns));
         self.inbound.set_extent(extent);
         let inbound = self.inbound.draw_back(self.inbound.next().saturating_add(extent.length))?;
         Some(self.essential(self.outbound.record(), inbound))
+    }
+
+    /// This owner goes: the record by which the next one begins where it stopped, and skips nothing.
+    pub(super) fn stop(&mut self) -> Essential {
+        let (outbound, inbound) = (self.outbound.stop(), self.inbound.stop());
+        self.essential(outbound, inbound)
     }
 
     /// Tells the backups. `initial`: what it is, too, for it has just woken up, or has changed.

@@ -143,6 +143,8 @@ enum Deed {
     Commit(u64),
     /// Another takes over, who has so many updates beyond those that were acknowledged.
     TakeOver(u64),
+    /// Another takes over, who waits for all that this one has to say.
+    HandOver,
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -153,6 +155,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         4 => Just(Deed::Write),
         3 => (0..3_u64).prop_map(Deed::Commit),
         1 => (0..4_u64).prop_map(Deed::TakeOver),
+        1 => Just(Deed::HandOver),
     ]
 }
 
@@ -200,6 +203,13 @@ proptest! {
                     lease = Lease::restore(extent, log[held], 0);
                     log.truncate(held + 1);
                     acknowledged = held;
+                }
+                Deed::HandOver => {
+                    let (next, record) = (lease.next(), lease.stop());
+                    prop_assert_eq!((record.limit, lease.left(), lease.take(&mut stats)), (next, 0, None));
+                    log.push(record);
+                    acknowledged = log.len() - 1;
+                    lease = Lease::restore(extent, record, 0);
                 }
             }
         }

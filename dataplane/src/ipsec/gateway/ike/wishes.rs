@@ -7,7 +7,6 @@ use super::{Ike, Name};
 use crate::app::Outlet;
 use crate::ipsec::gateway::Gateway;
 use crate::ipsec::gateway::desk::{Asked, Question, Wish};
-use crate::tallies::add;
 use crate::unit::Unit;
 
 /// IKE SAs that are shown in one round: packets must not wait for long.
@@ -39,7 +38,7 @@ impl Gateway {
             return false;
         }
         let Some(association) = ike.all.get_mut(&name) else { return false };
-        let asked = if association.ticket.is_some() {
+        if association.ticket.is_some() {
             let has_room = association.waiting.len() < WAITING_MAX;
             if has_room {
                 association.waiting.push_back(Asked::Wish(wish));
@@ -49,11 +48,7 @@ impl Gateway {
             ike.ask(outlet, nonces, name, Asked::Wish(wish))
         } else {
             false
-        };
-        if asked && matches!(wish, Wish::RekeyChild(_)) {
-            add(&ike.counters.keys_worn, 1);
         }
-        asked
     }
 
     /// All are to be shown, from the first on.

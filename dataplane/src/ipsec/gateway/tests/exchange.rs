@@ -151,20 +151,20 @@ fn senders_are_told_what_does_not_go_through() {
 fn what_waits_is_bounded() {
     let mut world = World::new(Numbers::Short);
     let mut refused = 0;
-    for mark in 0..1000 {
+    for mark in 0..2000 {
         match world.owner().send(&packet(INSIDE, BRANCH, mark, 100, 0)) {
             Ok(()) => assert_eq!(refused, 0),
             Err(Hindrance::Drop(DropReason::SaPending)) => refused += 1,
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(refused, 1000 - 256);
+    assert_eq!(refused, 2000 - 1024);
     assert_eq!(world.owner().count("wait_full"), refused);
     world.replicate();
     world.peer_opens();
-    assert_eq!(world.peer.got, (0..256).collect::<Vec<_>>());
+    assert_eq!(world.peer.got, (0..1024).collect::<Vec<_>>());
     world.inside_sends(0..300);
-    assert_eq!(world.peer.got.len(), 556, "the buffers are back");
+    assert_eq!(world.peer.got.len(), 1324, "the buffers are back");
 }
 
 #[test]

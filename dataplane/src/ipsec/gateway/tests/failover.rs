@@ -135,5 +135,8 @@ fn a_snapshot_says_what_the_log_said() {
     let member = &mut world.members[at];
     let all: UnitSet = Unit::all().collect();
     member.gateway.handle_units(&mut member.desk, &UnitSet::EMPTY, &all);
+    world.ship();
+    let held = world.members[1 - at].desk.store.digest(unit());
+    let member = &mut world.members[at];
     assert_eq!((member.gateway.digest(unit()), member.desk.store.digest(unit())), (0, held));
 }

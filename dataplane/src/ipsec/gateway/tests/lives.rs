@@ -21,13 +21,13 @@ fn of_bytes(bytes: u64) -> TunnelSpec {
 }
 
 impl Member {
-    fn tunnel(&mut self, spi: u32) -> &mut super::super::tunnel::Tunnel {
+    pub(super) fn tunnel(&mut self, spi: u32) -> &mut super::super::tunnel::Tunnel {
         let number = self.gateway.slots.find(spi).expect("awake");
         self.gateway.slots.tunnel(number).expect("awake")
     }
 
     /// What IKE is asked for, and of which IKE SA; it says nothing to that.
-    fn wishes(&mut self) -> Vec<(u64, Wish)> {
+    pub(super) fn wishes(&mut self) -> Vec<(u64, Wish)> {
         let questions = self.questions();
         let wishes = questions.iter().map(|question| match question.asked {
             Asked::Wish(wish) => (question.spi, wish),
@@ -58,7 +58,7 @@ impl World {
     }
 
     /// What was sent is opened by whom it is for.
-    fn opened_by(&mut self, peers: &mut [&mut Peer]) {
+    pub(super) fn opened_by(&mut self, peers: &mut [&mut Peer]) {
         for frame in self.members.iter_mut().flat_map(|it| it.desk.to_peer.drain(..)) {
             let Some(at) = locate(&frame).ok().filter(|_| frame[9] == proto::ESP) else { continue };
             let spi = esp::header(&frame[at..]).map(|(spi, _)| spi);
