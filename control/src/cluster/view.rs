@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use phalanx_dataplane::replica::TableVersion;
-use phalanx_dataplane::steer::{Holders, Mode, Order, View};
+use phalanx_dataplane::steer::{Holders, Mode, Order, ReleaseTo, View};
 use phalanx_dataplane::unit::{MEMBER_NUMBER_MAX, MemberId, Unit};
 
 use super::core::{Core, Role};
@@ -70,11 +70,24 @@ impl Core {
             }
         }
         if view != self.views.told {
+            self.throw_away_twice_kept(&view);
             view.version += 1;
             self.views.told = view.clone();
             self.outputs.push_back(Output::Order(Order::View(view)));
         }
         self.views.told.version
+    }
+
+    /// A master that forwards has both sides of a move keep what comes. If it dies, and the one that the unit was to go to is the next
+    /// master, that one passes on to the old owner from now on, but nothing of what it kept: the old owner has all of it.
+    fn throw_away_twice_kept(&mut self, next: &View) {
+        let modes = self.views.told.modes.iter().zip(&next.modes);
+        let passed_on = |(told, next): (&Mode, &Mode)| *told == Mode::Hold && matches!(next, Mode::Relay(_));
+        let kept = |unit: &Unit| matches!(self.part_in(*unit), Some(Part::To { .. }));
+        let units = Unit::all().zip(modes).filter(|(_, modes)| passed_on(*modes)).map(|(unit, _)| unit);
+        for unit in units.filter(kept).collect::<Vec<_>>() {
+            self.release(unit, ReleaseTo::Nowhere, Vec::new());
+        }
     }
 
     /// Who is to hold which unit's sessions: its owner, and as many backups as there are to be. By the table's rule; it is
