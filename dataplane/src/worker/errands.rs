@@ -9,8 +9,9 @@
 
 use std::collections::VecDeque;
 
-use dpdk::Mbuf;
+use dpdk::{Burst, Mbuf};
 
+use super::forward::FRAGMENTS_MAX;
 use super::path::Path;
 use crate::app::{Hindrance, Passed, Returned, Trouble};
 use crate::icmp_error::Complaint;
@@ -135,8 +136,18 @@ impl Path {
                 self.tell_too_big(Unit::from_low_bits(spi), &summary, &mbuf, mtu);
                 self.lose_own();
             }
+            Err(Hindrance::Cut { mtu }) => self.leave_cut(spi, &summary, mbuf, mtu),
             Err(_) => self.lose_own(),
         }
+    }
+
+    /// Like hosts' packets: what goes into a tunnel whose own packets are never cut is cut before.
+    fn leave_cut(&mut self, spi: u32, summary: &Summary, mut mbuf: Mbuf, mtu: u16) {
+        let mut pieces = Burst::<FRAGMENTS_MAX>::new();
+        if self.cut(&mut mbuf, (summary.family, 0), mtu, &mut pieces).is_err() {
+            return self.lose_own();
+        }
+        pieces.drain().for_each(|piece| self.leave(spi, piece));
     }
 
     /// Who has sent it hears what a router on the way would tell.

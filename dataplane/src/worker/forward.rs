@@ -21,7 +21,7 @@ use crate::wire::ethernet::{EtherType, HEADER_LEN, Repr, TAGGED_HEADER_LEN};
 use crate::wire::{self, MacAddr, VlanId, ipv6, proto};
 
 /// The most fragments that a packet is cut into: 64 KiB over the least sensible MTU would be more, and is refused.
-const FRAGMENTS_MAX: usize = 64;
+pub(super) const FRAGMENTS_MAX: usize = 64;
 
 /// In the place of a cache's answer: needs care. (No adjacency has this number.)
 const CARE: u32 = u16::MAX as u32;

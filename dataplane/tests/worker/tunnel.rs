@@ -201,6 +201,18 @@ fn senders_are_told(stage: &mut Stage) {
     assert!(outside.iter().all(|frame| is_esp(frame) && summary(frame).is_fragment()));
 }
 
+/// A router on the way to the peer says that it takes no more than this, of a packet that began like that.
+fn too_big(stage: &Stage, quoted: &[u8], mtu: u16) -> Vec<u8> {
+    let mut payload = vec![0; 8];
+    payload.extend(quoted);
+    let mut error = icmpv4::Packet::new_checked(&mut payload[..]).expect("ICMP");
+    error.set_kind(icmpv4::UNREACHABLE);
+    error.set_code(icmpv4::CODE_FRAGMENTATION_NEEDED);
+    error.set_rest(mtu.into());
+    error.fill_checksum();
+    Ip { proto: proto::ICMP, payload, ..Ip::udp(stage.mac(OUTSIDE), CLIENT, 8) }.frame("10.2.0.254", CLUSTER)
+}
+
 /// A router on the way to the peer takes less than our link: it says so, quoting what it got, and is believed if it can have got that.
 fn routers_are_heard(stage: &mut Stage) {
     let whole = |stage: &Stage, len| Ip { fragment: ipv4::DONT_FRAGMENT, ..Ip::udp(stage.mac(INSIDE), SERVER, len) };
@@ -211,28 +223,18 @@ fn routers_are_heard(stage: &mut Stage) {
     let [outside, _] = send(stage, 1300);
     let sent = &outside[0];
     assert_eq!(u16::from_be_bytes([sent[18], sent[19]]) % 1024, spec().unit().number(), "its name says whose it is");
-    let complaint = |stage: &Stage, quoted: &[u8], mtu: u16| {
-        let mut payload = vec![0; 8];
-        payload.extend(quoted);
-        let mut error = icmpv4::Packet::new_checked(&mut payload[..]).expect("ICMP");
-        error.set_kind(icmpv4::UNREACHABLE);
-        error.set_code(icmpv4::CODE_FRAGMENTATION_NEEDED);
-        error.set_rest(mtu.into());
-        error.fill_checksum();
-        Ip { proto: proto::ICMP, payload, ..Ip::udp(stage.mac(OUTSIDE), CLIENT, 8) }.frame("10.2.0.254", CLUSTER)
-    };
     // Forged: another SPI, a number that is still to come.
     for at in [37, 41] {
         let mut forged = sent[14..42].to_vec();
         forged[at - 14] ^= 0x80;
-        let frame = complaint(stage, &forged, 1200);
+        let frame = too_big(stage, &forged, 1200);
         stage.exchange(OUTSIDE, &[frame]);
     }
     assert_eq!(send(stage, 1300).map(|frames| frames.len()), [1, 0]);
     // Of another unit's, as it seems: not for us.
     let mut others = sent[14..42].to_vec();
     others[4..6].copy_from_slice(&(spec().unit().number() + 1).to_be_bytes());
-    let frames = [complaint(stage, &others, 1200), complaint(stage, &sent[14..42], 1200)];
+    let frames = [too_big(stage, &others, 1200), too_big(stage, &sent[14..42], 1200)];
     stage.exchange(OUTSIDE, &frames[..1]);
     assert_eq!(send(stage, 1300).map(|frames| frames.len()), [1, 0]);
     stage.exchange(OUTSIDE, &frames[1..]);
@@ -304,5 +306,15 @@ pub(crate) fn never_cut(eal: &Eal) {
         carried.extend_from_slice(&packet[20..]);
     }
     assert_eq!(carried, ip(&long)[20..]);
+    // And so is what the cluster itself sends: the way has become narrower since the request came.
+    let narrow = too_big(&stage, &outside[0][14..42], 1200);
+    stage.exchange(OUTSIDE, &[narrow]);
+    let echo = echo_request_v4(stage.mac(OUTSIDE), CLIENT, BRANCH, "10.3.0.10", 1300);
+    let echo = sealed(&stage, &spec, ip(&echo), 1);
+    let [outside, _] = stage.exchange(OUTSIDE, &[echo]);
+    assert_eq!(outside.len(), 2, "{:?}", stage.drops());
+    assert!(outside.iter().all(|frame| is_esp(frame) && frame.len() <= 1214));
+    let answer: Vec<u8> = outside.iter().flat_map(|frame| opened(&spec, frame)[20..].to_vec()).collect();
+    assert_eq!((answer[0], answer.len()), (0, 8 + 1300));
     stage.assert_balance();
 }
