@@ -137,6 +137,12 @@ impl Lease {
         due.then(|| LeaseRecord { limit: limit.saturating_add(self.extent.length.max(1)) })
     }
 
+    /// Whether [`Self::due`] might say something.
+    #[inline]
+    pub const fn is_low(&self) -> bool {
+        self.left() <= self.extent.refill
+    }
+
     /// As [`Self::due`], for a number that has come at or above the limit and waits until the limit is above it. None: it will
     /// be, or too much is on its way already.
     pub fn due_above(&self, number: u64) -> Option<LeaseRecord> {

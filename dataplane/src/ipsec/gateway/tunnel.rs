@@ -181,6 +181,13 @@ impl Tunnel {
         }
     }
 
+    /// Whether there may be something to be said, or to be done: to be asked after each burst, so it looks only at what is at hand.
+    #[inline]
+    pub(super) fn may_be_due(&self) -> bool {
+        let inbound = !self.to_admit.is_empty() || self.inbound.is_low() && self.inbound.extent() != STILL;
+        inbound || self.outbound.is_low() || self.is_over()
+    }
+
     /// The record that says all that is to be said now; none, if nothing is.
     pub(super) fn due(&mut self) -> Option<Essential> {
         let highest = self.to_admit.iter().map(|opened| opened.sequence).max();

@@ -83,7 +83,10 @@ impl Gateway {
         let tickets = &tickets[..count];
         self.finish(outlet, tickets, done, parcels, tally);
         for runs in tickets.chunk_by(|one, other| one.tunnel == other.tunnel) {
-            self.renew(outlet, runs[0].tunnel, None);
+            let number = runs[0].tunnel;
+            if self.slots.tunnel(number).is_some_and(|tunnel| tunnel.may_be_due()) {
+                self.renew(outlet, number, None);
+            }
         }
     }
 
