@@ -6,7 +6,8 @@
 //!   peer ◀─ messages ◀─ committed ◀─ records, tunnels ◀─── answer ◀─ └──────┘
 //! ```
 //! *Names*: an IKE SA is named by our SPI, whose low ten bits are its unit. One that begins has none yet: it is a keyed hash of whence
-//! the message came and the peer's SPI, so that the same message, sent again, finds the same IKE SA, at a new owner too.
+//! the message came and the peer's SPI, so that the same message, sent again, finds the same IKE SA, at a new owner too; and of who gives
+//! it, so that two owners on two sides of a split do not give one name to two IKE SAs.
 //!
 //! *One question at a time*: while one about an IKE SA is out, what else comes for it waits, a little of it.
 //!

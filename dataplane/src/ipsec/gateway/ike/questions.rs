@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 
 use super::association::{Association, WAITING_MAX};
-use super::header::{For, is_in_clear, names};
+use super::header::{For, Names, is_in_clear, names};
 use super::{Flight, Ike, Name, SECOND_NS};
 use crate::app::Outlet;
 use crate::drop_reason::DropReason;
 use crate::ipsec::gateway::Gateway;
 use crate::ipsec::gateway::desk::{Asked, DRAWS, QUESTIONS_MAX, Question};
+use crate::ipsec::gateway::record::{ike_key, ike_spi_of};
 use crate::ipsec::nonce::Nonces;
 use crate::tallies::add;
 use crate::unit::Unit;
@@ -36,8 +37,11 @@ impl Gateway {
             For::Spi(spi) => return ike.note_lost(outlet, (unit, spi), (from, to), message),
             For::New(initiator) => {
                 let names = names(ike.names, unit, from.ip(), initiator, outlet.cluster_clock_s());
-                let known = names.into_iter().find(|spi| ike.wake(outlet, (unit, *spi), self.digest_key));
-                (known.unwrap_or(names[0]), known.is_some())
+                let known = names.iter().find_map(|names| ike.begun(outlet, unit, *names));
+                match known.filter(|spi| ike.wake(outlet, (unit, *spi), self.digest_key)) {
+                    Some(spi) => (spi, true),
+                    None => (names[0].given_by(self.config.me, outlet.incarnation()), false),
+                }
             }
         };
         if known && is_in_clear(message) && !ike.in_clear.lets_in(outlet.now_ns()) {
@@ -136,6 +140,16 @@ impl Gateway {
 const LAST_UNIT: Unit = Unit::from_low_bits(u32::MAX);
 
 impl Ike {
+    /// One that has begun under one of these names, awake or asleep.
+    fn begun(&self, outlet: &mut dyn Outlet, unit: Unit, names: Names) -> Option<u64> {
+        let (first, last) = names.all().into_inner();
+        let awake = self.all.range((unit, first)..=(unit, last)).next();
+        awake.map(|((_, spi), _)| *spi).or_else(|| {
+            let (session, _) = outlet.store().next_session(unit, ike_key(first))?;
+            ike_spi_of(session).filter(|spi| *spi <= last)
+        })
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.flights.len() < QUESTIONS_MAX && self.desk.has_room()
     }

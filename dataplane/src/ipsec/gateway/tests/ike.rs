@@ -192,6 +192,21 @@ fn an_answer_is_shown_when_the_backups_hold_it() {
     assert_eq!(world.owner().ike_count("answers"), 2);
 }
 
+/// They answer with two nonces and two keys, so these must be two IKE SAs to the peer; and so must those of two lives of one member.
+#[test]
+fn two_owners_at_once_give_two_names() {
+    let mut world = World::speaking();
+    let mut names = HashSet::new();
+    for (number, incarnation) in [(0, 5), (1, 9), (1, 10)] {
+        let member = &mut world.members[number];
+        (member.desk.owned, member.desk.incarnation) = (true, incarnation);
+        member.hear(&request(INITIATOR, 0, 1)).expect("taken");
+        let question = member.questions().pop().expect("a question");
+        assert!(names.insert(question.spi), "{names:x?}");
+        member.answer(Answer::nothing(question.ticket, None));
+    }
+}
+
 /// An owner dies after it has shown an answer, or before. Whether the heir knows what was shown.
 fn heir_knows_what_was_shown(too_early: bool) -> bool {
     let mut world = World::speaking();
