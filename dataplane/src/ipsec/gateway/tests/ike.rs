@@ -341,6 +341,41 @@ fn what_waits_for_answers_is_bounded() {
     assert_eq!(owner.hear(&request(1, 0, 0)), Ok(()));
 }
 
+/// What is asked twice is obeyed once, and before what came after it.
+#[test]
+fn a_question_without_an_answer_is_asked_once_more() {
+    let mut world = World::speaking();
+    let spi = world.establish(&child(CHILD_IN, CHILD_OUT, None));
+    let owner = world.owner();
+    owner.hear(&request(INITIATOR, spi, 2)).expect("taken");
+    let lost = owner.questions().pop().expect("a question");
+    owner.wait(4000 * MS);
+    owner.hear(&request(INITIATOR, spi, 3)).expect("taken");
+    owner.wait(5000 * MS);
+    assert!(owner.questions().is_empty(), "one at a time");
+    owner.wait(3000 * MS);
+    let again = owner.questions().pop().expect("a question");
+    assert_eq!((&again.asked, again.record.as_deref()), (&lost.asked, Some(&b"one"[..])));
+    assert_eq!((owner.ike_count("unanswered"), again.draw == lost.draw), (1, false));
+    let head = owner.desk.outbox.head();
+    owner.answer(changed(&lost, b"late"));
+    assert_eq!((owner.ike_count("stale"), owner.desk.outbox.head()), (1, head));
+    owner.answer(changed(&again, b"two"));
+    world.replicate();
+    assert_eq!(world.owner().replies(), [b"two"]);
+    let owner = world.owner();
+    let next = owner.questions().pop().expect("what waited");
+    assert_eq!((next.asked == lost.asked, next.record.as_deref()), (false, Some(&b"two"[..])));
+    // One that nobody can answer does not stand in the way for ever.
+    owner.hear(&request(INITIATOR, spi, 4)).expect("taken");
+    owner.wait(12_000 * MS);
+    assert_eq!(owner.questions().pop().expect("a question").asked, next.asked);
+    owner.wait(12_000 * MS);
+    assert!(owner.questions().is_empty());
+    owner.hear(&request(INITIATOR, spi, 5)).expect("taken");
+    assert_eq!(owner.questions().len(), 1);
+}
+
 #[test]
 fn what_is_no_message_is_dropped_with_its_reason() {
     let mut world = World::speaking();
