@@ -23,8 +23,8 @@ const LATE: u64 = MS;
 /// From one member to another.
 #[derive(Clone, Copy, Default)]
 struct Heard {
-    /// When the last datagram that arrived was sent.
-    last: u64,
+    /// When the last datagram that arrived was sent. None: none has, in the present life of both.
+    last: Option<u64>,
     /// When the first one after that was sent that the network lost, or delays.
     lost: Option<u64>,
     /// When the last one was sent that came after a gap.
@@ -34,7 +34,7 @@ struct Heard {
 impl Heard {
     /// Whether the network, and not the sender's silence, has kept the receiver waiting for longer than `gap`.
     fn has_gap(&self, now: u64, gap: u64) -> bool {
-        self.lost.is_some_and(|lost| lost < now) && now > self.last + gap
+        self.lost.is_some_and(|lost| lost < now) && self.last.is_none_or(|last| now > last + gap)
     }
 }
 
@@ -72,13 +72,14 @@ impl Checks {
     pub(super) fn heard(&mut self, sent_at: u64, from: usize, at: usize) {
         let gap = self.gap;
         let heard = &mut self.heard[from * self.members + at];
-        if sent_at <= heard.last {
+        if heard.last.is_some_and(|last| sent_at <= last) {
             return;
         }
-        if heard.has_gap(sent_at, gap) {
+        // Who was held up since before the other began has not been heard by it, though the network lost nothing.
+        if heard.last.is_none() || heard.has_gap(sent_at, gap) {
             heard.gap_end = sent_at;
         }
-        heard.last = sent_at;
+        heard.last = Some(sent_at);
         heard.lost = heard.lost.filter(|lost| *lost > sent_at);
     }
 
@@ -94,7 +95,7 @@ impl Checks {
     fn steady(&self, now: u64, a: usize, b: usize) -> bool {
         [(a, b), (b, a)].iter().all(|(from, at)| {
             let heard = self.heard[from * self.members + at];
-            !heard.has_gap(now, self.gap) && now > heard.gap_end + self.steady
+            heard.last.is_some() && !heard.has_gap(now, self.gap) && now > heard.gap_end + self.steady
         })
     }
 }
@@ -226,5 +227,29 @@ impl World {
             return Some(format!("hosts send to {:?}, not to the master", self.traffic.arp));
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_know_each_other_a_while_after_they_first_heard() {
+        let period = 10 * MS;
+        let mut checks = Checks::new(2, 1, Span(period));
+        checks.reborn(100 * MS, 1);
+        let talk = |checks: &mut Checks, from: usize, at_ms: u64| checks.heard(at_ms * MS, from, 1 - from);
+        (101..500).for_each(|at_ms| talk(&mut checks, 1, at_ms));
+        assert!(!checks.steady(500 * MS, 0, 1), "one was held up all the time");
+        for at_ms in 500..600 {
+            talk(&mut checks, 0, at_ms);
+            talk(&mut checks, 1, at_ms);
+            assert_eq!(checks.steady(at_ms * MS, 0, 1), at_ms > 500 + 10 * STEADY_PERIODS, "{at_ms} ms");
+        }
+        // Silence alone is no gap; what the network loses is.
+        assert!(checks.steady(900 * MS, 0, 1));
+        checks.sent(900 * MS, 0, 1, None);
+        assert!(!checks.steady(901 * MS, 0, 1));
     }
 }

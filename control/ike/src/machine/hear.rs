@@ -14,6 +14,10 @@ impl Turn<'_, '_> {
     pub(super) fn hear(&mut self, mut sa: IkeSa, path: Path, bytes: &[u8]) {
         let Ok(message) = wire::parse(bytes) else { return };
         let header = message.header;
+        // Its time may not have been seen to come yet. A peer that has begun anew meanwhile must not get a second one by what it said long ago.
+        if self.is_overdue(&sa) {
+            return self.end(&sa);
+        }
         if let Phase::Beginning(beginning) = &sa.phase {
             let beginning = Beginning::clone(beginning);
             return self.hear_first_answer(sa, beginning, (path, &message, bytes));

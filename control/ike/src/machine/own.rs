@@ -40,7 +40,7 @@ impl Turn<'_, '_> {
     pub(super) fn tick(&mut self, sa: IkeSa) {
         let now_s = self.given.now_s;
         match &sa.phase {
-            Phase::Opening(_) | Phase::Asking(_) if now_s < sa.created_s.saturating_add(OPENING_S) => self.wait(&sa),
+            Phase::Opening(_) | Phase::Asking(_) if !self.is_overdue(&sa) => self.wait(&sa),
             Phase::Closed if now_s < sa.heard_s.saturating_add(CLOSED_S) => self.wait(&sa),
             Phase::Opening(_) | Phase::Asking(_) | Phase::Closed => self.end(&sa),
             Phase::Beginning(_) | Phase::Proving(_) => match &sa.pending {
@@ -62,6 +62,12 @@ impl Turn<'_, '_> {
                 }
             }
         }
+    }
+
+    /// Whether its peer has not proved its name in time.
+    pub(super) fn is_overdue(&self, sa: &IkeSa) -> bool {
+        let is_open = matches!(sa.phase, Phase::Opening(_) | Phase::Asking(_));
+        is_open && self.given.now_s >= sa.created_s.saturating_add(OPENING_S)
     }
 
     /// What an established SA wants done next, and when.

@@ -259,7 +259,7 @@ impl SessionDesk {
         self.words.as_mut()?.pop().ok()
     }
 
-    /// Answers one. Each is to be answered; one that is not is given up by its worker after ten seconds.
+    /// Answers one. Each is to be answered; one that is not is asked by its worker once more after ten seconds, under another ticket.
     ///
     /// # Errors
     /// The worker has not read those before: try again.

@@ -1,6 +1,6 @@
 //! Peers that fall silent.
 
-use super::client::SPI;
+use super::client::{SPI, child_request, esp_proposal};
 use super::*;
 use crate::wire::{Exchange, Payload, notify};
 
@@ -16,6 +16,22 @@ fn a_half_open_sa_is_dropped_after_a_while() {
     world.now_s += 1;
     world.step(SPI, Event::Timeout);
     assert!(world.records.is_empty());
+}
+
+/// A message may come to it before the time does: the peer has begun anew by then.
+#[test]
+fn who_proves_its_name_too_late_gets_nothing() {
+    for (late_s, proved) in [(29, true), (30, false)] {
+        let (mut world, mut client) = (World::new(config()), Client::new());
+        let first = client.first();
+        let (answer, _) = world.ask(SPI, path(), &first);
+        client.hear_first(&answer);
+        let auth = client.auth(child_request(esp_proposal(0xc001), "0.0.0.0/0", "10.0.0.0/8"));
+        world.now_s += late_s;
+        let shown = world.step(SPI, Event::Message { path: path(), bytes: &auth });
+        let there = (world.records.len(), shown.sent.len(), shown.children.len());
+        assert_eq!(there, if proved { (1, 1, 1) } else { (0, 0, 0) }, "after {late_s} s");
+    }
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! What a worker reads of an IKE message (RFC 7296 section 3.1): whose it is.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use crate::filter::hash;
 use crate::parse::address_number;
-use crate::unit::{UNITS, Unit};
+use crate::unit::{MemberId, UNITS, Unit};
 use crate::wire::bytes;
 
 /// Length of the header.
@@ -77,18 +78,54 @@ const AFTER: u64 = 1;
 /// come, waits for its answer for a minute and a half, and the peer may believe that this one is there already.
 const BORN_BEFORE: u64 = 3;
 
-/// Our SPIs of an IKE SA that somebody begins: the first for a new one, then those that it may have got already. The same whenever the
-/// same message comes within a minute or two, and never again: who has been shown the token of an SPI (`lost`) shall not
-/// see an IKE SA come about under it. And nothing that anybody could foresee.
-pub(super) fn names(key: hash::Key, unit: Unit, source: IpAddr, initiator: u64, clock_s: u64) -> [u64; 4] {
+/// Where in a name it stands who has given it.
+const GIVER_SHIFT: u32 = UNITS.trailing_zeros();
+/// Six bits for the member, and the low ones of its incarnation.
+const GIVER_BITS: u32 = 6 + INCARNATION_BITS;
+const INCARNATION_BITS: u32 = 4;
+/// Which members there may be, in which lives.
+const GIVERS: u64 = ((1 << GIVER_BITS) - 1) << GIVER_SHIFT;
+
+/// Our SPIs of an IKE SA that somebody begins:
+///
+/// ```text
+///   63  62    55 54           20 19    14 13         10 9      0
+///  ┌───┬────────┬───────────────┬────────┬─────────────┬────────┐
+///  │ 1 │  age   │     hash      │ member │ incarnation │  unit  │
+///  └───┴────────┴───────────────┴────────┴─────────────┴────────┘
+/// ```
+/// The first names are for a new one, then come those that it may have got already. The same hash whenever the same message comes within
+/// a minute or two, and never again: who has been shown the token of an SPI (`lost`) shall not see an IKE SA come about under it. And
+/// nothing that anybody could foresee.
+///
+/// The hash alone finds it, whoever gave it. Two members that both believe to be the owner, on two sides of a split, answer one
+/// message with two nonces and two keys: these are two IKE SAs, and the peer must be able to tell which one it has.
+pub(super) fn names(key: hash::Key, unit: Unit, source: IpAddr, initiator: u64, clock_s: u64) -> [Names; 4] {
     let (_, source) = address_number(source);
     let now = clock_s / AGE_S;
     [now, now.wrapping_sub(1), now.wrapping_sub(BEFORE), now + AFTER].map(|age| {
         let hash = key.hash64([source as u64, (source >> 64) as u64, initiator, age]);
-        let hash = hash & !(UNITS as u64 - 1) & !(0xff << AGE_SHIFT);
+        let hash = hash & !(UNITS as u64 - 1) & !GIVERS & !(0xff << AGE_SHIFT);
         // Zero says that there is none.
-        hash | 1 << 63 | (age & 0xff) << AGE_SHIFT | u64::from(unit.number())
+        Names(hash | 1 << 63 | (age & 0xff) << AGE_SHIFT | u64::from(unit.number()))
     })
+}
+
+/// What members may call one IKE SA, in one age.
+#[derive(Clone, Copy)]
+pub(super) struct Names(u64);
+
+impl Names {
+    /// Whoever has given it. Of its unit there is nobody else's between these.
+    pub(super) const fn all(self) -> RangeInclusive<u64> {
+        self.0..=self.0 | GIVERS
+    }
+
+    /// What this member calls it in this life.
+    pub(super) const fn given_by(self, member: MemberId, incarnation: u64) -> u64 {
+        let life = incarnation & ((1 << INCARNATION_BITS) - 1);
+        self.0 | ((member.number() as u64) << INCARNATION_BITS | life) << GIVER_SHIFT
+    }
 }
 
 /// Whether an IKE SA may still come about under an SPI: that of who begins, or one that who speaks IKE has chosen. Those have their age in
@@ -100,7 +137,10 @@ pub const fn may_come_about(spi: u64, clock_s: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+    use crate::unit::MEMBER_NUMBER_MAX;
 
     fn message(initiator: u64, responder: u64, flags: u8) -> Vec<u8> {
         let [a, b] = [initiator, responder].map(u64::to_be_bytes);
@@ -126,15 +166,35 @@ mod tests {
         assert_eq!(For::read(&old), None, "IKEv1");
     }
 
+    fn member(number: u8) -> MemberId {
+        MemberId::new(number).unwrap()
+    }
+
     #[test]
     fn a_name_has_its_unit_and_is_the_same_again() {
         let (unit, source) = (Unit::from_low_bits(77), "192.0.2.9".parse().unwrap());
         let key = |byte| hash::Key::new([byte; 16]);
-        let spi = names(key(1), unit, source, 5, 1000)[0];
-        assert_eq!((spi, spi % 1024), (names(key(1), unit, source, 5, 1000)[0], 77));
+        let given = |key, source, initiator| {
+            names(key, unit, source, initiator, 1000).map(|names| names.given_by(member(3), 7))
+        };
+        let spi = given(key(1), source, 5)[0];
+        assert_eq!((spi, spi % 1024), (given(key(1), source, 5)[0], 77));
         let others = [(key(2), source, 5), (key(1), source, 6), (key(1), "192.0.2.8".parse().unwrap(), 5)];
         for (key, source, initiator) in others {
-            assert!(!names(key, unit, source, initiator, 1000).contains(&spi));
+            assert!(!given(key, source, initiator).contains(&spi));
+        }
+    }
+
+    #[test]
+    fn every_member_gives_another_name_and_all_are_found() {
+        const { assert!((MEMBER_NUMBER_MAX as u32) < 1 << (GIVER_BITS - INCARNATION_BITS)) };
+        let unit = Unit::from_low_bits(77);
+        let names = names(hash::Key::new([1; 16]), unit, "192.0.2.9".parse().unwrap(), 5, 1000)[0];
+        let lives = (1..=MEMBER_NUMBER_MAX).flat_map(|number| (20..36).map(move |life| (member(number), life)));
+        let given: HashSet<u64> = lives.map(|(member, life)| names.given_by(member, life)).collect();
+        assert_eq!(given.len(), usize::from(MEMBER_NUMBER_MAX) * 16);
+        for spi in given {
+            assert!(names.all().contains(&spi) && Unit::from_low_bits(spi as u32) == unit && may_come_about(spi, 1000));
         }
     }
 
@@ -143,13 +203,14 @@ mod tests {
     fn a_name_is_given_for_a_while() {
         let (unit, source) = (Unit::from_low_bits(77), "192.0.2.9".parse().unwrap());
         let at = |clock_s| names(hash::Key::new([1; 16]), unit, source, 5, clock_s);
+        let finds = |clock_s, spi| at(clock_s).iter().any(|names| names.all().contains(&spi));
         for begun_s in (1_000_000..1_000_128).chain(0..200).chain(16_384 - 100..16_384 + 100) {
-            let spi = at(begun_s)[0];
+            let spi = at(begun_s)[0].given_by(member(32), 9);
             for clock_s in begun_s.saturating_sub(60)..=begun_s + 90 {
-                assert!(at(clock_s).contains(&spi) && may_come_about(spi, clock_s), "{begun_s} {clock_s}");
+                assert!(finds(clock_s, spi) && may_come_about(spi, clock_s), "{begun_s} {clock_s}");
             }
             for later_s in [begun_s + 4 * AGE_S, begun_s + 16_000, begun_s + 256 * AGE_S] {
-                assert!(!at(later_s).contains(&spi));
+                assert!(!finds(later_s, spi));
             }
             assert!(may_come_about(spi, begun_s + 160) && !may_come_about(spi, begun_s + 5 * AGE_S));
             assert!(!may_come_about(spi & !(1 << 63), begun_s));

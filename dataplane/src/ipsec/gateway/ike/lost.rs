@@ -108,7 +108,7 @@ impl Ike {
         {
             return false;
         }
-        self.flights.insert(ticket, Flight { name, since_ns: outlet.now_ns(), lost: true });
+        self.flights.insert(ticket, Flight { name, since_ns: outlet.now_ns(), lost: true, again: None });
         add(&self.counters.questions, 1);
         true
     }

@@ -6,9 +6,11 @@
 //!   peer ◀─ messages ◀─ committed ◀─ records, tunnels ◀─── answer ◀─ └──────┘
 //! ```
 //! *Names*: an IKE SA is named by our SPI, whose low ten bits are its unit. One that begins has none yet: it is a keyed hash of whence
-//! the message came and the peer's SPI, so that the same message, sent again, finds the same IKE SA, at a new owner too.
+//! the message came and the peer's SPI, so that the same message, sent again, finds the same IKE SA, at a new owner too; and of who gives
+//! it, so that two owners on two sides of a split do not give one name to two IKE SAs.
 //!
-//! *One question at a time*: while one about an IKE SA is out, what else comes for it waits, a little of it.
+//! *One question at a time*: while one about an IKE SA is out, what else comes for it waits, a little of it. If no answer comes in time, it is
+//! asked once more, and an answer to what was asked first is nobody's.
 //!
 //! *Output commit*: what an answer changes is in the log before anything of it is sent, in one piece, so that no backup has
 //! half of it; and it is sent when the backups hold it.
@@ -39,7 +41,7 @@ use self::association::Association;
 use self::lost::Lost;
 use self::questions::InClear;
 use super::counters::IkeCounters;
-use super::desk::{Datagram, WorkerDesk};
+use super::desk::{Asked, Datagram, WorkerDesk};
 use super::record::ike_key;
 use super::{Gateway, is_ike};
 use crate::app::{Outlet, UnitSet};
@@ -74,6 +76,8 @@ struct Flight {
     since_ns: u64,
     /// It is about one that is no more.
     lost: bool,
+    /// What is asked once more if no answer comes. One that begins has a peer that repeats itself, if it is still wanted.
+    again: Option<Asked>,
 }
 
 /// What a worker has of IKE.

@@ -3,17 +3,19 @@
 use std::net::SocketAddr;
 
 use super::association::{Association, WAITING_MAX};
-use super::header::{For, is_in_clear, names};
+use super::header::{For, Names, is_in_clear, names};
 use super::{Flight, Ike, Name, SECOND_NS};
 use crate::app::Outlet;
 use crate::drop_reason::DropReason;
 use crate::ipsec::gateway::Gateway;
 use crate::ipsec::gateway::desk::{Asked, DRAWS, QUESTIONS_MAX, Question};
+use crate::ipsec::gateway::record::{ike_key, ike_spi_of};
 use crate::ipsec::nonce::Nonces;
 use crate::tallies::add;
 use crate::unit::Unit;
 
-/// How long an answer may take.
+/// How long an answer may take: as long as all questions that a desk has room for, at 40 ms each. Sooner, what is merely late would be asked
+/// twice, and the desk be fuller still.
 const FLIGHT_MAX_NS: u64 = 10 * SECOND_NS;
 /// Messages in clear that are looked at in a second.
 const IN_CLEAR_MAX: u32 = 64;
@@ -36,8 +38,11 @@ impl Gateway {
             For::Spi(spi) => return ike.note_lost(outlet, (unit, spi), (from, to), message),
             For::New(initiator) => {
                 let names = names(ike.names, unit, from.ip(), initiator, outlet.cluster_clock_s());
-                let known = names.into_iter().find(|spi| ike.wake(outlet, (unit, *spi), self.digest_key));
-                (known.unwrap_or(names[0]), known.is_some())
+                let known = names.iter().find_map(|names| ike.begun(outlet, unit, *names));
+                match known.filter(|spi| ike.wake(outlet, (unit, *spi), self.digest_key)) {
+                    Some(spi) => (spi, true),
+                    None => (names[0].given_by(self.config.me, outlet.incarnation()), false),
+                }
             }
         };
         if known && is_in_clear(message) && !ike.in_clear.lets_in(outlet.now_ns()) {
@@ -73,7 +78,7 @@ impl Gateway {
         if ike.look_at_ns.is_none_or(|at_ns| at_ns > now_ns) {
             return;
         }
-        ike.give_up(now_ns);
+        self.give_up(outlet);
         self.tell_lost(outlet);
         self.begin_keepers(outlet);
         let Some(ike) = &mut self.ike else { return };
@@ -115,6 +120,32 @@ impl InClear {
 }
 
 impl Gateway {
+    /// Waits no longer for answers that take too long: whoever is waited for may have lost the question. It is asked once more, before all
+    /// that waits: what a peer says when it ends an IKE SA must not overtake its grant of the next one. An answer to what was asked first is
+    /// nobody's by then.
+    fn give_up(&mut self, outlet: &mut dyn Outlet) {
+        let Some(ike) = &mut self.ike else { return };
+        let now_ns = outlet.now_ns();
+        let late = |flight: &Flight| now_ns.saturating_sub(flight.since_ns) > FLIGHT_MAX_NS;
+        let mut late: Vec<u64> = ike.flights.iter().filter(|(_, it)| late(it)).map(|(ticket, _)| *ticket).collect();
+        late.sort_unstable();
+        for ticket in late {
+            let Some(Flight { name, again, .. }) = ike.flights.remove(&ticket) else { continue };
+            add(&ike.counters.unanswered, 1);
+            if let (Some(asked), Some(nonces)) = (again, self.ivs.of(outlet.incarnation()))
+                && ike.put_question(outlet, nonces, name, (asked, None))
+            {
+                continue;
+            }
+            if let Some(association) = ike.all.get_mut(&name).filter(|it| it.ticket == Some(ticket)) {
+                // What waited is asked again by the peer.
+                association.ticket = None;
+                association.waiting.clear();
+            }
+            ike.forget_if_none(name);
+        }
+    }
+
     /// Asks about those that there are to be in our units, and are not.
     fn begin_keepers(&mut self, outlet: &mut dyn Outlet) {
         let (Some(ike), Some(nonces)) = (&mut self.ike, self.ivs.of(outlet.incarnation())) else { return };
@@ -136,12 +167,34 @@ impl Gateway {
 const LAST_UNIT: Unit = Unit::from_low_bits(u32::MAX);
 
 impl Ike {
+    /// One that has begun under one of these names, awake or asleep.
+    fn begun(&self, outlet: &mut dyn Outlet, unit: Unit, names: Names) -> Option<u64> {
+        let (first, last) = names.all().into_inner();
+        let awake = self.all.range((unit, first)..=(unit, last)).next();
+        awake.map(|((_, spi), _)| *spi).or_else(|| {
+            let (session, _) = outlet.store().next_session(unit, ike_key(first))?;
+            ike_spi_of(session).filter(|spi| *spi <= last)
+        })
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.flights.len() < QUESTIONS_MAX && self.desk.has_room()
     }
 
     /// Asks about one that no question is out about. False: there is no room, or there are no IVs left.
     pub(super) fn ask(&mut self, outlet: &mut dyn Outlet, nonces: &mut Nonces, name: Name, asked: Asked) -> bool {
+        let is_known = self.all.get(&name).is_some_and(|association| association.written.is_some());
+        let again = is_known.then(|| asked.clone());
+        self.put_question(outlet, nonces, name, (asked, again))
+    }
+
+    fn put_question(
+        &mut self,
+        outlet: &mut dyn Outlet,
+        nonces: &mut Nonces,
+        name: Name,
+        (asked, again): (Asked, Option<Asked>),
+    ) -> bool {
         let (unit, spi) = name;
         let (now_ns, now_s) = (outlet.now_ns(), outlet.cluster_clock_s());
         let Some(association) = self.all.get_mut(&name) else { return false };
@@ -154,26 +207,10 @@ impl Ike {
             return false;
         }
         association.ticket = Some(ticket);
-        self.flights.insert(ticket, Flight { name, since_ns: now_ns, lost: false });
+        self.flights.insert(ticket, Flight { name, since_ns: now_ns, lost: false, again });
         add(&self.counters.questions, 1);
         self.be_attentive(now_ns);
         true
-    }
-
-    /// Waits no longer for answers that take too long: whoever is waited for may have lost the question.
-    fn give_up(&mut self, now_ns: u64) {
-        let late = |flight: &Flight| now_ns.saturating_sub(flight.since_ns) > FLIGHT_MAX_NS;
-        let late: Vec<u64> = self.flights.iter().filter(|(_, it)| late(it)).map(|(ticket, _)| *ticket).collect();
-        for ticket in late {
-            let Some(Flight { name, .. }) = self.flights.remove(&ticket) else { continue };
-            add(&self.counters.unanswered, 1);
-            if let Some(association) = self.all.get_mut(&name) {
-                // What waited is asked again by the peer.
-                association.ticket = None;
-                association.waiting.clear();
-            }
-            self.forget_if_none(name);
-        }
     }
 
     /// One that never began leaves nothing behind.

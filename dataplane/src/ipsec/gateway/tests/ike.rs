@@ -192,6 +192,21 @@ fn an_answer_is_shown_when_the_backups_hold_it() {
     assert_eq!(world.owner().ike_count("answers"), 2);
 }
 
+/// They answer with two nonces and two keys, so these must be two IKE SAs to the peer; and so must those of two lives of one member.
+#[test]
+fn two_owners_at_once_give_two_names() {
+    let mut world = World::speaking();
+    let mut names = HashSet::new();
+    for (number, incarnation) in [(0, 5), (1, 9), (1, 10)] {
+        let member = &mut world.members[number];
+        (member.desk.owned, member.desk.incarnation) = (true, incarnation);
+        member.hear(&request(INITIATOR, 0, 1)).expect("taken");
+        let question = member.questions().pop().expect("a question");
+        assert!(names.insert(question.spi), "{names:x?}");
+        member.answer(Answer::nothing(question.ticket, None));
+    }
+}
+
 /// An owner dies after it has shown an answer, or before. Whether the heir knows what was shown.
 fn heir_knows_what_was_shown(too_early: bool) -> bool {
     let mut world = World::speaking();
@@ -324,6 +339,41 @@ fn what_waits_for_answers_is_bounded() {
     owner.wait(15_000 * MS);
     assert_eq!((owner.ike_count("unanswered"), owner.ike_count("sas")), (256, 0));
     assert_eq!(owner.hear(&request(1, 0, 0)), Ok(()));
+}
+
+/// What is asked twice is obeyed once, and before what came after it.
+#[test]
+fn a_question_without_an_answer_is_asked_once_more() {
+    let mut world = World::speaking();
+    let spi = world.establish(&child(CHILD_IN, CHILD_OUT, None));
+    let owner = world.owner();
+    owner.hear(&request(INITIATOR, spi, 2)).expect("taken");
+    let lost = owner.questions().pop().expect("a question");
+    owner.wait(4000 * MS);
+    owner.hear(&request(INITIATOR, spi, 3)).expect("taken");
+    owner.wait(5000 * MS);
+    assert!(owner.questions().is_empty(), "one at a time");
+    owner.wait(3000 * MS);
+    let again = owner.questions().pop().expect("a question");
+    assert_eq!((&again.asked, again.record.as_deref()), (&lost.asked, Some(&b"one"[..])));
+    assert_eq!((owner.ike_count("unanswered"), again.draw == lost.draw), (1, false));
+    let head = owner.desk.outbox.head();
+    owner.answer(changed(&lost, b"late"));
+    assert_eq!((owner.ike_count("stale"), owner.desk.outbox.head()), (1, head));
+    owner.answer(changed(&again, b"two"));
+    world.replicate();
+    assert_eq!(world.owner().replies(), [b"two"]);
+    let owner = world.owner();
+    let next = owner.questions().pop().expect("what waited");
+    assert_eq!((next.asked == lost.asked, next.record.as_deref()), (false, Some(&b"two"[..])));
+    // One that nobody can answer does not stand in the way for ever.
+    owner.hear(&request(INITIATOR, spi, 4)).expect("taken");
+    owner.wait(12_000 * MS);
+    assert_eq!(owner.questions().pop().expect("a question").asked, next.asked);
+    owner.wait(12_000 * MS);
+    assert!(owner.questions().is_empty());
+    owner.hear(&request(INITIATOR, spi, 5)).expect("taken");
+    assert_eq!(owner.questions().len(), 1);
 }
 
 #[test]
