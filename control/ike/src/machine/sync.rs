@@ -82,7 +82,8 @@ impl IkeSa {
     }
 
     fn takes(&self, said: Sync) -> bool {
-        let is_new = said.sends >= self.next_request && said.sends > self.synced;
+        // A peer that has asked nothing yet may say 0, once.
+        let is_new = said.sends >= self.next_request.max(self.synced);
         is_new && said.sends.max(said.expects) <= NUMBER_MAX && self.peer().is_some()
     }
 }
@@ -111,7 +112,7 @@ impl Turn<'_, '_> {
     pub(super) fn hear_sync(&mut self, mut sa: IkeSa, path: Path, payloads: &[Payload]) {
         let Some((said, skip)) = Sync::of(payloads).filter(|(said, _)| sa.takes(*said)) else { return };
         sa.heard_s = self.given.now_s;
-        sa.synced = said.sends;
+        sa.synced = said.sends + 1;
         if sa.next_request != said.sends {
             // The answer that there is, and the pieces, are of a request that nobody remembers.
             sa.next_request = said.sends;

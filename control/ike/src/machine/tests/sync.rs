@@ -36,7 +36,7 @@ const BOTH: [u16; 2] = [kinds::IKEV2_MESSAGE_ID_SYNC_SUPPORTED, kinds::IPSEC_REP
 /// What is said under message ID 0, and what comes of it.
 fn said(world: &mut World, client: &mut Client, payloads: &[Payload]) -> (Vec<u8>, Shown) {
     let bytes = client.message(Exchange::INFORMATIONAL, 0, false, payloads);
-    let shown = world.step(SPI, Event::Message { path: path(), bytes: &bytes });
+    let shown = world.step(client.gateway_spi, Event::Message { path: path(), bytes: &bytes });
     (bytes, shown)
 }
 
@@ -85,6 +85,25 @@ fn message_ids_are_agreed_on_anew() {
         assert_eq!(client.open(std::slice::from_ref(&answer)).0.message_id, sends);
         assert_eq!(world.ask(SPI, path(), &probe).0, answer);
     }
+}
+
+/// A peer that fails over before it has asked anything under an IKE SA begins with 0; that is new once, too.
+#[test]
+fn who_has_asked_nothing_yet_may_begin_with_0() {
+    let (mut world, mut client, _) = connected(&BOTH);
+    let (successor, _) = client.rekey(&mut world);
+    client.succeed(successor);
+    let (first, shown) = said(&mut world, &mut client, &[sync(1, 0, 0), skip(&[0, 0, 0, 9])]);
+    assert_eq!(answered(&client, &shown).1, [sync(1, 0, 0)]);
+    assert_eq!(shown.children.len(), 1);
+    let spi = client.gateway_spi;
+    assert!(is_nothing(&world.step(spi, Event::Message { path: path(), bytes: &first })));
+    assert!(is_nothing(&said(&mut world, &mut client, &[sync(2, 0, 0)]).1), "another nonce");
+    let probe = client.request(Exchange::INFORMATIONAL, &[]);
+    let (answer, _) = world.ask(spi, path(), &probe);
+    assert_eq!(client.open(&[answer]).0.message_id, 0);
+    assert!(!is_nothing(&said(&mut world, &mut client, &[sync(3, 1, 0)]).1));
+    assert_eq!(world.sa(spi).next_request, 1);
 }
 
 /// Neither the same words, nor older ones, nor such with something else in them.
