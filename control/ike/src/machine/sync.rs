@@ -14,7 +14,7 @@
 use super::payloads::notified;
 use super::sealed::Opened;
 use super::{ChildEvent, Report, Turn};
-use crate::state::{IkeSa, Path, Pending, Pieces, Purpose};
+use crate::state::{IkeSa, Path, Pending, Pieces, Purpose, Role};
 use crate::wire::{Body, Exchange, Notify, Parsed, Payload, notify};
 
 /// No sound peer comes so far by itself: one that said more would have us, or itself, run out of numbers.
@@ -88,6 +88,14 @@ impl IkeSa {
     }
 }
 
+impl IkeSa {
+    /// Whether its peer has not said yet that it has our token: the first thing that we say under an SA that we have had made for another.
+    fn owes_token(&self) -> bool {
+        let asks = self.pending.as_ref().is_some_and(|pending| matches!(pending.purpose, Purpose::Probe));
+        asks && self.role == Role::Initiator && self.next_own == 1
+    }
+}
+
 impl Turn<'_, '_> {
     /// The payloads of a message that is such a request, whatever message ID is expected. Its number is that of ordinary ones, too.
     pub(super) fn sync_in(&mut self, sa: &IkeSa, message: &Parsed<'_>) -> Option<Vec<Payload>> {
@@ -118,6 +126,7 @@ impl Turn<'_, '_> {
             sa.next_request = said.sends;
             (sa.last_answer, sa.pieces) = (Vec::new(), Pieces::default());
         }
+        let owes_token = sa.owes_token();
         sa.next_own = sa.next_own.max(said.expects);
         let pending = sa.pending.take();
         let answer = Sync { nonce: said.nonce, sends: sa.next_own, expects: sa.next_request };
@@ -127,6 +136,10 @@ impl Turn<'_, '_> {
         self.send(path, datagrams);
         self.skip(&sa, skip);
         self.report(Report::Synced { peer: self.name_of(&sa) });
+        if owes_token {
+            self.give_token(&mut sa);
+            return self.go_on(sa);
+        }
         self.ask_anew(sa, pending);
     }
 

@@ -228,3 +228,29 @@ fn what_was_asked_is_asked_anew() {
     assert_eq!(said(&mut world, &mut client, &[sync(1, 9, 0)]).1.sent.len(), 1);
     assert!(world.sa(SPI).pending.is_none());
 }
+
+/// A peer that fails over before it has heard our token for new keys is given it once more.
+#[test]
+fn a_token_that_may_be_lost_is_given_again() {
+    let mut peers = Peers::new(configs());
+    peers.begin(US);
+    peers.settle();
+    let spi = peers.up(US)[0].own_spi();
+    peers.step(US, spi, Event::Rekey);
+    assert!(peers.deliver() && peers.deliver());
+    peers.wire.clear();
+    let mut theirs = peers.up(THEM).into_iter().find(|sa| sa.next_request == 0).expect("the new one");
+    assert!(theirs.token.is_empty());
+    // The new member has lost count of what we have said.
+    theirs.next_request = 1;
+    peers.worlds[THEM].records.insert(theirs.own_spi(), theirs.save());
+    let (machine, mut given) = peers.worlds[THEM].turn();
+    let mut turn =
+        crate::machine::Turn { config: machine.config, given: &mut given, drawn: 0, out: Outcome::default() };
+    let header = theirs.header(Exchange::INFORMATIONAL, false, 0);
+    let [bytes] = &turn.seal(&theirs, &header, &[sync(1, 0, 1)])[..] else { panic!("in pieces") };
+    peers.hear(US, &Datagram { from: theirs.path.ours, to: theirs.path.theirs, bytes: bytes.clone() });
+    peers.settle();
+    let heard = peers.worlds[THEM].sa(theirs.own_spi());
+    assert_eq!((heard.token.len(), heard.next_request), (32, 2), "{:?}", peers.reports);
+}
