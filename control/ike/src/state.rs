@@ -61,7 +61,7 @@ pub struct IkeSa {
     pub children: Vec<Child>,
     /// It was begun by us, and is to have all children that are configured; none: its peer says which it has.
     pub kept: Option<Kept>,
-    /// The message ID with which the peer has last agreed on them anew (RFC 6311); 0: it has not.
+    /// The lowest message ID with which the peer may yet agree on them anew (RFC 6311): the one after the last that it has done so with.
     pub synced: u32,
     /// What the peer proves by that it has lost the SA (RFC 6290); empty: it has given nothing.
     pub token: Secret,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::limits::{NETWORKS_MAX, SELECTORS_MAX};
+use super::limits::{ALIKE_MAX, NETWORKS_MAX, SELECTORS_MAX};
 use super::part::Part;
 use super::payloads::{key_exchange, nonce, notified, proposals, selectors};
 use super::{ChildEvent, Failure, Machine, Report, Turn};
@@ -78,6 +78,8 @@ pub(super) struct Wanted<'m> {
     key_exchange: Option<(u16, &'m [u8])>,
     /// In transport mode.
     transport: bool,
+    /// The peer asks whether there may be several for the same traffic (RFC 9611).
+    of_several: bool,
     /// It does not come with the IKE SA, so it may have a key exchange of its own.
     alone: bool,
 }
@@ -118,6 +120,12 @@ impl Traffic {
         let (local_networks, remote_networks) = (networks(&local)?, networks(&remote)?);
         (!local.is_empty() && !remote.is_empty()).then_some(Self { local, remote, local_networks, remote_networks })
     }
+
+    fn is_of(&self, child: &Child) -> bool {
+        let same =
+            |ours: &[Selector], its: &[Selector]| ours.len() == its.len() && ours.iter().all(|it| its.contains(it));
+        same(&self.local, &child.local) && same(&self.remote, &child.remote)
+    }
 }
 
 impl<'m> Wanted<'m> {
@@ -125,7 +133,9 @@ impl<'m> Wanted<'m> {
     pub(super) fn of(payloads: &'m [Payload], nonce: &'m [u8]) -> Option<Self> {
         let ([theirs, ours], proposals) = (selectors(payloads)?, proposals(payloads)?);
         let transport = notified(payloads, notify::USE_TRANSPORT_MODE).is_some();
-        Some(Self { proposals, theirs, ours, nonce, key_exchange: None, transport, alone: false })
+        // What it calls the CPU, or whatever else it is for, is for people alone.
+        let of_several = notified(payloads, notify::SA_RESOURCE_INFO).is_some();
+        Some(Self { proposals, theirs, ours, nonce, key_exchange: None, transport, of_several, alone: false })
     }
 
     /// The initiator's nonce.
@@ -166,6 +176,9 @@ impl Turn<'_, '_> {
             self.report(Report::Failed { from: sa.path.theirs, why });
             return Err(Notify::new(notify::TS_UNACCEPTABLE, Vec::new()));
         };
+        if replaces.is_none() && sa.children.iter().filter(|child| traffic.is_of(child)).count() >= ALIKE_MAX {
+            return Err(Notify::new(notify::TS_MAX_QUEUE, Vec::new()));
+        }
         let choice = self.choose_child(sa, config, wanted)?;
         let (exchanged, shared) = self.exchange(choice.group, wanted)?;
         let spi = self.child_spi();
@@ -194,6 +207,9 @@ impl Turn<'_, '_> {
         payloads.push(Payload::SelectorsResponder(traffic.local));
         if config.transport {
             payloads.push(Payload::Notify(Notify::new(notify::USE_TRANSPORT_MODE, Vec::new())));
+        }
+        if wanted.of_several {
+            payloads.push(Payload::Notify(Notify::new(notify::SA_RESOURCE_INFO, Vec::new())));
         }
         Ok(payloads)
     }

@@ -1,5 +1,7 @@
 //! CREATE_CHILD_SA, at the responder (RFC 7296 sections 1.3, 2.8): further children, new keys for one, new keys for the IKE SA.
 //!
+//! A peer may have several children for the same traffic, one for each of its CPUs, say (RFC 9611): what goes to it takes the newest.
+//!
 //! A child with new keys stands beside the old one until the peer deletes that. An IKE SA with new keys takes all children with it.
 
 use super::child::Wanted;

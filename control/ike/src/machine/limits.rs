@@ -25,6 +25,8 @@ pub(super) const NAME_MAX: usize = 512;
 pub(super) const COOKIE2_MAX: usize = 64;
 /// Child SAs of one IKE SA, the old ones among them that have new keys.
 pub(super) const CHILDREN_MAX: usize = 16;
+/// Those for the same traffic (RFC 9611): half of them, so that each can stand beside one that takes its place.
+pub(super) const ALIKE_MAX: usize = CHILDREN_MAX / 2;
 /// Selectors of one side of a child: what the peer asks for beyond is not granted.
 pub(super) const SELECTORS_MAX: usize = 32;
 /// With so many selectors of all children no further child is made. The largest child alone is below it, so that it can get new keys.

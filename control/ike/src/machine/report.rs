@@ -176,6 +176,7 @@ fn name_of(kind: u16) -> String {
         notify::FAILED_CP_REQUIRED => "FAILED_CP_REQUIRED: it wants to give us an address",
         notify::TS_UNACCEPTABLE => "TS_UNACCEPTABLE: it knows no such traffic",
         notify::TEMPORARY_FAILURE => "TEMPORARY_FAILURE",
+        notify::TS_MAX_QUEUE => "TS_MAX_QUEUE: it has as many child SAs for this traffic as it takes",
         _ => return format!("notification {kind}"),
     };
     name.to_owned()

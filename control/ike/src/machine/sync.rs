@@ -14,7 +14,7 @@
 use super::payloads::notified;
 use super::sealed::Opened;
 use super::{ChildEvent, Report, Turn};
-use crate::state::{IkeSa, Path, Pending, Pieces, Purpose};
+use crate::state::{IkeSa, Path, Pending, Pieces, Purpose, Role};
 use crate::wire::{Body, Exchange, Notify, Parsed, Payload, notify};
 
 /// No sound peer comes so far by itself: one that said more would have us, or itself, run out of numbers.
@@ -82,8 +82,17 @@ impl IkeSa {
     }
 
     fn takes(&self, said: Sync) -> bool {
-        let is_new = said.sends >= self.next_request && said.sends > self.synced;
+        // A peer that has asked nothing yet may say 0, once.
+        let is_new = said.sends >= self.next_request.max(self.synced);
         is_new && said.sends.max(said.expects) <= NUMBER_MAX && self.peer().is_some()
+    }
+}
+
+impl IkeSa {
+    /// Whether its peer has not said yet that it has our token: the first thing that we say under an SA that we have had made for another.
+    fn owes_token(&self) -> bool {
+        let asks = self.pending.as_ref().is_some_and(|pending| matches!(pending.purpose, Purpose::Probe));
+        asks && self.role == Role::Initiator && self.next_own == 1
     }
 }
 
@@ -111,12 +120,13 @@ impl Turn<'_, '_> {
     pub(super) fn hear_sync(&mut self, mut sa: IkeSa, path: Path, payloads: &[Payload]) {
         let Some((said, skip)) = Sync::of(payloads).filter(|(said, _)| sa.takes(*said)) else { return };
         sa.heard_s = self.given.now_s;
-        sa.synced = said.sends;
+        sa.synced = said.sends + 1;
         if sa.next_request != said.sends {
             // The answer that there is, and the pieces, are of a request that nobody remembers.
             sa.next_request = said.sends;
             (sa.last_answer, sa.pieces) = (Vec::new(), Pieces::default());
         }
+        let owes_token = sa.owes_token();
         sa.next_own = sa.next_own.max(said.expects);
         let pending = sa.pending.take();
         let answer = Sync { nonce: said.nonce, sends: sa.next_own, expects: sa.next_request };
@@ -126,6 +136,10 @@ impl Turn<'_, '_> {
         self.send(path, datagrams);
         self.skip(&sa, skip);
         self.report(Report::Synced { peer: self.name_of(&sa) });
+        if owes_token {
+            self.give_token(&mut sa);
+            return self.go_on(sa);
+        }
         self.ask_anew(sa, pending);
     }
 

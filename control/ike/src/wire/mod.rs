@@ -252,6 +252,8 @@ pub mod notify {
     pub const TEMPORARY_FAILURE: u16 = 43;
     /// There is no such child SA.
     pub const CHILD_SA_NOT_FOUND: u16 = 44;
+    /// There are as many child SAs for this traffic as there may be (RFC 9611).
+    pub const TS_MAX_QUEUE: u16 = 48;
 
     /// Facts (section 3.10.1).
     pub const INITIAL_CONTACT: u16 = 16384;
@@ -305,6 +307,8 @@ pub mod notify {
     pub const IPSEC_REPLAY_COUNTER_SYNC: u16 = 16423;
     /// Messages can come in pieces (RFC 7383).
     pub const IKEV2_FRAGMENTATION_SUPPORTED: u16 = 16430;
+    /// There may be several child SAs for the same traffic, one for each CPU, say (RFC 9611).
+    pub const SA_RESOURCE_INFO: u16 = 16444;
 }
 
 /// Kinds of attributes of configuration payloads (RFC 7296 section 3.15.1).

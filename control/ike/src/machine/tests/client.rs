@@ -264,6 +264,43 @@ impl Client {
     }
 }
 
+/// An IKE SA that goes on for another one.
+pub(in crate::machine) struct Successor {
+    spi: u64,
+    pub(in crate::machine) gateway_spi: u64,
+    keys: IkeKeys,
+}
+
+impl Client {
+    /// Has the gateway give the IKE SA new keys.
+    pub(in crate::machine) fn rekey(&mut self, world: &mut World) -> (Successor, Shown) {
+        let pair = KeyPair::generate(Group::X25519, &mut Counted(5));
+        let (spi, nonce) = (0x5555_6666_7777_8888_u64, [9; 32]);
+        let wish = [
+            Payload::Sa(vec![ike_proposal(&spi.to_be_bytes())]),
+            Payload::Nonce(nonce.to_vec()),
+            Payload::KeyExchange { group: Group::X25519.id(), public: pair.public().to_vec() },
+        ];
+        let request = self.request(Exchange::CREATE_CHILD_SA, &wish);
+        let (answer, shown) = world.ask(self.gateway_spi, self.path, &request);
+        let (_, payloads) = self.open(&[answer]);
+        let (Payload::Sa(chosen), Payload::KeyExchange { public, .. }) = (&payloads[0], &payloads[2]) else {
+            panic!("{payloads:?}")
+        };
+        let gateway_spi = u64::from_be_bytes(chosen[0].spi.clone().try_into().unwrap());
+        let (old, shared) = (&self.keys.as_ref().unwrap().d, pair.agree(public).unwrap());
+        let theirs = nonce_of(&payloads);
+        let keys = IkeKeys::derive_rekeyed(SUITE, SUITE.prf, old, &shared, &nonce, &theirs, spi, gateway_spi);
+        (Successor { spi, gateway_spi, keys }, shown)
+    }
+
+    /// Goes on under it.
+    pub(in crate::machine) fn succeed(&mut self, successor: Successor) {
+        let Successor { spi, gateway_spi, keys } = successor;
+        (self.spi, self.gateway_spi, self.keys, self.next) = (spi, gateway_spi, Some(keys), 0);
+    }
+}
+
 impl Counted {
     fn fill_all(&mut self, bytes: &mut [u8]) {
         crate::crypto::Random::fill(self, bytes);

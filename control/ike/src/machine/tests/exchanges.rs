@@ -1,11 +1,11 @@
 //! What a peer asks for, and gets.
 
 use super::client::{
-    CLIENT_SPI, SPI, SUITE, child_request, esp_proposal, esp_proposal_with_exchange, ike_proposal, nonce_of, notified,
-    notify, selectors,
+    CLIENT_SPI, SPI, SUITE, child_request, esp_proposal, esp_proposal_with_exchange, nonce_of, notified, notify,
+    selectors,
 };
 use super::*;
-use crate::crypto::{Group, IkeKeys, KeyPair, child_keymat};
+use crate::crypto::{Group, KeyPair, child_keymat};
 use crate::machine::{ChildSa, Failure};
 use crate::wire::{Attribute, Exchange, Notify, Payload, Proposal, attribute, notify as kinds};
 
@@ -162,42 +162,15 @@ fn a_child_gets_new_keys_and_the_old_one_goes_when_the_peer_says_so() {
 fn an_ike_sa_gets_new_keys_and_takes_its_children_along() {
     let (mut world, mut client) = (World::new(config()), Client::new());
     client.connect(&mut world);
-    let mut random = Counted(5);
-    let pair = KeyPair::generate(Group::X25519, &mut random);
-    let new_spi = 0x5555_6666_7777_8888_u64;
-    let request = client.request(
-        Exchange::CREATE_CHILD_SA,
-        &[
-            Payload::Sa(vec![ike_proposal(&new_spi.to_be_bytes())]),
-            Payload::Nonce(vec![9; 32]),
-            Payload::KeyExchange { group: 31, public: pair.public().to_vec() },
-        ],
-    );
-    let (answer, shown) = world.ask(SPI, path(), &request);
+    let (successor, shown) = client.rekey(&mut world);
     assert!(shown.children.is_empty());
-    let (_, payloads) = client.open(&[answer]);
-    let (Payload::Sa(chosen), Payload::KeyExchange { public, .. }) = (&payloads[0], &payloads[2]) else {
-        panic!("{payloads:?}")
-    };
-    let gateway_spi = u64::from_be_bytes(chosen[0].spi.clone().try_into().unwrap());
+    let gateway_spi = successor.gateway_spi;
     assert_eq!(gateway_spi & 0x3ff, 77);
-    let shared = pair.agree(public).unwrap();
-    let nonce = nonce_of(&payloads);
-    let keys = IkeKeys::derive_rekeyed(
-        SUITE,
-        SUITE.prf,
-        &client.keys.as_ref().unwrap().d,
-        &shared,
-        &[9; 32],
-        &nonce,
-        new_spi,
-        gateway_spi,
-    );
     // The old one goes, and nothing with it.
     let bye = client.request(Exchange::INFORMATIONAL, &[Payload::Delete { protocol: 1, spis: Vec::new() }]);
     let (_, shown) = world.ask(SPI, path(), &bye);
     assert!(shown.children.is_empty());
-    (client.spi, client.gateway_spi, client.keys, client.next) = (new_spi, gateway_spi, Some(keys), 0);
+    client.succeed(successor);
     let probe = client.request(Exchange::INFORMATIONAL, &[]);
     let (answer, _) = world.ask(gateway_spi, path(), &probe);
     assert_eq!(client.open(&[answer]), (client.open_header(0), Vec::new()));

@@ -13,7 +13,8 @@ fn children_are_counted() {
     client.connect(&mut world);
     let mut refused = 0;
     for number in 0..40_u8 {
-        let mut wish = child_request(esp_proposal(0xd000 + u32::from(number)), "10.9.1.0/24", "10.3.0.0/24").to_vec();
+        let theirs = format!("10.9.1.{number}/32");
+        let mut wish = child_request(esp_proposal(0xd000 + u32::from(number)), &theirs, "10.3.0.0/24").to_vec();
         wish.push(Payload::Nonce(vec![number; 32]));
         let wish = client.request(Exchange::CREATE_CHILD_SA, &wish);
         let (answer, _) = world.ask(SPI, path(), &wish);

@@ -1,5 +1,6 @@
 //! The machine before a client that is written here: in one process, step by step, the SA going through its record between any two.
 
+mod alike;
 mod begun;
 mod client;
 mod contact;

@@ -36,7 +36,7 @@ const BOTH: [u16; 2] = [kinds::IKEV2_MESSAGE_ID_SYNC_SUPPORTED, kinds::IPSEC_REP
 /// What is said under message ID 0, and what comes of it.
 fn said(world: &mut World, client: &mut Client, payloads: &[Payload]) -> (Vec<u8>, Shown) {
     let bytes = client.message(Exchange::INFORMATIONAL, 0, false, payloads);
-    let shown = world.step(SPI, Event::Message { path: path(), bytes: &bytes });
+    let shown = world.step(client.gateway_spi, Event::Message { path: path(), bytes: &bytes });
     (bytes, shown)
 }
 
@@ -85,6 +85,25 @@ fn message_ids_are_agreed_on_anew() {
         assert_eq!(client.open(std::slice::from_ref(&answer)).0.message_id, sends);
         assert_eq!(world.ask(SPI, path(), &probe).0, answer);
     }
+}
+
+/// A peer that fails over before it has asked anything under an IKE SA begins with 0; that is new once, too.
+#[test]
+fn who_has_asked_nothing_yet_may_begin_with_0() {
+    let (mut world, mut client, _) = connected(&BOTH);
+    let (successor, _) = client.rekey(&mut world);
+    client.succeed(successor);
+    let (first, shown) = said(&mut world, &mut client, &[sync(1, 0, 0), skip(&[0, 0, 0, 9])]);
+    assert_eq!(answered(&client, &shown).1, [sync(1, 0, 0)]);
+    assert_eq!(shown.children.len(), 1);
+    let spi = client.gateway_spi;
+    assert!(is_nothing(&world.step(spi, Event::Message { path: path(), bytes: &first })));
+    assert!(is_nothing(&said(&mut world, &mut client, &[sync(2, 0, 0)]).1), "another nonce");
+    let probe = client.request(Exchange::INFORMATIONAL, &[]);
+    let (answer, _) = world.ask(spi, path(), &probe);
+    assert_eq!(client.open(&[answer]).0.message_id, 0);
+    assert!(!is_nothing(&said(&mut world, &mut client, &[sync(3, 1, 0)]).1));
+    assert_eq!(world.sa(spi).next_request, 1);
 }
 
 /// Neither the same words, nor older ones, nor such with something else in them.
@@ -208,4 +227,30 @@ fn what_was_asked_is_asked_anew() {
     assert!(matches!(world.sa(SPI).pending.expect("a question").purpose, Purpose::Probe));
     assert_eq!(said(&mut world, &mut client, &[sync(1, 9, 0)]).1.sent.len(), 1);
     assert!(world.sa(SPI).pending.is_none());
+}
+
+/// A peer that fails over before it has heard our token for new keys is given it once more.
+#[test]
+fn a_token_that_may_be_lost_is_given_again() {
+    let mut peers = Peers::new(configs());
+    peers.begin(US);
+    peers.settle();
+    let spi = peers.up(US)[0].own_spi();
+    peers.step(US, spi, Event::Rekey);
+    assert!(peers.deliver() && peers.deliver());
+    peers.wire.clear();
+    let mut theirs = peers.up(THEM).into_iter().find(|sa| sa.next_request == 0).expect("the new one");
+    assert!(theirs.token.is_empty());
+    // The new member has lost count of what we have said.
+    theirs.next_request = 1;
+    peers.worlds[THEM].records.insert(theirs.own_spi(), theirs.save());
+    let (machine, mut given) = peers.worlds[THEM].turn();
+    let mut turn =
+        crate::machine::Turn { config: machine.config, given: &mut given, drawn: 0, out: Outcome::default() };
+    let header = theirs.header(Exchange::INFORMATIONAL, false, 0);
+    let [bytes] = &turn.seal(&theirs, &header, &[sync(1, 0, 1)])[..] else { panic!("in pieces") };
+    peers.hear(US, &Datagram { from: theirs.path.ours, to: theirs.path.theirs, bytes: bytes.clone() });
+    peers.settle();
+    let heard = peers.worlds[THEM].sa(theirs.own_spi());
+    assert_eq!((heard.token.len(), heard.next_request), (32, 2), "{:?}", peers.reports);
 }
