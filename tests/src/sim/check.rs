@@ -144,7 +144,18 @@ impl World {
     pub(super) fn know_each_other(&self, a: usize, b: usize) -> bool {
         let master = |at: usize| self.reign(at).map_or(at, |reign| reign.master.index());
         let (a, b) = (master(a), master(b));
-        a == b || self.checks.steady(self.now, a, b)
+        let (before_a, before_b) = (self.whom_it_succeeds(a), self.whom_it_succeeds(b));
+        a == b
+            || self.checks.steady(self.now, a, b)
+                && (before_a == before_b || self.checks.steady(self.now, before_a, before_b))
+    }
+
+    /// Who led what a master leads, as long as it is new; later itself. What its predecessor could not hear it has yet to act on, though
+    /// it may have heard it all the while.
+    fn whom_it_succeeds(&self, master: usize) -> usize {
+        let process = self.nodes[master].process.as_ref();
+        let before = process.filter(|it| self.now <= it.reign.1 + self.checks.steady).and_then(|it| it.reign_before);
+        before.map_or(master, |reign| reign.master.index())
     }
 
     /// Whether the member has followed its master for more than a period. One that comes over from another master after a
@@ -171,7 +182,7 @@ impl World {
         let node = &mut self.nodes[at];
         let Some(process) = &mut node.process else { return Ok(()) };
         if process.reign.0 != process.core.reign() {
-            process.reign = (process.core.reign(), self.now);
+            (process.reign_before, process.reign) = (process.reign.0, (process.core.reign(), self.now));
         }
         if process.core.reign().is_none() {
             process.version_seen = Default::default();

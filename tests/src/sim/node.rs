@@ -123,6 +123,8 @@ pub struct Process {
     pub version_seen: phalanx_control::cluster::Version,
     /// Whom it follows, and since when.
     pub reign: (Option<Reign>, u64),
+    /// Whom it had before.
+    pub reign_before: Option<Reign>,
     /// Set once it asked to leave.
     pub draining: bool,
 }
@@ -226,6 +228,7 @@ impl Node {
             restless: 0,
             version_seen: Default::default(),
             reign: (None, now),
+            reign_before: None,
             draining: false,
         });
     }
