@@ -361,7 +361,7 @@ fn check_clear(before: &IkeSa, bytes: &[u8], outcome: &Outcome) {
 /// One message each way at a time, and none again; but for peers that agree on them anew, and that not twice.
 fn check_ids(before: &IkeSa, after: &IkeSa) {
     if after.synced != before.synced {
-        assert!(after.synced > before.synced && after.synced == after.next_request);
+        assert!(after.synced > before.synced && after.synced == after.next_request + 1);
         assert!(after.next_request >= before.next_request && after.next_own >= before.next_own);
         return;
     }
