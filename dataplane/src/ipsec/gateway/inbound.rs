@@ -49,7 +49,7 @@ impl Gateway {
             Found::Dummy => &mut [],
         };
         if let Err(refused) = is_new {
-            tunnel.note_behind(outlet.now_ns());
+            tunnel.note_behind(sequence, outlet.now_ns());
             return Err(refused.into());
         }
         if !inner.is_empty() {

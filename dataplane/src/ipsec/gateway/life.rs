@@ -189,10 +189,10 @@ impl Tunnel {
 
 impl Gateway {
     /// Whether something is to be done about a tunnel of IKE's: it has carried much, or its peer cannot be heard.
-    pub(super) fn needs_keys(&self, number: usize, now_ns: u64) -> bool {
+    pub(super) fn needs_keys(&self, number: usize) -> bool {
         let slot = self.slots.get(number).filter(|slot| slot.child.is_some());
         let tunnel = slot.and_then(|slot| slot.tunnel.as_ref());
-        tunnel.is_some_and(|tunnel| tunnel.is_worn() || tunnel.is_behind(now_ns))
+        tunnel.is_some_and(|tunnel| tunnel.is_worn() || tunnel.is_behind())
     }
 
     /// Has IKE do what is to be done for it.

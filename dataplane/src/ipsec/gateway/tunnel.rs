@@ -47,7 +47,7 @@ pub(super) struct Tunnel {
     /// The peer's: how far they may come, and which have come.
     pub(super) inbound: Lease,
     pub(super) window: Window,
-    /// Since when the peer is behind what a takeover skipped, as far as it has been heard.
+    /// Whether the peer is behind what a takeover skipped.
     pub(super) behind: Behind,
     /// Bytes that went through; after a takeover, at most.
     pub(super) carried: Carried,
