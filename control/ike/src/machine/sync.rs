@@ -86,9 +86,7 @@ impl IkeSa {
         let is_new = said.sends >= self.next_request.max(self.synced);
         is_new && said.sends.max(said.expects) <= NUMBER_MAX && self.peer().is_some()
     }
-}
 
-impl IkeSa {
     /// Whether its peer has not said yet that it has our token: the first thing that we say under an SA that we have had made for another.
     fn owes_token(&self) -> bool {
         let asks = self.pending.as_ref().is_some_and(|pending| matches!(pending.purpose, Purpose::Probe));

@@ -144,8 +144,13 @@ impl Tunnel {
         self.reaches(self.ends.hard)
     }
 
-    /// Whether they are to be replaced.
-    pub(super) fn is_worn(&self) -> bool {
+    /// Whether it is to have other keys: its own have carried much, or its peer cannot be heard under them.
+    pub(super) fn needs_keys(&self) -> bool {
+        self.is_worn() || self.is_behind()
+    }
+
+    /// Whether they have carried so much that they are to be replaced.
+    fn is_worn(&self) -> bool {
         self.reaches(self.ends.soft) || self.draw.left() < self.ends.ivs
     }
 
@@ -188,11 +193,10 @@ impl Tunnel {
 }
 
 impl Gateway {
-    /// Whether something is to be done about a tunnel of IKE's: it has carried much, or its peer cannot be heard.
+    /// Whether a tunnel of IKE's is to have other keys.
     pub(super) fn needs_keys(&self, number: usize) -> bool {
         let slot = self.slots.get(number).filter(|slot| slot.child.is_some());
-        let tunnel = slot.and_then(|slot| slot.tunnel.as_ref());
-        tunnel.is_some_and(|tunnel| tunnel.is_worn() || tunnel.is_behind())
+        slot.and_then(|slot| slot.tunnel.as_ref()).is_some_and(|tunnel| tunnel.needs_keys())
     }
 
     /// Has IKE do what is to be done for it.

@@ -160,7 +160,7 @@ impl Gateway {
                 add(&self.counters.of(slot.counters).renewed, 1);
             }
             // One that has fallen silent is looked at until nothing is ahead of it, and one that needs other keys until it has them.
-            let waits = slot.child.is_some() && (tunnel.is_worn() || tunnel.is_behind());
+            let waits = slot.child.is_some() && tunnel.needs_keys();
             tunnel.listed = had_traffic || tunnel.inbound.left() > 0 || waits;
             tunnel.listed
         });

@@ -8,8 +8,8 @@ const NEW_IN: u32 = CHILD_IN + 1024;
 const NEW_OUT: u32 = 0x7_0001;
 
 impl World {
-    /// Packets come fast enough for a lease that goes ahead of them. Answers the number that comes next.
-    fn hurry(&mut self, peer: &mut Peer) -> u64 {
+    /// Packets come fast enough for a lease that goes ahead of them.
+    fn hurry(&mut self, peer: &mut Peer) {
         for mark in 0..1000 {
             let frame = peer.seal(&packet(BRANCH, INSIDE, mark, 100, 0));
             self.owner().hear(&frame).expect("taken");
@@ -19,7 +19,6 @@ impl World {
         assert_eq!(self.delivered().len(), 1000);
         let ahead = self.owner().tunnel(CHILD_IN).inbound.left();
         assert!((20..400).contains(&ahead), "{ahead}");
-        peer.sent + 1
     }
 
     /// As an owner stops in a planned move: the next one begins when it holds all that was said.
@@ -41,6 +40,15 @@ impl World {
         self.replicate();
         heard
     }
+}
+
+/// A tunnel whose peer is fast, and its peer.
+fn hurried() -> (World, TunnelSpec, Peer) {
+    let (mut world, spec) = (World::speaking(), child(CHILD_IN, CHILD_OUT, None));
+    let mut peer = Peer::new(&spec);
+    world.establish(&spec);
+    world.hurry(&mut peer);
+    (world, spec, peer)
 }
 
 #[test]
@@ -80,11 +88,7 @@ fn a_peer_that_does_not_come_past_is_given_new_keys() {
 /// What is above the limit may have to wait until the backups have time; its peer has come past all the same.
 #[test]
 fn whoever_waits_for_a_commit_is_not_behind() {
-    let mut world = World::speaking();
-    let spec = child(CHILD_IN, CHILD_OUT, None);
-    let mut peer = Peer::new(&spec);
-    world.establish(&spec);
-    world.hurry(&mut peer);
+    let (mut world, spec, mut peer) = hurried();
     world.turn();
     let frame = peer.seal(&packet(BRANCH, INSIDE, 1, 100, 0));
     assert_eq!(world.owner().hear(&frame), Err(DropReason::EspReplayed));
@@ -103,11 +107,8 @@ fn whoever_waits_for_a_commit_is_not_behind() {
 
 #[test]
 fn nobody_is_given_new_keys_who_comes_past_or_proves_nothing() {
-    let mut world = World::speaking();
-    let spec = child(CHILD_IN, CHILD_OUT, None);
-    let mut peer = Peer::new(&spec);
-    world.establish(&spec);
-    let next = world.hurry(&mut peer);
+    let (mut world, spec, mut peer) = hurried();
+    let next = peer.sent + 1;
     world.turn();
     let mut forged = Peer::new(&spec).seal_as(&packet(BRANCH, INSIDE, 1, 100, 0), next);
     *forged.last_mut().expect("an ICV") ^= 1;
@@ -140,10 +141,11 @@ fn a_planned_move_skips_nothing() {
         let mut peer = Peer::new(&spec);
         world.establish(&spec);
         for turn in 0..4 {
-            let before = world.hurry(&mut peer);
+            world.hurry(&mut peer);
+            let last = peer.sent;
             world.owner().send_into(CHILD_IN, &packet(INSIDE, BRANCH, turn, 100, 0)).expect("taken");
             world.hand_over();
-            let replay = Peer::new(&spec).seal_as(&packet(BRANCH, INSIDE, 1, 100, 0), before - 1);
+            let replay = Peer::new(&spec).seal_as(&packet(BRANCH, INSIDE, 1, 100, 0), last);
             assert_eq!(world.hears(&replay, in_burst), Some(DropReason::EspReplayed));
             let frame = peer.seal(&packet(BRANCH, INSIDE, 7, 100, 0));
             assert_eq!(world.hears(&frame, in_burst), None);
