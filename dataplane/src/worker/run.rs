@@ -10,6 +10,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use dpdk::clock::Rate;
 use dpdk::{Burst, Eal};
 
 use super::fast::BURST;
@@ -31,6 +32,9 @@ const SLEEP_MAX: Duration = Duration::from_millis(50);
 const NAP: Duration = Duration::from_micros(100);
 /// Rounds that orders wait for at most while queues do not run dry: more packets than a queue holds.
 const PUT_OFF_MAX: u32 = 64;
+/// How long a round works at most, even one of full bursts and slow ciphers. What is more was not work: the system had
+/// something else to do meanwhile, and the one unit that the round is charged to must not pay for that.
+const ROUND_MAX_NS: u64 = 1_000_000;
 /// How long a destination is cached before its neighbour is asked for again.
 const EPOCH_NS: u64 = 250_000_000;
 
@@ -94,7 +98,7 @@ impl Worker {
         counters.held.set(self.steering.held() as u64);
         if count > 0 {
             let cycles = self.clock.read_cycles().saturating_sub(begin);
-            self.path.charge(cycles);
+            self.path.charge(work_in(cycles, self.rate));
             self.path.counters.poll_ns.record(self.rate.to_ns(cycles));
         }
         count
@@ -325,5 +329,23 @@ impl Worker {
         let again = looks_again.then(|| now_ns.saturating_add(LOOK_AGAIN_NS));
         let due = due.into_iter().chain([again]).flatten().min();
         due.map_or(SLEEP_MAX, |due_ns| Duration::from_nanos(due_ns.saturating_sub(now_ns)))
+    }
+}
+
+/// Of the cycles that a round took, those that count as work.
+#[inline]
+fn work_in(cycles: u64, rate: Rate) -> u64 {
+    if rate.to_ns(cycles) > ROUND_MAX_NS { rate.to_cycles(ROUND_MAX_NS) } else { cycles }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_that_was_interrupted_weighs_no_more_than_the_longest_one() {
+        let rate = Rate::from_hz(2_000_000_000);
+        assert_eq!(work_in(1_999_999, rate), 1_999_999);
+        assert_eq!(work_in(100_000_000, rate), 2_000_000);
     }
 }

@@ -85,8 +85,11 @@ fn relays_serve(mode: &'static str) {
     }
     // Every member took its part, and what the relays count is what the client had.
     for id in 1..=3 {
-        let accepted =
-            lab.member(id).samples("phalanx_relay_events_total{relay=\"short\",event=\"accepted\"}").unwrap()[0];
+        let accepted = |relay| {
+            let name = format!("phalanx_relay_events_total{{relay=\"{relay}\",event=\"accepted\"}}");
+            lab.member(id).samples(&name).unwrap()[0]
+        };
+        let accepted = accepted("short") + accepted("short6");
         assert!(accepted > 10.0, "m{id} accepted {accepted} connections");
     }
     assert!(lab.total("phalanx_relay_bytes_total{relay=\"long\",direction=\"down\"}").unwrap() > 3_000_000.0);
