@@ -130,6 +130,11 @@ pub trait Outlet {
     /// Whether this worker serves the unit.
     fn owns(&self, unit: Unit) -> bool;
 
+    /// Whether the unit is this member's by the table, though it may have stopped serving it: nobody else serves it yet.
+    fn replicates(&self, unit: Unit) -> bool {
+        self.owns(unit)
+    }
+
     /// The cluster's address on the network that leads to a destination.
     fn source_towards(&self, destination: IpAddr) -> Option<IpAddr>;
 

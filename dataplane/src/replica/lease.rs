@@ -172,9 +172,11 @@ impl Lease {
     }
 
     /// Its owner goes, and uses none from here on: the next one may begin here. For others the limit falls with the record that is to be
-    /// written now, after all those that were written before.
-    pub fn stop(&mut self) -> LeaseRecord {
+    /// written now, after all those that were written before. `highest`: of the numbers that are used once that is committed, if some
+    /// wait for it.
+    pub fn stop(&mut self, highest: Option<u64>) -> LeaseRecord {
         self.written.clear();
+        self.next = self.next.max(highest.map_or(0, |number| number.saturating_add(1)));
         self.limit = self.next;
         self.record()
     }

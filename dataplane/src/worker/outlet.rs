@@ -180,6 +180,10 @@ impl Outlet for Path {
         self.holdings.owns(unit)
     }
 
+    fn replicates(&self, unit: Unit) -> bool {
+        self.holdings.replicates(unit)
+    }
+
     fn source_towards(&self, destination: IpAddr) -> Option<IpAddr> {
         let (family, number) = address_number(destination);
         let hop = self.routes.lookup(family, number)?;
@@ -235,7 +239,8 @@ impl Outlet for Path {
         let Some(mut mbuf) = self.write_mbuf(write) else { return false };
         let Ok(summary) = summarise_l3(mbuf.data()) else { return false };
         if self.is_ours(&summary, summary.dst) && !self.is_strange(&summary) {
-            return self.let_arrive(unit, mbuf);
+            // What begins with it would begin where nobody serves it.
+            return self.holdings.owns(unit) && self.let_arrive(unit, mbuf);
         }
         if !self.lets_on(&summary, mbuf.data_mut()) {
             return false;

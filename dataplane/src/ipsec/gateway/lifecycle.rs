@@ -191,15 +191,6 @@ impl Gateway {
         }
     }
 
-    /// Tells how far the numbers came. In a planned move the next owner waits until it has heard it, and begins there. Whoever has another
-    /// owner already does not listen to us.
-    fn say_last(&mut self, outlet: &mut dyn Outlet, number: usize) {
-        if let Some(tunnel) = self.slots.tunnel(number) {
-            let essential = tunnel.stop();
-            tunnel.write(outlet.outbox(), self.digest_key, essential, None);
-        }
-    }
-
     /// Takes a tunnel out of use, with all that waits in it. Answers what the backups have of it.
     fn lay_down(&mut self, number: usize) -> Option<Written> {
         let slot = self.slots.get_mut(number)?;

@@ -8,7 +8,7 @@
 //! *Units*: a tunnel's traffic belongs to the unit in its inbound SPI, in clear too; so both directions meet, and meet their SAs.
 //!
 //! *Output commit*: no number of ours is sent, and none of the peer's let in, beyond what the backups hold as a lease
-//! (`record`). What comes too early waits, opened or still clear, until they do (`waiting`); how far ahead the lease of the
+//! (`record`). What comes too early waits, opened or still clear, until they do (`waiting`, `leaving`); how far ahead the lease of the
 //! peer's numbers goes is `pace`'s matter.
 //!
 //! *Sleep*: a tunnel wakes up at its first packet, from what is in the store; a takeover itself touches none of them. When its
@@ -19,7 +19,7 @@
 //!
 //! Files: `spec` (what there is to be), `policies` (which packets), `judged` (what they said), `book` (which workers know), `slots` (the
 //! tunnels), `lifecycle` (they come, wake up, fall asleep, go), `life` (how much they may carry), `tunnel` (one that is awake), `form` (ESP or AH), `inbound`, `outbound`,
-//! `burst` (the same for many at once), `waiting`, `pace`, `path_mtu` (what routers on the way take), `clamp` (TCP's MSS), `record`, `saved`, `written` (what the backups are told),
+//! `burst` (the same for many at once), `waiting`, `leaving` (when its unit leaves), `pace`, `path_mtu` (what routers on the way take), `clamp` (TCP's MSS), `record`, `saved`, `written` (what the backups are told),
 //! `tap` (for whoever looks for a fault), `desk`, `ike`, `counters`, `tally`.
 
 mod behind;
@@ -32,6 +32,7 @@ mod form;
 mod ike;
 mod inbound;
 mod judged;
+mod leaving;
 mod life;
 mod lifecycle;
 mod mix;
@@ -66,6 +67,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use self::ike::Ike;
+use self::leaving::{Leaving, none_leaving};
 use self::record::{IKE_APP, ike_spi_of, session_key, spi_of};
 use self::slots::{Slot, Slots};
 use self::waiting::Spares;
@@ -98,6 +100,8 @@ pub struct Gateway {
     /// Records on their way to the backups: where they end in the log, whose they are.
     ledger: VecDeque<(Position, usize)>,
     spares: Spares,
+    /// What waited when its unit left.
+    leaving: VecDeque<Leaving>,
     /// The packet in hand.
     scratch: Box<[u8]>,
     /// What is checked of a packet with AH.
@@ -149,6 +153,7 @@ impl Gateway {
             leases: LeaseStats::default(),
             ledger: VecDeque::new(),
             spares: Spares::new(),
+            leaving: none_leaving(),
             scratch: vec![0; PACKET_MAX].into(),
             text: vec![0; PACKET_MAX + ICV_MAX].into(),
             ike: None,
@@ -190,6 +195,7 @@ impl Gateway {
             self.release(outlet, number);
             self.renew(outlet, number, None);
         }
+        self.let_leave(outlet);
     }
 }
 
@@ -281,6 +287,7 @@ impl App for Gateway {
     }
 
     fn handle_units(&mut self, outlet: &mut dyn Outlet, gained: &UnitSet, lost: &UnitSet) {
+        self.keep_none_leaving(gained);
         lost.iter().for_each(|unit| self.put_to_sleep(outlet, unit));
         if let Some(ike) = &mut self.ike {
             ike.hand_over(outlet, gained, lost);

@@ -96,6 +96,8 @@ fn mark(packet: &[u8]) -> u32 {
 struct Desk {
     now_ns: u64,
     owned: bool,
+    /// Whose the unit is by the table.
+    replicated: bool,
     outbox: Outbox,
     store: Store,
     incarnation: u64,
@@ -114,6 +116,9 @@ impl Outlet for Desk {
     }
     fn owns(&self, _: Unit) -> bool {
         self.owned
+    }
+    fn replicates(&self, _: Unit) -> bool {
+        self.replicated
     }
     fn source_towards(&self, _: std::net::IpAddr) -> Option<std::net::IpAddr> {
         None
@@ -216,6 +221,7 @@ impl Member {
             desk: Desk {
                 now_ns: 1000 * MS,
                 owned: false,
+                replicated: false,
                 outbox: Outbox::new(OutboxLimits::default()),
                 store: Store::new(DigestKey::new(REPLICA_KEY), StoreLimits::default()),
                 incarnation,
@@ -304,6 +310,7 @@ impl World {
         let was = &mut self.members[old];
         was.desk.owned = false;
         was.gateway.handle_units(&mut was.desk, &UnitSet::EMPTY, &all);
+        was.desk.replicated = false;
         let backup = was.id;
         for member in &mut self.members {
             member.desk.store.set_owner(unit(), Some(heir), version);
@@ -312,12 +319,20 @@ impl World {
         }
         self.members[old].desk.outbox.set_backups(unit(), MemberSet::EMPTY);
         let is = &mut self.members[new];
-        is.desk.owned = true;
+        (is.desk.owned, is.desk.replicated) = (true, true);
         is.desk.outbox.set_backups(unit(), MemberSet::of(backup));
         is.desk.outbox.greeted(backup, self.generation as u32, None);
         is.gateway.handle_units(&mut is.desk, &all, &UnitSet::EMPTY);
         self.owner = new;
         self.replicate();
+    }
+
+    /// The owner stops, as in a planned move; by the table it is the owner still.
+    fn stop(&mut self) {
+        let all: UnitSet = Unit::all().collect();
+        let owner = self.owner();
+        owner.desk.owned = false;
+        owner.gateway.handle_units(&mut owner.desk, &UnitSet::EMPTY, &all);
     }
 
     /// The backup takes in all that the owner has to tell, and says so; the owner goes on with that.

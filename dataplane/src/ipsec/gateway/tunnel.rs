@@ -219,9 +219,10 @@ impl Tunnel {
         Some(self.essential(self.outbound.record(), inbound))
     }
 
-    /// This owner goes: the record by which the next one begins where it stopped, and skips nothing.
-    pub(super) fn stop(&mut self) -> Essential {
-        let (outbound, inbound) = (self.outbound.stop(), self.inbound.stop());
+    /// This owner goes: the record by which the next one begins where it stopped, and skips nothing. `highest`: of the peer's numbers that
+    /// this record lets in.
+    pub(super) fn stop(&mut self, highest: Option<u64>) -> Essential {
+        let (outbound, inbound) = (self.outbound.stop(None), self.inbound.stop(highest));
         self.essential(outbound, inbound)
     }
 

@@ -10,7 +10,7 @@ use crate::app::{Outlet, Way};
 use crate::tallies::add;
 
 /// Packets of one worker that wait: a millisecond of a million a second, or ten of what may wait for a commit each ([`super::pace`]).
-const WAITING_MAX: usize = 1024;
+pub(super) const WAITING_MAX: usize = 1024;
 
 /// Buffers that are not in use.
 pub(super) struct Spares(Vec<Vec<u8>>);

@@ -143,8 +143,8 @@ enum Deed {
     Commit(u64),
     /// Another takes over, who has so many updates beyond those that were acknowledged.
     TakeOver(u64),
-    /// Another takes over, who waits for all that this one has to say.
-    HandOver,
+    /// Another takes over, who waits for all that this one has to say; a number so far ahead is used once that is committed.
+    HandOver(Option<u64>),
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -155,7 +155,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         4 => Just(Deed::Write),
         3 => (0..3_u64).prop_map(Deed::Commit),
         1 => (0..4_u64).prop_map(Deed::TakeOver),
-        1 => Just(Deed::HandOver),
+        1 => proptest::option::of(0..30_u64).prop_map(Deed::HandOver),
     ]
 }
 
@@ -204,9 +204,12 @@ proptest! {
                     log.truncate(held + 1);
                     acknowledged = held;
                 }
-                Deed::HandOver => {
-                    let (next, record) = (lease.next(), lease.stop());
+                Deed::HandOver(ahead) => {
+                    let highest = ahead.map(|ahead| lease.next() + ahead);
+                    let next = highest.map_or(lease.next(), |number| number + 1);
+                    let record = lease.stop(highest);
                     prop_assert_eq!((record.limit, lease.left(), lease.take(&mut stats)), (next, 0, None));
+                    last = highest.or(last);
                     log.push(record);
                     acknowledged = log.len() - 1;
                     lease = Lease::restore(extent, record, 0);

@@ -91,6 +91,10 @@ impl Outlet for Room<'_> {
         self.holdings.owns(unit)
     }
 
+    fn replicates(&self, unit: Unit) -> bool {
+        self.holdings.replicates(unit)
+    }
+
     fn source_towards(&self, destination: IpAddr) -> Option<IpAddr> {
         if super::lan::is_inside(destination) { INSIDE.parse().ok() } else { OUTSIDE.parse().ok() }
     }

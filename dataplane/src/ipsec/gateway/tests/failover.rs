@@ -71,11 +71,59 @@ fn what_was_not_committed_was_not_shown() {
     assert!(world.peer.got.is_empty() && world.delivered().is_empty());
     world.turn();
     world.replicate();
+    world.members.iter_mut().for_each(|it| it.gateway.handle_commit(&mut it.desk));
     assert_eq!(world.members[1].count("wait_lost") + world.members[0].count("wait_lost"), 10);
     world.inside_sends(5..10);
     world.replicate();
     world.peer_opens();
     assert_eq!(world.peer.got, [5, 6, 7, 8, 9]);
+}
+
+/// In a planned move, what waits for its commit goes on when the next owner knows of it, which then lets none of it in again.
+#[test]
+fn a_planned_move_loses_nothing_that_waits() {
+    let mut world = World::new(Numbers::Extended);
+    let frames: Vec<_> = (0..6).map(|mark| world.peer.seal(&packet(BRANCH, INSIDE, mark, 100, 0))).collect();
+    for frame in [0, 1, 1, 3, 5, 3].map(|at: usize| &frames[at]) {
+        let _ = world.owner().hear(frame);
+    }
+    world.stop();
+    world.ship();
+    assert_eq!(world.delivered(), [0_u32; 0], "nobody has said yet that the backup holds it");
+    world.replicate();
+    assert_eq!(world.delivered(), [0, 1, 3, 5]);
+    world.turn();
+    for frame in &frames {
+        let _ = world.owner().hear(frame);
+    }
+    world.replicate();
+    assert!(world.delivered().is_empty());
+    world.peer_sends(6..8);
+    world.replicate();
+    assert_eq!(world.delivered(), [6, 7]);
+    assert_eq!(world.members.each_ref().map(|it| it.count("wait_lost")), [0, 0]);
+}
+
+/// But not when the table has given the tunnel away meanwhile, or did and gave it back: an heir may not know of it.
+#[test]
+fn what_left_with_a_tunnel_that_was_given_away_is_lost() {
+    for comes_back in [false, true] {
+        let mut world = World::new(Numbers::Extended);
+        world.peer_sends(0..3);
+        world.stop();
+        world.turn();
+        if comes_back {
+            world.turn();
+        }
+        world.members.iter_mut().for_each(|it| it.gateway.handle_commit(&mut it.desk));
+        world.replicate();
+        assert!(world.delivered().is_empty());
+        let lost: u64 = world.members.iter().map(|it| it.count("wait_lost")).sum();
+        assert_eq!(lost, 3);
+        world.peer_sends(3..5);
+        world.replicate();
+        assert_eq!(world.delivered(), [3, 4]);
+    }
 }
 
 /// Both believe to own the tunnel, and both send: numbers can meet then, IVs cannot.
