@@ -70,6 +70,7 @@ impl Core {
         let highest = self.members.iter().map(|member| member.incarnation).max().unwrap_or(0);
         let had = request.incarnation.min(highest.saturating_add(STEP_MAX));
         let incarnation = highest.max(had).saturating_add(1);
+        self.hear_term(request.term);
         let Role::Lead(lead) = &mut self.role else { return };
         lead.followers.insert(id, Follower::new(0, now));
         lead.loading.balance_at = lead.loading.balance_at.min(now + self.settings.period.quarters(4 * 4));
@@ -93,7 +94,9 @@ impl Core {
     }
 
     /// Publishes the table anew, under a term above all that were heard of: a member that comes out of another cluster holds a table
-    /// of that, maybe of as late a reign as ours, and refuses what is said under an older one.
+    /// of that, maybe of as late a reign as ours, and refuses what is said under an older one. Or its workers wait for that cluster's
+    /// table and commit nothing before (`Outbox::fenced`): for generations, if its master came back without memory of the terms and counts
+    /// them from the beginning. So a candidate says itself which terms it knows; its beacons may all have been lost.
     fn outdo_terms(&mut self, now: Time) {
         self.term_max = self.term_max.saturating_add(1);
         self.table.version.term = self.term_max;

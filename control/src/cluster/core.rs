@@ -79,7 +79,7 @@ pub struct Member {
 pub struct Core {
     pub(super) settings: Settings,
     pub(super) role: Role,
-    /// The highest term heard of.
+    /// The highest term heard of, be it a reign's or a table's.
     pub(super) term_max: u64,
     pub(super) incarnation: u64,
     /// The members in order of succession; empty while in no cluster.
@@ -292,6 +292,7 @@ impl Core {
                 if !self.hear_term(keepalive.reign.term) {
                     return;
                 }
+                self.hear_term(keepalive.version.term);
                 self.note_contact(from, &keepalive.contact);
                 match self.role {
                     Role::Search(_) => self.consider_master(now, from),
@@ -301,6 +302,7 @@ impl Core {
                 }
             }
             Message::MemberKeepalive(keepalive) => {
+                self.hear_term(keepalive.reign.term.max(keepalive.holds.term));
                 self.note_contact(from, &keepalive.contact);
                 self.note_seq(from, keepalive.seq);
                 match self.role {
@@ -309,7 +311,10 @@ impl Core {
                     Role::Search(_) | Role::Left => {}
                 }
             }
-            Message::TableChunk(chunk) => self.handle_chunk(now, from, chunk),
+            Message::TableChunk(chunk) => {
+                self.hear_term(chunk.version.term);
+                self.handle_chunk(now, from, chunk);
+            }
             Message::TableRequest(reign) => self.answer_table_request(from, reign),
             Message::Loads(loads) => self.take_loads(now, from, &loads),
             Message::Move(reign, step) => self.handle_move(now, from, reign, step),
@@ -459,7 +464,8 @@ impl Core {
         self.peers.iter().map(|(id, peer)| (*id, bits(peer))).filter(|(_, bits)| *bits != 0).collect()
     }
 
-    /// Takes note of a term, however high in steps; false until it has been reached.
+    /// Takes note of a term, however high in steps; false until it has been reached. Whoever has a table may refuse by it what our
+    /// workers tell, so the terms of all that anybody says to have count, whomever it follows.
     pub(super) fn hear_term(&mut self, term: u64) -> bool {
         self.term_max = self.term_max.max(term.min(self.term_max.saturating_add(STEP_MAX)));
         term <= self.term_max

@@ -243,8 +243,6 @@ impl Core {
         // Who rules on has given up to abdicate: its word is to be waited out again before any other's counts.
         follow.abdicated_to = keepalive.abdicating;
         follow.losses = keepalive.losses;
-        self.hear_term(keepalive.version.term);
-        let Role::Follow(follow) = &mut self.role else { return };
         let basis = Basis::told(keepalive.list, keepalive.agreed.clone(), keepalive.joining.clone());
         if std::mem::replace(&mut follow.basis, basis.clone()) != basis {
             self.persist(keepalive.agreed.clone());

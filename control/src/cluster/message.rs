@@ -265,6 +265,8 @@ pub struct JoinRequest {
     pub incarnation: u64,
     /// Where the candidate is reached.
     pub contact: Contact,
+    /// The highest term that the candidate knows; 0: one of an older version does not say.
+    pub term: u64,
 }
 
 /// Why a candidate is not let in (now).

@@ -176,6 +176,7 @@ impl Core {
             roles: self.settings.roles.clone(),
             incarnation: self.incarnation,
             contact: self.settings.contact.clone(),
+            term: self.term_max,
         };
         self.send(To::Reliably(master, contact), Message::JoinRequest(request));
     }

@@ -26,6 +26,8 @@ struct Net {
     left: Vec<u8>,
     deaf: Option<u8>,
     unheard: Option<u8>,
+    /// Its datagrams are lost: nothing arrives but what it says by mutual TLS.
+    hushed: Option<u8>,
     /// Its workers do not say that they have stopped.
     unstopped: Option<u8>,
     /// Who is to hold what, as each member's workers were told.
@@ -59,6 +61,7 @@ impl Net {
             left: Vec::new(),
             deaf: None,
             unheard: None,
+            hushed: None,
             unstopped: None,
             holders: BTreeMap::new(),
             quick: BTreeSet::new(),
@@ -99,6 +102,9 @@ impl Net {
         let now = self.now;
         match output {
             Output::Send(to, message) => {
+                if self.hushed == Some(number) && !matches!(to, To::Reliably(..)) {
+                    return;
+                }
                 for (other, core) in &mut self.cores {
                     let meant = match &to {
                         To::All | To::Strangers => true,
@@ -208,6 +214,18 @@ impl Net {
 
     fn share(&self, number: u8) -> usize {
         self.owners().iter().filter(|owner| **owner == Some(number)).count()
+    }
+
+    fn hear(&mut self, number: u8, from: u8, message: Message) {
+        let now = self.now;
+        self.cores.get_mut(&number).unwrap().handle_message(now, member(from), Path::Link, message);
+    }
+
+    /// The members of another cluster are heard from now on.
+    fn meet(&mut self, mut other: Self) {
+        self.cores.append(&mut other.cores);
+        self.leases.append(&mut other.leases);
+        self.modes.append(&mut other.modes);
     }
 
     fn formed() -> Self {
@@ -325,9 +343,7 @@ fn two_masters_become_one() {
     net.run(Span::from_ms(500));
     let mut alone = Net::new(&[2]);
     alone.run(Span::from_ms(500));
-    net.cores.append(&mut alone.cores);
-    net.leases.append(&mut alone.leases);
-    net.modes.append(&mut alone.modes);
+    net.meet(alone);
     net.run(Span::from_ms(1000));
     assert_eq!(net.master(), 1, "as many members each: the lower address wins");
     assert!(net.share(2) > 0, "{:#?}", net.events);
@@ -361,21 +377,24 @@ fn who_is_handed_the_role_of_master_serves_no_longer_than_its_followers_wait() {
     assert!(net.leases[&2] <= net.now + most, "{:?} at {:?}", net.leases[&2], net.now);
 }
 
+/// A member that has founded a cluster alone, in a later term than any that it was told of.
+fn founder_after_term(number: u8, term: u64) -> Net {
+    let mut net = Net::new(&[number]);
+    let beacon = Beacon { kind: BeaconKind::Member, term, contact: settings(3).contact };
+    net.hear(number, 3, Message::Beacon(beacon));
+    net.run(Span::from_ms(500));
+    net
+}
+
 /// A backup refuses what is said under an older table than its own.
 #[test]
 fn tables_outdo_those_that_newcomers_bring_from_later_reigns() {
     let mut net = Net::new(&[1]);
     net.run(Span::from_ms(500));
-    let mut alone = Net::new(&[2]);
-    let beacon = Beacon { kind: BeaconKind::Member, term: 6, contact: settings(3).contact };
-    let now = alone.now;
-    alone.cores.get_mut(&2).unwrap().handle_message(now, member(3), Path::Link, Message::Beacon(beacon));
-    alone.run(Span::from_ms(500));
+    let alone = founder_after_term(2, 6);
     let before = alone.cores[&2].version();
     assert!(before > net.cores[&1].version(), "{before:?}");
-    net.cores.append(&mut alone.cores);
-    net.leases.append(&mut alone.leases);
-    net.modes.append(&mut alone.modes);
+    net.meet(alone);
     net.run(Span::from_ms(1000));
     let after = net.cores[&1].version();
     assert_eq!((net.master(), net.cores[&2].version()), (1, after), "{:#?}", net.events);
@@ -384,6 +403,75 @@ fn tables_outdo_those_that_newcomers_bring_from_later_reigns() {
     net.leases.remove(&1);
     net.run(Span::from_ms(500));
     assert!(net.cores[&2].version() > after);
+}
+
+/// The master knows of no terms but its own: it has died, and counts from the beginning. The candidate's workers commit nothing before
+/// they have a table of its former cluster's, or a later one.
+#[test]
+fn tables_outdo_what_a_candidate_knows_of_which_nothing_was_heard_before_it_asked() {
+    let mut net = Net::new(&[1]);
+    net.run(Span::from_ms(500));
+    let alone = founder_after_term(2, 6);
+    let before = alone.cores[&2].version();
+    net.hushed = Some(2);
+    net.meet(alone);
+    while net.cores[&2].reign().is_none_or(|reign| reign.master != member(1)) {
+        net.run(STEP);
+        assert!(net.now < Time(3_000_000_000), "{:#?}", net.events);
+    }
+    net.hushed = None;
+    net.run(Span::from_ms(1500));
+    let after = net.cores[&1].version();
+    assert_eq!((net.master(), net.cores[&2].version()), (1, after), "{:#?}", net.events);
+    assert!(after > before, "{after:?} after {before:?}");
+}
+
+/// Any of them may be the table by which a backup refuses what this member's workers tell.
+#[test]
+fn a_candidate_knows_the_terms_of_all_tables_that_others_say_to_have() {
+    let reign = Reign { term: 4, master: member(3) };
+    let contact = settings(3).contact;
+    let version = Version { term: 5, generation: 10 };
+    let keepalive = MemberKeepalive {
+        reign,
+        seq: 1,
+        heard: 1,
+        applied: version,
+        holds: version,
+        draining: false,
+        hears: Vec::new(),
+        contact: contact.clone(),
+    };
+    let masters = MasterKeepalive {
+        reign,
+        seq: 1,
+        version: Version { term: 6, generation: 11 },
+        digest: 0,
+        losses: 2,
+        quorate: true,
+        abdicating: None,
+        members: vec![Listed { id: member(3), incarnation: 1, echo: 0 }],
+        agreed: vec![member(3)],
+        joining: Vec::new(),
+        list: Version::default(),
+        hears: Vec::new(),
+        contact,
+    };
+    let entries = vec![Entry::default(); UNITS];
+    let chunk = TableChunk { reign, version: Version { term: 7, generation: 12 }, chunk: 0, moved: 0, entries };
+    let mut net = Net::new(&[2]);
+    let said = [Message::MemberKeepalive(keepalive), Message::MasterKeepalive(masters), Message::TableChunk(chunk)];
+    for (message, term) in said.into_iter().zip(5..) {
+        net.hear(2, 3, message);
+        assert_eq!(net.cores[&2].term_max, term);
+    }
+    let asks = |output: Output| match output {
+        Output::Send(To::Reliably(..), Message::JoinRequest(request)) => Some(request.term),
+        _ => None,
+    };
+    let two = net.cores.get_mut(&2).unwrap();
+    two.handle_timeout(net.now + Span::from_ms(100));
+    assert_eq!(std::iter::from_fn(|| two.poll_output()).filter_map(asks).last(), Some(7));
 }
 
 #[test]

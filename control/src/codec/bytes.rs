@@ -61,6 +61,14 @@ impl<'a> Reader<'a> {
         Ok(Version { term: self.u64()?, generation: self.u64()? })
     }
 
+    /// A field that older members do not send: they end before it.
+    pub(crate) fn added_later<T: Default>(
+        &mut self,
+        field: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        if self.0.is_empty() { Ok(T::default()) } else { field(self) }
+    }
+
     /// A list with a two-byte count, at most `most` long.
     pub(crate) fn list<T>(
         &mut self,

@@ -2,7 +2,8 @@
 //! big-endian, lists behind a two-byte count.
 //!
 //! Decoding is total: any bytes give a message or an error, in time and memory bounded by the input's length. What
-//! follows the known fields is ignored, so that a newer member may say more.
+//! follows the known fields is ignored, so that a newer member may say more; what an older one does not say is nothing
+//! (`Reader::added_later`).
 
 mod bytes;
 
@@ -95,6 +96,7 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
             w.list(&request.roles, |w, role| w.u8(*role));
             w.u64(request.incarnation);
             w.contact(&request.contact);
+            w.u64(request.term);
         }
         Message::JoinAnswer(answer) => {
             w.u8(13);
@@ -150,6 +152,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
             roles: r.list(PORTS_MAX, Reader::u8)?,
             incarnation: r.u64()?,
             contact: r.contact()?,
+            term: r.added_later(Reader::u64)?,
         }),
         13 => Message::JoinAnswer(answer(r)?),
         14 => Message::InSync(in_sync(r)?),

@@ -89,6 +89,7 @@ mod tests {
             roles: roles.to_vec(),
             incarnation: 0,
             contact: Contact { address: "10.9.0.2:7400".parse().unwrap(), macs: vec![] },
+            term: 0,
         };
         let mut apps = Apps::new(vec![Box::new(Router::new(vec![1, 2]))]);
         let candidate = MemberId::new(2).unwrap();

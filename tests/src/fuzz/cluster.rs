@@ -220,6 +220,7 @@ impl Scene {
                 roles: Vec::new(),
                 incarnation: script.number(),
                 contact,
+                term: reign.term,
             }),
             14 => match script.u8() % 4 {
                 0 => Message::InSyncKnown(InSyncKnown { reign, number: script.number() }),

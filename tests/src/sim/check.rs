@@ -198,7 +198,14 @@ impl World {
 
     /// Why the cluster is not whole and at rest, if it is not.
     pub(super) fn unrest(&self) -> Option<String> {
-        self.disorder().or_else(|| self.lacking())
+        self.disorder().or_else(|| self.lacking()).or_else(|| self.fenced())
+    }
+
+    /// Who commits nothing until it has a table that its cluster may never make.
+    fn fenced(&self) -> Option<String> {
+        let fence = |node: &Node| node.process.as_ref()?.desk.as_ref()?.holdings.outbox.fence();
+        let (id, fence) = self.nodes.iter().find_map(|node| Some((node.id, fence(node)?)))?;
+        Some(format!("{id} commits nothing before table {}.{}", fence.term, fence.generation))
     }
 
     /// Whose units are not held by all who should.

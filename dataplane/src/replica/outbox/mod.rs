@@ -383,13 +383,19 @@ impl Outbox {
     }
 
     /// A backup refused an update because its table, this one, gives the unit to another. Nothing is committed until we have that
-    /// table too: what was refused must not be shown.
+    /// table too: what was refused must not be shown. This outlives our joining another cluster, for refusals of what we told before may
+    /// come after that; its tables are to be later than any whose term we have heard of.
     pub fn fenced(&mut self, version: TableVersion) {
         self.stats.fenced += 1;
         if version > self.version {
             self.committed();
             self.fence = self.fence.max(Some(version));
         }
+    }
+
+    /// The table that must be here before anything is committed again, if a backup has refused something by one.
+    pub const fn fence(&self) -> Option<TableVersion> {
+        self.fence
     }
 
     /// Waits for this backup no longer: it is out of sync until it has caught up and was checked. The way to get rid of one that

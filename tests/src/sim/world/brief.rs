@@ -42,7 +42,7 @@ pub(super) fn brief_message(message: &Message) -> String {
         ),
         Message::TableChunk(c) => format!("table {}.{} chunk {}", c.version.term, c.version.generation, c.chunk),
         Message::Beacon(b) => format!("beacon {:?} t{}", b.kind, b.term),
-        Message::JoinRequest(r) => format!("join request, incarnation {}", r.incarnation),
+        Message::JoinRequest(r) => format!("join request, incarnation {} t{}", r.incarnation, r.term),
         Message::Loads(_) => "loads".into(),
         other => format!("{other:?}"),
     }
