@@ -5,7 +5,8 @@ use cbc::cipher::{Array, BlockCipherEncrypt, KeyInit};
 use cmac::Cmac;
 use hmac::{Hmac, Mac as _};
 use md5::Md5;
-use ring::hmac::{Context, HMAC_SHA1_FOR_LEGACY_USE_ONLY, HMAC_SHA256, HMAC_SHA384, HMAC_SHA512, Key};
+use ring::hmac::{Context, HMAC_SHA256, HMAC_SHA384, HMAC_SHA512, Key};
+use sha1::Sha1;
 
 use crate::ipsec::transform::Integrity;
 
@@ -15,6 +16,8 @@ const TAG_MAX: usize = 64;
 /// A check with its key.
 pub(super) enum Mac {
     Hmac(Key),
+    /// `ring` does not use what processors have for it: three times as slow.
+    Sha1(Box<Hmac<Sha1>>),
     Md5(Box<Hmac<Md5>>),
     Cmac(Box<Cmac<Aes128>>),
     Xcbc(Box<Xcbc>),
@@ -24,7 +27,7 @@ impl Mac {
     pub(super) fn new(integrity: Integrity, key: &[u8]) -> Option<Self> {
         let hmac = |algorithm| Self::Hmac(Key::new(algorithm, key));
         Some(match integrity {
-            Integrity::HmacSha1 => hmac(HMAC_SHA1_FOR_LEGACY_USE_ONLY),
+            Integrity::HmacSha1 => Self::Sha1(Box::new(Hmac::new_from_slice(key).ok()?)),
             Integrity::HmacSha256 => hmac(HMAC_SHA256),
             Integrity::HmacSha384 => hmac(HMAC_SHA384),
             Integrity::HmacSha512 => hmac(HMAC_SHA512),
@@ -43,6 +46,9 @@ impl Mac {
                 context.update(packet);
                 context.update(after);
                 padded(context.sign().as_ref())
+            }
+            Self::Sha1(mac) => {
+                padded(&Hmac::clone(mac).chain_update(packet).chain_update(after).finalize().into_bytes())
             }
             Self::Md5(mac) => {
                 padded(&Hmac::clone(mac).chain_update(packet).chain_update(after).finalize().into_bytes())
