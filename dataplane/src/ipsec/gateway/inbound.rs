@@ -67,8 +67,7 @@ impl Gateway {
         // None that nobody holds a lease for: whoever takes over would let it in again.
         if tunnel.inbound.admit(sequence, &mut self.leases) {
             let newest = sequence >= tunnel.window.next();
-            tunnel.window.accept(sequence)?;
-            tunnel.carried.received = tunnel.carried.received.saturating_add(inner.len() as u64);
+            tunnel.let_in(sequence, inner.len())?;
             show(&mut self.tap, outlet, spi, Way::OutOf, inner);
             deliver(outlet, unit, counters, inner);
             self.note(outlet, number, from.filter(|_| newest));

@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 
 use super::Gateway;
+use super::counters::TunnelCounters;
 use super::tap::show;
 use super::tunnel::Tunnel;
 use super::waiting::{Spares, WAITING_MAX};
@@ -36,22 +37,20 @@ pub(super) fn none_leaving() -> VecDeque<Leaving> {
 }
 
 impl Tunnel {
-    /// Counts all that waits to be let in as let in, for the last words. Answers the highest number; what came twice is let go of, and
-    /// counted in the second answer.
-    fn admit_all(&mut self, spares: &mut Spares) -> (Option<u64>, u64) {
-        let (mut highest, mut twice) = (None, 0);
+    /// Lets in all that waits, for the last words. Answers the highest number. What came twice is let go of.
+    fn let_in_all(&mut self, spares: &mut Spares, counters: &TunnelCounters) -> Option<u64> {
+        let mut highest = None;
         for _ in 0..self.to_admit.len() {
             let Some(opened) = self.to_admit.pop_front() else { break };
-            if self.window.accept(opened.sequence).is_err() {
+            if self.let_in(opened.sequence, opened.packet.len()).is_err() {
+                add(&counters.late_refused, 1);
                 spares.take_back(opened.packet);
-                twice += 1;
                 continue;
             }
             highest = highest.max(Some(opened.sequence));
-            self.carried.received = self.carried.received.saturating_add(opened.packet.len() as u64);
             self.to_admit.push_back(opened);
         }
-        (highest, twice)
+        highest
     }
 }
 
@@ -61,8 +60,7 @@ impl Gateway {
     pub(super) fn say_last(&mut self, outlet: &mut dyn Outlet, number: usize) {
         let Some(slot) = self.slots.get_mut(number) else { return };
         let Some(tunnel) = slot.tunnel.as_deref_mut() else { return };
-        let (highest, twice) = tunnel.admit_all(&mut self.spares);
-        add(&self.counters.of(slot.counters).late_refused, twice);
+        let highest = tunnel.let_in_all(&mut self.spares, self.counters.of(slot.counters));
         let essential = tunnel.stop(highest);
         let said = tunnel.write(outlet.outbox(), self.digest_key, essential, None);
         let (unit, spi, counters) = (slot.spec.unit(), slot.spec.inbound.spi, slot.counters);

@@ -305,11 +305,10 @@ impl World {
         let (old, new) = (self.owner, 1 - self.owner);
         self.generation += 1;
         let version = TableVersion { term: 1, generation: self.generation };
+        self.stop();
         let all: UnitSet = Unit::all().collect();
         let heir = self.members[new].id;
         let was = &mut self.members[old];
-        was.desk.owned = false;
-        was.gateway.handle_units(&mut was.desk, &UnitSet::EMPTY, &all);
         was.desk.replicated = false;
         let backup = was.id;
         for member in &mut self.members {

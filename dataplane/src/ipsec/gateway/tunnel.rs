@@ -16,6 +16,7 @@ use super::record::{APP, Carried, Essential, SAVED_VERSION, VERSION, session_key
 use super::saved::Saved;
 use super::spec::{Half, Protection, TunnelSpec};
 use super::written::Written;
+use crate::ipsec::Refused;
 use crate::ipsec::crypto::builtin::BuiltIn;
 use crate::ipsec::crypto::{Direction, Engine, EngineError, Numbers, Session};
 use crate::ipsec::nonce::Draw;
@@ -179,6 +180,17 @@ impl Tunnel {
             Numbers::Short => (low > 0).then_some(u64::from(low)),
             Numbers::Extended => self.window.whole(low),
         }
+    }
+
+    /// A packet of the peer's is let in, of so many bytes.
+    ///
+    /// # Errors
+    /// Its number came before.
+    #[inline]
+    pub(super) fn let_in(&mut self, sequence: u64, len: usize) -> Result<(), Refused> {
+        self.window.accept(sequence)?;
+        self.carried.received = self.carried.received.saturating_add(len as u64);
+        Ok(())
     }
 
     /// Whether there may be something to be said, or to be done: to be asked after each burst, so it looks only at what is at hand.

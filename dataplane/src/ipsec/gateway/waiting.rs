@@ -69,10 +69,9 @@ impl Gateway {
             }
             let (unit, counters) = (slot.spec.unit(), self.counters.of(slot.counters));
             let newest = opened.sequence >= tunnel.window.next();
-            if tunnel.window.accept(opened.sequence).is_err() {
+            if tunnel.let_in(opened.sequence, opened.packet.len()).is_err() {
                 add(&counters.late_refused, 1);
             } else {
-                tunnel.carried.received = tunnel.carried.received.saturating_add(opened.packet.len() as u64);
                 show(&mut self.tap, outlet, slot.spec.inbound.spi, Way::OutOf, &opened.packet);
                 super::inbound::deliver(outlet, unit, counters, &opened.packet);
                 self.note(outlet, number, opened.from.filter(|_| newest));

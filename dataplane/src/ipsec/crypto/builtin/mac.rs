@@ -3,7 +3,7 @@
 use aes::Aes128;
 use cbc::cipher::{Array, BlockCipherEncrypt, KeyInit};
 use cmac::Cmac;
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, Mac as Keyed};
 use md5::Md5;
 use ring::hmac::{Context, HMAC_SHA256, HMAC_SHA384, HMAC_SHA512, Key};
 use sha1::Sha1;
@@ -47,18 +47,16 @@ impl Mac {
                 context.update(after);
                 padded(context.sign().as_ref())
             }
-            Self::Sha1(mac) => {
-                padded(&Hmac::clone(mac).chain_update(packet).chain_update(after).finalize().into_bytes())
-            }
-            Self::Md5(mac) => {
-                padded(&Hmac::clone(mac).chain_update(packet).chain_update(after).finalize().into_bytes())
-            }
-            Self::Cmac(mac) => {
-                padded(&Cmac::clone(mac).chain_update(packet).chain_update(after).finalize().into_bytes())
-            }
+            Self::Sha1(mac) => tag(&**mac, packet, after),
+            Self::Md5(mac) => tag(&**mac, packet, after),
+            Self::Cmac(mac) => tag(&**mac, packet, after),
             Self::Xcbc(mac) => padded(&mac.of(packet, after)),
         }
     }
+}
+
+fn tag<M: Keyed + Clone>(keyed: &M, packet: &[u8], after: &[u8]) -> [u8; TAG_MAX] {
+    padded(&keyed.clone().chain_update(packet).chain_update(after).finalize().into_bytes())
 }
 
 fn padded(tag: &[u8]) -> [u8; TAG_MAX] {

@@ -123,11 +123,10 @@ impl Gateway {
             tunnel.to_admit.push_back(Opened { sequence, from: None, packet });
             return Ok(Fate::Taken);
         }
-        tunnel.window.accept(sequence)?;
+        tunnel.let_in(sequence, len.into())?;
         if let Some(child) = &mut slot.child {
             child.heard = true;
         }
-        tunnel.carried.received = tunnel.carried.received.saturating_add(len.into());
         let counts = tally.of(slot.counters, &self.counters);
         counts.packets_in += 1;
         counts.bytes_in += u64::from(len);
