@@ -100,10 +100,10 @@ impl<R: Random> Speaker<R> {
         };
         let mut outcome = Machine::new(&self.config).handle(given, spi, sa, event);
         self.half_open.note(spi, &outcome, now_s);
-        self.starts.note(spi, before.as_ref(), &outcome, now_s);
+        let prompts = self.starts.note(spi, before.as_ref(), &outcome, now_s);
         self.note(before.as_ref(), &outcome);
         let reports = std::mem::take(&mut outcome.reports);
-        (into_answer(ticket, spi, outcome), reports)
+        (Answer { prompts, ..into_answer(ticket, spi, outcome) }, reports)
     }
 
     /// A peer speaks of an IKE SA that no member has.
@@ -182,5 +182,6 @@ fn into_answer(ticket: u64, spi: u64, outcome: Outcome) -> Answer {
         successor: successor.map(|(successor, timeout_s)| (successor.own_spi(), successor.save(), timeout_s)),
         send: send.into_iter().map(|it| Datagram { from: it.from, to: it.to, bytes: it.bytes }).collect(),
         token,
+        prompts: None,
     }
 }

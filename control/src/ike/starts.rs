@@ -31,6 +31,7 @@ pub(super) struct Starts {
 #[derive(Debug)]
 struct Begun {
     name: String,
+    keeper: IkeSpi,
     /// Its children's traffic.
     children: Vec<Selectors>,
     tunnels: HashSet<u32>,
@@ -51,8 +52,8 @@ impl Starts {
     pub(super) fn new(config: &Config) -> Self {
         let machine = Machine::new(config);
         let kept = config.connections.iter().filter(|it| it.start.is_some());
-        let connections: Vec<Begun> = kept.map(Begun::new).collect();
-        let keepers = connections.iter().enumerate().map(|(at, it)| (machine.keeper_of(&it.name), at)).collect();
+        let connections: Vec<Begun> = kept.map(|it| Begun::new(it, machine.keeper_of(&it.name))).collect();
+        let keepers = connections.iter().enumerate().map(|(at, it)| (it.keeper, at)).collect();
         Self { connections, keepers, tunnels: HashMap::new() }
     }
 
@@ -64,8 +65,10 @@ impl Starts {
     /// What its keeper is to know.
     pub(super) fn seen(&self, keeper: IkeSpi, now_s: u64) -> Seen {
         let Some(it) = self.keepers.get(&keeper).and_then(|at| self.connections.get(*at)) else { return Seen::Nothing };
+        let has_tunnel = !it.tunnels.is_empty();
         match it.last {
-            _ if !it.tunnels.is_empty() => Seen::Tunnel,
+            Last::Over(begun) if has_tunnel => Seen::Tunnel(Some(begun)),
+            _ if has_tunnel => Seen::Tunnel(None),
             Last::Alive(_, begun, until_s) if now_s < until_s => Seen::Alive(begun),
             Last::Over(begun) => Seen::Over(begun),
             Last::Alive(..) | Last::Unknown => Seen::Nothing,
@@ -91,10 +94,16 @@ impl Starts {
         }
     }
 
-    /// What an IKE SA has become.
-    pub(super) fn note(&mut self, spi: IkeSpi, before: Option<&IkeSa>, outcome: &Outcome, now_s: u64) {
+    /// What an IKE SA has become. The keeper that is to look at once: what it began last is over, and no heir could see that.
+    pub(super) fn note(
+        &mut self,
+        spi: IkeSpi,
+        before: Option<&IkeSa>,
+        outcome: &Outcome,
+        now_s: u64,
+    ) -> Option<IkeSpi> {
         if self.connections.is_empty() {
-            return;
+            return None;
         }
         if let Some((successor, timeout_s)) = &outcome.successor {
             self.live(successor, *timeout_s, now_s);
@@ -102,8 +111,9 @@ impl Starts {
         match &outcome.next {
             Next::Changed(sa) if !matches!(sa.phase, Phase::Closed) => self.live(sa, outcome.timeout_s, now_s),
             Next::Same => before.into_iter().for_each(|sa| self.live(sa, outcome.timeout_s, now_s)),
-            Next::Changed(_) | Next::Ended => self.lose(spi, before),
+            Next::Changed(_) | Next::Ended => return self.lose(spi, before),
         }
+        None
     }
 
     fn live(&mut self, sa: &IkeSa, timeout_s: Option<u64>, now_s: u64) {
@@ -115,23 +125,23 @@ impl Starts {
         }
     }
 
-    fn lose(&mut self, spi: IkeSpi, before: Option<&IkeSa>) {
+    fn lose(&mut self, spi: IkeSpi, before: Option<&IkeSa>) -> Option<IkeSpi> {
         let begun_for = before.filter(|sa| !sa.succeeded).and_then(IkeSa::begun_for);
-        for it in &mut self.connections {
-            match (it.last, before.and_then(|sa| sa.kept.as_ref())) {
-                (Last::Alive(alive, begun, _), _) if alive == spi => it.last = Last::Over(begun),
+        self.connections.iter_mut().find_map(|it| {
+            let begun = match (it.last, before.and_then(|sa| sa.kept.as_ref())) {
+                (Last::Alive(alive, begun, _), _) if alive == spi => begun,
                 // Its end is the first that is heard of it here.
-                (Last::Unknown | Last::Over(_), Some(kept)) if begun_for == Some(&it.name) => {
-                    it.last = Last::Over(kept.begun);
-                }
-                _ => {}
-            }
-        }
+                (Last::Unknown | Last::Over(_), Some(kept)) if begun_for == Some(&it.name) => kept.begun,
+                _ => return None,
+            };
+            it.last = Last::Over(begun);
+            Some(it.keeper)
+        })
     }
 }
 
 impl Begun {
-    fn new(connection: &Connection) -> Self {
+    fn new(connection: &Connection, keeper: IkeSpi) -> Self {
         let (ours, theirs) =
             connection.start.map_or((None, None), |path| (Some(path.ours.ip()), Some(path.theirs.ip())));
         let networks = |list: &[Selector], end: Option<std::net::IpAddr>| match list {
@@ -147,6 +157,7 @@ impl Begun {
         };
         Self {
             name: connection.name.clone(),
+            keeper,
             children: connection.children.iter().map(traffic).collect(),
             tunnels: HashSet::new(),
             last: Last::Unknown,
@@ -245,7 +256,7 @@ mod tests {
             (6, ("10.3.0.0/24", "10.0.0.0/8"), false),
         ] {
             starts.hear_tunnel(spi, &traffic(local, remote));
-            assert_eq!(starts.seen(keeper, 1000) == Seen::Tunnel, is, "{local}, {remote}");
+            assert_eq!(starts.seen(keeper, 1000) == Seen::Tunnel(None), is, "{local}, {remote}");
             starts.lose_tunnel(spi);
             assert_eq!(starts.seen(keeper, 1000), Seen::Nothing);
         }
@@ -253,7 +264,7 @@ mod tests {
         starts.hear_tunnel(1, &traffic("10.3.0.0/24", "10.9.0.0/16"));
         starts.hear_tunnel(2, &traffic("10.3.0.0/24", "10.9.0.0/16"));
         starts.lose_tunnel(1);
-        assert_eq!(starts.seen(keeper, 1000), Seen::Tunnel);
+        assert_eq!(starts.seen(keeper, 1000), Seen::Tunnel(None));
     }
 
     #[test]
@@ -271,7 +282,7 @@ mod tests {
         };
         let mut starts = Starts::new(&config);
         let name = machine.keeper_of("branch");
-        let keeper = Keeper { connection: "branch".into(), spi: 0, begun_s: 0, tries: 0, again_s: 0 };
+        let keeper = Keeper { connection: "branch".into(), spi: 0, begun_s: 0, tries: 0, again_s: 0, over: false };
         let (keeper, outcome) = machine.keep(given, Some(keeper), "branch", Seen::Nothing).unwrap();
         // The data plane and the machine agree on how an SPI says when it was chosen.
         assert!(may_come_about(keeper.spi, 1000) && may_come_about(keeper.spi, 1000 + 160));
@@ -284,7 +295,7 @@ mod tests {
         // An heir hears of its end first of all.
         let mut heirs = Starts::new(&config);
         let ended = Outcome { next: Next::Ended, ..Outcome::default() };
-        heirs.note(keeper.spi, Some(&begun), &ended, 1010);
+        assert_eq!(heirs.note(keeper.spi, Some(&begun), &ended, 1010), Some(name), "the keeper is to know");
         assert_eq!(heirs.seen(name, 1010), Seen::Over(keeper.spi));
         let renewed = IkeSa { initiator_spi: 0x7004d, ..(*begun).clone() };
         let old = IkeSa { succeeded: true, ..*begun };
@@ -293,11 +304,13 @@ mod tests {
             successor: Some((Box::new(renewed), Some(1030))),
             ..Outcome::default()
         };
-        starts.note(keeper.spi, None, &outcome, 1010);
+        assert_eq!(starts.note(keeper.spi, None, &outcome, 1010), None);
         assert_eq!(starts.seen(name, 1010), Seen::Alive(keeper.spi));
-        starts.note(keeper.spi, None, &ended, 1011);
+        assert_eq!(starts.note(keeper.spi, None, &ended, 1011), None);
         assert_eq!(starts.seen(name, 1011), Seen::Alive(keeper.spi), "the old one is gone, not the new one");
-        starts.note(0x7004d, None, &ended, 1012);
+        assert_eq!(starts.note(0x7004d, None, &ended, 1012), Some(name));
         assert_eq!(starts.seen(name, 1012), Seen::Over(keeper.spi));
+        starts.hear_tunnel(1, &traffic("10.3.0.0/24", "10.9.0.0/16"));
+        assert_eq!(starts.seen(name, 1012), Seen::Tunnel(Some(keeper.spi)), "whoever's that is");
     }
 }

@@ -6,7 +6,8 @@
 //!     └──neither, and the pause is over──▶ begins one, and lets it go its way
 //! ```
 //! A keeper is a record like an IKE SA's, in a unit that the connection's name says: so exactly one member looks at a time, and an heir
-//! knows when the last attempt was. What it began is an IKE SA of its own, in the same unit, which gives up by itself. The SPI
+//! knows when the last attempt was, and whether it is over: who sees an attempt end has its keeper look at once, because an heir
+//! could not tell it from one under way. What it began is an IKE SA of its own, in the same unit, which gives up by itself. The SPI
 //! of each attempt is new, as its nonce and its keys are: nothing is begun twice.
 
 use super::{Given, Machine, Outcome, Turn};
@@ -39,13 +40,15 @@ pub struct Keeper {
     pub tries: u8,
     /// Before then it begins no other.
     pub again_s: u64,
+    /// The one that it began last is over.
+    pub over: bool,
 }
 
 /// What is to be seen of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Seen {
-    /// The cluster has a tunnel of it.
-    Tunnel,
+    /// The cluster has a tunnel of it, though what was begun with that SPI may be over.
+    Tunnel(Option<IkeSpi>),
     /// The IKE SA that was begun with that SPI, or what took its place, was there a moment ago.
     Alive(IkeSpi),
     /// It is over.
@@ -60,7 +63,7 @@ impl Keeper {
         let mut to = Writer::default();
         to.nested(tag::KEEPER, |to| {
             to.bytes(1, self.connection.as_bytes()).number(2, self.spi).number(3, self.begun_s);
-            to.number(4, self.tries.into()).number(5, self.again_s);
+            to.number(4, self.tries.into()).number(5, self.again_s).number(6, self.over.into());
         });
         to.done()
     }
@@ -74,6 +77,8 @@ impl Keeper {
             begun_s: from.number(3)?,
             tries: from.small(4)?,
             again_s: from.number(5)?,
+            // An older member does not say.
+            over: from.number(6).is_some_and(|over| over != 0),
         })
     }
 }
@@ -120,22 +125,24 @@ impl Turn<'_, '_> {
     fn first_look(&mut self, connection: &Connection) -> Keeper {
         let again_s = self.given.now_s.saturating_add(1 + self.up_to(2));
         self.out.timeout_s = Some(again_s);
-        Keeper { connection: connection.name.clone(), spi: 0, begun_s: 0, tries: 0, again_s }
+        Keeper { connection: connection.name.clone(), spi: 0, begun_s: 0, tries: 0, again_s, over: false }
     }
 
     fn look(&mut self, mut keeper: Keeper, connection: &Connection, seen: Seen) -> Keeper {
         let now_s = self.given.now_s;
         let since_s = now_s.saturating_sub(keeper.begun_s);
+        keeper.over |= matches!(seen, Seen::Over(spi) | Seen::Tunnel(Some(spi)) if spi == keeper.spi);
         let is_there = match seen {
-            Seen::Tunnel => {
+            Seen::Tunnel(_) => {
                 if since_s >= STEADY_S {
                     (keeper.tries, keeper.again_s) = (0, 0);
                 }
                 true
             }
-            Seen::Alive(spi) if spi != 0 => true,
-            Seen::Over(spi) if spi == keeper.spi => false,
-            Seen::Alive(_) | Seen::Over(_) | Seen::Nothing => keeper.spi != 0 && since_s < ATTEMPT_MAX_S,
+            // Who saw it alive may have lost sight of it since.
+            Seen::Alive(spi) if spi == keeper.spi => !keeper.over,
+            Seen::Alive(_) => true,
+            Seen::Over(_) | Seen::Nothing => keeper.spi != 0 && !keeper.over && since_s < ATTEMPT_MAX_S,
         };
         let Some(path) = connection.start.filter(|_| !is_there && keeper.again_s <= now_s) else {
             let at_s = if is_there { now_s.saturating_add(LOOK_S) } else { keeper.again_s };
@@ -144,8 +151,7 @@ impl Turn<'_, '_> {
         };
         self.out.timeout_s = Some(now_s.saturating_add(LOOK_S));
         if let Some(sa) = self.begin_own(connection, path) {
-            keeper.spi = sa.initiator_spi;
-            keeper.begun_s = now_s;
+            (keeper.spi, keeper.begun_s, keeper.over) = (sa.initiator_spi, now_s, false);
             let pause_s = (FIRST_PAUSE_S << keeper.tries.min(7)).min(PAUSE_MAX_S);
             keeper.again_s = now_s.saturating_add(pause_s + self.up_to(pause_s / 2));
             keeper.tries = keeper.tries.saturating_add(1);

@@ -154,7 +154,8 @@ fn tokens_and_message_ids_are_for_their_spis() {
 /// Keepers stand beside IKE SAs: neither is taken for the other.
 #[test]
 fn a_keeper_is_no_ike_sa() {
-    let keeper = Keeper { connection: "branch".into(), spi: 0x4004d, begun_s: 1000, tries: 3, again_s: 1030 };
+    let keeper =
+        Keeper { connection: "branch".into(), spi: 0x4004d, begun_s: 1000, tries: 3, again_s: 1030, over: true };
     let record = keeper.save();
     assert_eq!(Keeper::restore(&record), Some(keeper));
     assert!(IkeSa::restore(&record).is_none() && Keeper::restore(GOLDEN).is_none());

@@ -115,6 +115,8 @@ pub struct Answer {
     pub send: Vec<Datagram>,
     /// It was about a message in clear: whether that proved that the peer has lost the IKE SA.
     pub token: Option<bool>,
+    /// Another of the same unit, by our SPI, that is to be asked at once, as if its time had come.
+    pub prompts: Option<u64>,
 }
 
 /// What becomes of an IKE SA.
@@ -293,8 +295,16 @@ impl SessionDesk {
 impl Answer {
     /// That nothing has changed and nothing is to be done; to be filled in.
     pub fn nothing(ticket: u64, timeout_s: Option<u64>) -> Self {
-        let record = Kept::Unchanged;
-        Self { ticket, record, timeout_s, children: Vec::new(), successor: None, send: Vec::new(), token: None }
+        Self {
+            ticket,
+            record: Kept::Unchanged,
+            timeout_s,
+            children: Vec::new(),
+            successor: None,
+            send: Vec::new(),
+            token: None,
+            prompts: None,
+        }
     }
 }
 

@@ -239,7 +239,7 @@ impl World {
     /// We begin one, if that is configured.
     fn begin_own(&mut self) {
         let (machine, given) = self.turn();
-        let keeper = Keeper { connection: "road".into(), spi: 0, begun_s: 0, tries: 0, again_s: 0 };
+        let keeper = Keeper { connection: "road".into(), spi: 0, begun_s: 0, tries: 0, again_s: 0, over: false };
         let kept = machine.keep(given, Some(keeper), "road", Seen::Nothing);
         let Some((keeper, outcome)) = kept else { return };
         assert_eq!(Keeper::restore(&keeper.save()), Some(keeper));

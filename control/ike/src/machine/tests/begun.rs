@@ -74,7 +74,7 @@ fn whatever_is_lost_or_comes_twice() {
             }
             let spi = peers.keepers[US].as_ref().unwrap().spi;
             let seen = match () {
-                () if !peers.tunnels[US].is_empty() => Seen::Tunnel,
+                () if !peers.tunnels[US].is_empty() => Seen::Tunnel(None),
                 () if peers.worlds[US].records.contains_key(&spi) => Seen::Alive(spi),
                 () => Seen::Over(spi),
             };
@@ -123,7 +123,7 @@ fn keys_are_renewed_from_either_side_and_by_both() {
         for at in 1..40 {
             peers.go(1010 + 50 * at);
             assert_eq!(peers.up(US).len(), 1, "{rekey_s:?}: {:?}", peers.reports);
-            assert_ne!(peers.look(US, Seen::Tunnel), None);
+            assert_ne!(peers.look(US, Seen::Tunnel(None)), None);
         }
         // Old ones beside new ones have gone by then.
         let children = peers.up(US)[0].children.len();

@@ -39,7 +39,7 @@ fn a_tunnel_that_we_begin() {
     // The second child comes by itself.
     peers.go(1010);
     peers.assert_tunnels(2);
-    assert_eq!(peers.look(US, Seen::Tunnel), Some(1015));
+    assert_eq!(peers.look(US, Seen::Tunnel(None)), Some(1015));
 }
 
 #[test]
@@ -240,11 +240,31 @@ fn both_may_begin_at_once() {
     assert_eq!((peers.up(US).len(), peers.up(THEM).len()), (2, 2));
 }
 
+/// Its unit goes to a member that has seen nothing of the attempt, or that has seen it when it was under way.
+#[test]
+fn an_heir_knows_that_an_attempt_is_over() {
+    for (owners, is_over) in
+        [(Seen::Over as fn(_) -> _, true), (|spi| Seen::Tunnel(Some(spi)), true), (Seen::Alive, false)]
+    {
+        for heirs in [Seen::Alive as fn(_) -> _, |_| Seen::Nothing] {
+            let mut peers = Peers::new(configs());
+            let spi = peers.begin(US);
+            peers.worlds[US].now_s += 1;
+            peers.look(US, owners(spi));
+            peers.worlds[US].now_s += 30;
+            peers.look(US, heirs(spi));
+            let keeper = peers.keepers[US].as_ref().unwrap();
+            assert_eq!(keeper.spi != spi, is_over);
+            assert!(!keeper.over, "another one is under way, or the same one still");
+        }
+    }
+}
+
 #[test]
 fn a_keeper_leaves_alone_what_is_there() {
     let mut peers = Peers::new(configs());
     let spi = peers.begin(US);
-    for seen in [Seen::Tunnel, Seen::Alive(spi), Seen::Alive(5), Seen::Nothing, Seen::Over(5)] {
+    for seen in [Seen::Tunnel(None), Seen::Alive(spi), Seen::Alive(5), Seen::Nothing, Seen::Over(5)] {
         peers.look(US, seen);
         assert_eq!(peers.keepers[US].as_ref().unwrap().spi, spi, "{seen:?}");
         peers.worlds[US].now_s += 60;

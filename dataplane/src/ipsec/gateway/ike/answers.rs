@@ -7,7 +7,7 @@ use super::{Act, Flight, Name, Promise};
 use crate::app::Outlet;
 use crate::drop_reason::DropReason;
 use crate::ipsec::gateway::Gateway;
-use crate::ipsec::gateway::desk::{Answer, ChildChange, Kept, Order};
+use crate::ipsec::gateway::desk::{Answer, Asked, ChildChange, Kept, Order};
 use crate::ipsec::gateway::record::{ike_key, session_key};
 use crate::ipsec::gateway::saved::Saved;
 use crate::ipsec::gateway::spec::TunnelSpec;
@@ -75,7 +75,7 @@ impl Gateway {
         let bytes = self.log_bytes(outlet, &answer);
         outlet.outbox().keep_together(bytes);
         let before = outlet.outbox().head();
-        let Answer { record, timeout_s, children, successor, send, .. } = answer;
+        let Answer { record, timeout_s, children, successor, send, prompts, .. } = answer;
         self.change(outlet, name, record, timeout_s);
         if let Some((spi, bytes, timeout_s)) = successor {
             self.begin(outlet, (name.0, spi), &bytes, timeout_s);
@@ -115,6 +115,8 @@ impl Gateway {
         let unit = name.0;
         let acts = added.into_iter().map(Act::Protect).chain((!send.is_empty()).then_some(Act::Send(send)));
         ike.promises.extend(acts.map(|act| Promise { at, unit, act }));
+        // Without room it is asked when its time comes.
+        prompts.map(|spi| self.prompt(outlet, (unit, spi), Asked::Timeout));
         self.settle(outlet);
     }
 
@@ -220,6 +222,9 @@ impl Gateway {
             if is_taken || Unit::from_low_bits(*spi as u32) != unit || bytes.len() > RECORD_MAX {
                 return false;
             }
+        }
+        if answer.prompts.is_some_and(|spi| Unit::from_low_bits(spi as u32) != unit) {
+            return false;
         }
         let mut new = HashSet::new();
         answer.children.iter().all(|child| match child {

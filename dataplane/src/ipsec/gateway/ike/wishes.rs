@@ -33,6 +33,11 @@ impl Gateway {
 
     /// Asks an IKE SA for what a tunnel of its needs. False: it cannot be asked now.
     pub(in crate::ipsec::gateway) fn want(&mut self, outlet: &mut dyn Outlet, name: Name, wish: Wish) -> bool {
+        self.prompt(outlet, name, Asked::Wish(wish))
+    }
+
+    /// Asks about one that is here, or has that wait for the answer that is out. False: there is no room for it.
+    pub(super) fn prompt(&mut self, outlet: &mut dyn Outlet, name: Name, asked: Asked) -> bool {
         let Some(ike) = &mut self.ike else { return false };
         if !ike.wake(outlet, name, self.digest_key) {
             return false;
@@ -41,11 +46,11 @@ impl Gateway {
         if association.ticket.is_some() {
             let has_room = association.waiting.len() < WAITING_MAX;
             if has_room {
-                association.waiting.push_back(Asked::Wish(wish));
+                association.waiting.push_back(asked);
             }
             has_room
         } else if let Some(nonces) = self.ivs.of(outlet.incarnation()).filter(|_| ike.has_room()) {
-            ike.ask(outlet, nonces, name, Asked::Wish(wish))
+            ike.ask(outlet, nonces, name, asked)
         } else {
             false
         }

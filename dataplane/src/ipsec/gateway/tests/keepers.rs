@@ -82,3 +82,45 @@ fn they_come_back() {
     let question = world.owner().questions().pop().expect("a question");
     assert!(question.record.is_none());
 }
+
+/// What a keeper began ends: it is asked at once, though it is due much later, and though a question about it is out.
+#[test]
+fn who_ends_has_its_keeper_asked() {
+    for asked_anyway in [false, true] {
+        let mut world = world();
+        let question = world.owner().questions().pop().expect("a question");
+        let spi = NEW | u64::from(unit().number());
+        world.owner().answer(Answer { timeout_s: Some(9000), ..begins(&question, spi) });
+        world.replicate();
+        world.owner().desk.clock_s = if asked_anyway { 9000 } else { 2000 };
+        world.owner().wait(1000 * MS);
+        let mut questions = world.owner().questions();
+        let place = questions.iter().position(|question| question.spi == spi).expect("its time has come");
+        let its = questions.remove(place);
+        let ended = Answer { record: Kept::Ended, prompts: Some(keeper()), ..Answer::nothing(its.ticket, None) };
+        world.owner().answer(ended);
+        if let Some(earlier) = questions.pop() {
+            assert_eq!((asked_anyway, earlier.spi), (true, keeper()));
+            assert!(world.owner().questions().is_empty(), "one at a time");
+            world.owner().answer(changed(&earlier, b"it knows nothing yet"));
+        }
+        let [question] = &world.owner().questions()[..] else { panic!("one question") };
+        assert_eq!((question.spi, &question.asked), (keeper(), &Asked::Timeout));
+        world.owner().answer(changed(question, b"it is over"));
+        world.replicate();
+        world.turn();
+        world.owner().desk.clock_s += 100_000;
+        world.owner().wait(1000 * MS);
+        let [question] = &world.owner().questions()[..] else { panic!("one question") };
+        assert_eq!(question.record.as_deref(), Some(&b"it is over"[..]));
+    }
+}
+
+/// One of another unit is served by somebody else: such an answer makes no sense.
+#[test]
+fn nobody_of_another_unit_is_asked() {
+    let mut world = world();
+    let question = world.owner().questions().pop().expect("a question");
+    world.owner().answer(Answer { prompts: Some(keeper() ^ 1), ..changed(&question, b"keeper") });
+    assert_eq!(world.owner().ike_count("refused"), 1);
+}
