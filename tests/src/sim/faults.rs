@@ -271,6 +271,8 @@ impl World {
     pub(super) fn done_to(&mut self, deed: Deed) -> Result<(), String> {
         self.note(|| format!("== {deed:?}"));
         match deed {
+            // What undoes an earlier fault does not bring back who has just been drained.
+            Deed::Start(at) if matches!(self.schedule.phase, Phase::Calm { drained: Some(it), .. } if it == at) => {}
             Deed::Start(at) => return self.start(at),
             Deed::Kill(at) => self.stop(at),
             Deed::Pause(at, life) if self.nodes[at].life == life => self.nodes[at].paused = 1,
