@@ -134,3 +134,100 @@ aes_gcm_enc_dec_t shim_gcm_work(const void *table, size_t key_len, int seal)
 	default: return NULL;
 	}
 }
+
+void *shim_chain_manager(void)
+{
+	IMB_MGR *manager = alloc_mb_mgr(0);
+	if (manager)
+		init_mb_mgr_auto(manager, NULL);
+	return manager;
+}
+
+void shim_chain_free(void *table) { free_mb_mgr(table); }
+
+/* The state of an HMAC's hash after the key's block, once for each of the two paddings (RFC 2104). */
+static void hash_block(IMB_MGR *manager, int hash, const uint8_t *block, uint8_t *state)
+{
+	switch (hash) {
+	case IMB_AUTH_HMAC_SHA_1: IMB_SHA1_ONE_BLOCK(manager, block, state); break;
+	case IMB_AUTH_HMAC_SHA_256: IMB_SHA256_ONE_BLOCK(manager, block, state); break;
+	case IMB_AUTH_HMAC_SHA_384: IMB_SHA384_ONE_BLOCK(manager, block, state); break;
+	default: IMB_SHA512_ONE_BLOCK(manager, block, state); break;
+	}
+}
+
+/* Answers 0, or -1 for what it does not know. `bits`: of the hash. */
+int shim_chain_expand(void *table, struct shim_chain_key *key, int seals, const uint8_t *cipher, size_t cipher_len,
+		      int bits, const uint8_t *secret, size_t secret_len, size_t tag_len)
+{
+	IMB_MGR *manager = table;
+	const size_t block_len = bits > 256 ? 128 : 64;
+	uint8_t block[128];
+	uint8_t other[sizeof(key->round_keys)] __attribute__((aligned(16)));
+	uint8_t *encrypt = seals ? key->round_keys : other;
+	uint8_t *decrypt = seals ? other : key->round_keys;
+	switch (bits) {
+	case 160: key->hash = IMB_AUTH_HMAC_SHA_1; break;
+	case 256: key->hash = IMB_AUTH_HMAC_SHA_256; break;
+	case 384: key->hash = IMB_AUTH_HMAC_SHA_384; break;
+	case 512: key->hash = IMB_AUTH_HMAC_SHA_512; break;
+	default: return -1;
+	}
+	switch (cipher_len) {
+	case 16: IMB_AES_KEYEXP_128(manager, cipher, encrypt, decrypt); break;
+	case 32: IMB_AES_KEYEXP_256(manager, cipher, encrypt, decrypt); break;
+	default: return -1;
+	}
+	explicit_bzero(other, sizeof(other));
+	if (secret_len > block_len)
+		return -1;
+	key->seals = seals;
+	key->key_len = cipher_len;
+	key->tag_len = tag_len;
+	for (int outer = 0; outer < 2; outer++) {
+		memset(block, outer ? 0x5c : 0x36, sizeof(block));
+		for (size_t i = 0; i < secret_len; i++)
+			block[i] ^= secret[i];
+		hash_block(manager, key->hash, block, outer ? key->outer : key->inner);
+	}
+	explicit_bzero(block, sizeof(block));
+	return 0;
+}
+
+/* Which packet is done: its number; with the highest bit, that it was refused; -1: none yet. */
+static int64_t chain_done(const IMB_JOB *job)
+{
+	if (!job)
+		return -1;
+	return (int64_t)(uintptr_t)job->user_data | (job->status == IMB_STATUS_COMPLETED ? 0 : (int64_t)1 << 32);
+}
+
+int64_t shim_chain_submit(void *table, const struct shim_chain_job *work)
+{
+	IMB_MGR *manager = table;
+	const struct shim_chain_key *key = work->key;
+	IMB_JOB *job = IMB_GET_NEXT_JOB(manager);
+	job->enc_keys = key->round_keys;
+	job->dec_keys = key->round_keys;
+	job->key_len_in_bytes = key->key_len;
+	job->cipher_mode = IMB_CIPHER_CBC;
+	job->cipher_direction = key->seals ? IMB_DIR_ENCRYPT : IMB_DIR_DECRYPT;
+	job->chain_order = key->seals ? IMB_ORDER_CIPHER_HASH : IMB_ORDER_HASH_CIPHER;
+	job->hash_alg = key->hash;
+	job->src = work->packet;
+	job->dst = work->packet + work->hidden_at;
+	job->cipher_start_src_offset_in_bytes = work->hidden_at;
+	job->msg_len_to_cipher_in_bytes = work->hidden_len;
+	job->hash_start_src_offset_in_bytes = 0;
+	job->msg_len_to_hash_in_bytes = work->checked_len;
+	job->iv = work->iv;
+	job->iv_len_in_bytes = 16;
+	job->auth_tag_output = work->tag;
+	job->auth_tag_output_len_in_bytes = key->tag_len;
+	job->u.HMAC._hashed_auth_key_xor_ipad = key->inner;
+	job->u.HMAC._hashed_auth_key_xor_opad = key->outer;
+	job->user_data = (void *)(uintptr_t)work->number;
+	return chain_done(IMB_SUBMIT_JOB_NOCHECK(manager));
+}
+
+int64_t shim_chain_flush(void *table) { return chain_done(IMB_FLUSH_JOB((IMB_MGR *)table)); }

@@ -28,6 +28,29 @@
 
 #include <intel-ipsec-mb.h>
 
+/* A cipher's key in one direction and an HMAC's, as ipsec-mb wants them. Six cache lines, all of them needed for each packet. */
+struct shim_chain_key {
+	uint8_t round_keys[15 * 16] __attribute__((aligned(64)));
+	uint32_t seals;
+	uint32_t key_len;
+	uint32_t tag_len;
+	uint32_t hash;
+	uint8_t inner[64];
+	uint8_t outer[64];
+};
+
+/* A packet to be worked on, in place. */
+struct shim_chain_job {
+	const struct shim_chain_key *key;
+	uint8_t *packet;
+	const uint8_t *iv;
+	uint8_t *tag;
+	size_t hidden_at;
+	size_t hidden_len;
+	size_t checked_len;
+	uint64_t number;
+};
+
 #if RTE_VERSION < RTE_VERSION_NUM(22, 11, 0, 0)
 #error "DPDK 22.11 or newer is needed"
 #endif
@@ -116,5 +139,12 @@ uint16_t shim_ipv4_cksum(const void *header);
 const void *shim_gcm_manager(void);
 aes_gcm_pre_t shim_gcm_expand(const void *manager, size_t key_len);
 aes_gcm_enc_dec_t shim_gcm_work(const void *manager, size_t key_len, int seal);
+
+void *shim_chain_manager(void);
+void shim_chain_free(void *manager);
+int shim_chain_expand(void *manager, struct shim_chain_key *key, int seals, const uint8_t *cipher, size_t cipher_len,
+		      int bits, const uint8_t *secret, size_t secret_len, size_t tag_len);
+int64_t shim_chain_submit(void *manager, const struct shim_chain_job *work);
+int64_t shim_chain_flush(void *manager);
 
 #endif

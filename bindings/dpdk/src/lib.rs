@@ -16,6 +16,7 @@
 
 pub mod alloc_count;
 pub mod burst;
+pub mod chain;
 pub mod clock;
 pub mod crypto;
 mod device;

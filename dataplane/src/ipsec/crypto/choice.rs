@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dpdk::Eal;
 
 use super::builtin::BuiltIn;
+use super::chained::{Chained, ManyChained};
 use super::devices::Devices;
 use super::direct::Direct;
 use super::{Direction, Engine, EngineError, Job, Numbers, Session};
@@ -15,9 +16,9 @@ use crate::ipsec::transform::Transform;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Choice {
     /// The faster one, as measured (`phalanx bench esp-encrypt --engine`). AES-GCM goes to the library under DPDK's driver, without
-    /// the driver ([`super::direct`]), other AEADs to the devices. A cipher with an
-    /// HMAC goes to the devices where there are enough packets to work on side by side, [`SIDE_BY_SIDE_MIN`]: then they are
-    /// two to four times as fast, and as much slower for one. What none of them knows or has room for
+    /// the driver ([`super::direct`]), other AEADs to the devices. AES-CBC with an HMAC goes to the library as well ([`super::chained`]),
+    /// other ciphers with a check to the devices, both where there are enough packets to work on side by side,
+    /// [`SIDE_BY_SIDE_MIN`]: of any tunnels in the first case, of one in the second. What none of them knows or has room for
     /// ([`AUTO_SAS_MAX`]), and everything where there are none, is the built-in engine's.
     #[default]
     Auto,
@@ -30,7 +31,7 @@ pub enum Choice {
 /// SAs that devices have room for when nobody has asked for the devices: their memory is taken at once.
 pub const AUTO_SAS_MAX: u32 = 1024;
 
-/// Packets of one tunnel from which on a device that works on several at once is worth its call.
+/// Packets from which on what works on several at once is worth its call.
 pub const SIDE_BY_SIDE_MIN: usize = 4;
 
 impl Choice {
@@ -91,6 +92,9 @@ impl Engine for Fastest {
         if let Ok(direct) = made(&Direct) {
             return Ok(direct);
         }
+        if let Some(many) = Chained::new(transform, keys, numbers, direction) {
+            return Ok(Box::new(ManyChained { few: made(&BuiltIn)?, many }));
+        }
         let Some(devices) = &self.0 else { return made(&BuiltIn) };
         let many = made(devices)?;
         Ok(match transform {
@@ -98,6 +102,12 @@ impl Engine for Fastest {
             Transform::Pair(..) => Box::new(ByNumber { few: made(&BuiltIn)?, many }),
         })
     }
+}
+
+/// What [`Choice::Auto`] is where there are no devices.
+#[cfg(test)]
+pub(crate) fn without_devices() -> Arc<dyn Engine> {
+    Arc::new(Fastest(None))
 }
 
 /// One session for few packets, one for many.

@@ -12,12 +12,14 @@
 //! AEADs (RFC 4106 section 5), after all else by the others (RFC 4303 section 2.2.1).
 
 pub mod builtin;
+pub mod chained;
 pub mod choice;
 pub mod devices;
 pub mod direct;
 
 pub use dpdk::crypto::Direction;
 
+use self::chained::Chained;
 use super::keys::Keys;
 use super::transform::{SALT_LEN, Transform};
 
@@ -77,6 +79,11 @@ pub trait Session: Send {
     /// Whether it does several packets at once faster than one after another.
     fn likes_many(&self) -> bool {
         true
+    }
+
+    /// What it has for packets of many sessions at once.
+    fn chained(&self) -> Option<&Chained> {
+        None
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use dpdk::chain::Chains;
+
 use super::Gateway;
 use super::pace;
 use super::record::{APP, SAVED_VERSION, session_key, spi_of};
@@ -124,6 +126,10 @@ impl Gateway {
             child.heard |= leases.inbound > Beginning::first().inbound;
         }
         self.likes_many |= tunnel.sealer.likes_many() || tunnel.opener.likes_many();
+        if self.chains.is_none() && tunnel.sealer.chained().or(tunnel.opener.chained()).is_some() {
+            // Without memory for it, packets go one after another.
+            self.chains = Chains::new().ok();
+        }
         slot.tunnel = Some(Box::new(tunnel));
         self.renew(outlet, number, Some(&initial));
         Ok(())

@@ -66,6 +66,8 @@ pub use tap::{Tap, TapReader, Tapped, taps};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use dpdk::chain::Chains;
+
 use self::ike::Ike;
 use self::leaving::{Leaving, none_leaving};
 use self::record::{IKE_APP, ike_spi_of, session_key, spi_of};
@@ -114,6 +116,8 @@ pub struct Gateway {
     takes_udp: bool,
     /// Whether there was a tunnel whose engine does several packets at once faster.
     likes_many: bool,
+    /// For packets of several tunnels at once, if there was a tunnel that knows how.
+    chains: Option<Chains>,
 }
 
 /// This member's IVs, in its present life.
@@ -160,6 +164,7 @@ impl Gateway {
             tap: None,
             takes_udp: config.tunnels.iter().any(|tunnel| tunnel.outer.udp.is_some()),
             likes_many: false,
+            chains: None,
             config,
         }
     }

@@ -17,6 +17,7 @@ use super::tally::Tally;
 use super::tunnel::{HOT, Tunnel};
 use crate::app::{Fate, Outlet, Parcel, Way};
 use crate::drop_reason::DropReason;
+use crate::ipsec::crypto::choice::SIDE_BY_SIDE_MIN;
 use crate::ipsec::crypto::{Job, Session};
 
 /// Packets that are looked at together.
@@ -133,14 +134,18 @@ impl Gateway {
 
     /// Has all jobs done. Answers which were, a bit each.
     fn work(&mut self, batch: &mut Batch<'_>) -> u32 {
+        let (chained, mut done) = self.work_on_chained(batch);
         let mut jobs = &mut batch.jobs[..batch.count];
-        let mut done = 0;
         let mut place = 0;
         for run in
             batch.tickets[..batch.count].chunk_by(|one, other| (one.tunnel, one.way) == (other.tunnel, other.way))
         {
             let (mine, others) = std::mem::take(&mut jobs).split_at_mut(run.len());
             jobs = others;
+            if chained >> place & 1 == 1 {
+                place += run.len();
+                continue;
+            }
             if let Some(tunnel) = self.slots.tunnel(run[0].tunnel) {
                 match run[0].way {
                     Way::Into => tunnel.sealer.process(mine),
@@ -153,6 +158,26 @@ impl Gateway {
             }
         }
         done
+    }
+
+    /// Has those done that are done together, of whichever tunnels they are. Answers which these are, and which were done.
+    fn work_on_chained(&mut self, batch: &mut Batch<'_>) -> (u32, u32) {
+        let Some(chains) = self.chains.as_mut().filter(|_| batch.count >= SIDE_BY_SIDE_MIN) else { return (0, 0) };
+        let (mut places, mut count) = ([0; BURST], 0);
+        let mut chained = 0;
+        let slots = &self.slots;
+        let jobs = batch.tickets[..batch.count].iter().zip(&mut batch.jobs).zip(0_u8..);
+        let works = jobs.filter_map(|((ticket, job), place)| {
+            let tunnel = slots.get(ticket.tunnel)?.tunnel.as_deref()?;
+            let many = session_of(tunnel, ticket.way).chained()?;
+            chained |= 1 << place;
+            let work = many.work(job.packet, job.sequence_high)?;
+            (places[count], count) = (place, count + 1);
+            Some(work)
+        });
+        let done = chains.process(works);
+        let done = places.iter().zip(0..).take(count).map(|(place, number)| (done >> number & 1) << place);
+        (chained, done.fold(0, |all, one| all | one))
     }
 
     fn finish(

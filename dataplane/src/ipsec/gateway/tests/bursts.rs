@@ -3,6 +3,8 @@
 use super::exchange::{MSS_THAT_FITS, mss, syn};
 use super::*;
 use crate::app::{Fate, Parcel, Way};
+use crate::ipsec::crypto::choice;
+use crate::ipsec::transform::Transform;
 
 /// Room around a packet in its buffer.
 const AROUND: usize = 128;
@@ -14,18 +16,24 @@ impl Member {
     }
 
     pub(super) fn take_burst_of(&mut self, spi: u32, way: Way, packets: &[Vec<u8>]) -> Vec<DropReason> {
-        let around = |packet: &Vec<u8>| [&[0xee; AROUND], &packet[..], &[0xee; AROUND]].concat();
+        let packets: Vec<_> = packets.iter().map(|packet| (spi, packet.clone())).collect();
+        self.take_mixed_burst(way, &packets)
+    }
+
+    /// Packets of several tunnels, by our SPIs.
+    fn take_mixed_burst(&mut self, way: Way, packets: &[(u32, Vec<u8>)]) -> Vec<DropReason> {
+        let around = |(_, packet): &(u32, Vec<u8>)| [&[0xee; AROUND], &packet[..], &[0xee; AROUND]].concat();
         let mut buffers: Vec<Vec<u8>> = packets.iter().map(around).collect();
-        let parcel = |(room, packet): (_, &Vec<u8>)| {
+        let parcel = |(room, (spi, packet)): (_, &(u32, Vec<u8>))| {
             let (start, len) = (AROUND as u16, packet.len() as u16);
-            Parcel { room, start, len, spi, way, fate: Fate::Untouched }
+            Parcel { room, start, len, spi: *spi, way, fate: Fate::Untouched }
         };
         let rooms = buffers.iter_mut().map(Vec::as_mut_slice);
         let mut parcels: Vec<Parcel<'_>> = rooms.zip(packets).map(parcel).collect();
         self.gateway.handle_parcels(&mut self.desk, &mut parcels);
         let fates: Vec<Fate> = parcels.iter().map(|parcel| parcel.fate).collect();
         let mut refused = Vec::new();
-        for ((buffer, packet), fate) in buffers.iter().zip(packets).zip(fates) {
+        for ((buffer, (spi, packet)), fate) in buffers.iter().zip(packets).zip(fates) {
             match (fate, way) {
                 (Fate::Sent { start, len }, _) => {
                     let sent = buffer[usize::from(start)..][..usize::from(len)].to_vec();
@@ -35,7 +43,7 @@ impl Member {
                 (Fate::Dropped(reason), _) => refused.push(reason),
                 (Fate::Taken, _) => {}
                 (Fate::Untouched, Way::Into) => {
-                    if let Err(Hindrance::Drop(reason)) = self.send_into(spi, packet) {
+                    if let Err(Hindrance::Drop(reason)) = self.send_into(*spi, packet) {
                         refused.push(reason);
                     }
                 }
@@ -162,4 +170,81 @@ fn transport_mode_in_a_burst_is_what_it_is_alone() {
     let frames: Vec<_> = (0..4).map(|mark| world.peer.seal(&packet(PEER, HERE, mark, 100, 0))).collect();
     assert_eq!(world.owner().take_burst(Way::OutOf, &frames), []);
     assert_eq!(world.owner().desk.to_host.len(), 4);
+}
+
+/// A tunnel like all others, but for its transform, its keys and its numbers.
+fn numbered(number: u8, transform: &str, numbers: Numbers) -> TunnelSpec {
+    let transform: Transform = transform.parse().expect("a transform");
+    let half = |spi, key: u8| {
+        let (cipher, check) = (vec![key; transform.cipher_key_len()], vec![key ^ 0x5a; transform.integrity_key_len()]);
+        Half { spi, keys: Keys::new(transform, &cipher, &check).expect("keys") }
+    };
+    let spis = u32::from(number) << 10;
+    TunnelSpec {
+        name: format!("branch {number}"),
+        protection: Protection::Esp(transform),
+        inbound: half(SPI_IN + spis, 2 * number),
+        outbound: half(SPI_OUT + spis, 2 * number + 1),
+        ..spec(numbers)
+    }
+}
+
+/// Some are done with others of other tunnels, some by themselves: each is what it would be alone, and in its order.
+#[test]
+fn a_burst_of_many_tunnels_is_what_each_makes_alone() {
+    let transforms =
+        ["aes128-sha1", "aes128gcm16", "aes256-sha256", "aes128-sha1", "aes256-sha512", "aes128ctr-sha256"];
+    let with_numbers = transforms.iter().zip([Numbers::Short, Numbers::Short, Numbers::Extended].into_iter().cycle());
+    let specs: Vec<TunnelSpec> =
+        (1..).zip(with_numbers).map(|(number, (transform, numbers))| numbered(number, transform, numbers)).collect();
+    let mut peers: Vec<Peer> = specs.iter().map(Peer::new).collect();
+    let mut world = World::new(Numbers::Short);
+    let config = GatewayConfig::new(member(2), specs.clone(), REPLICA_KEY);
+    let heir = 1 - world.owner;
+    let stats = TunnelStats::new(specs.len());
+    *world.members[heir].gateway = Gateway::new(config, choice::without_devices(), stats);
+    world.turn();
+    world.owner().desk.outbox.set_backups(unit(), MemberSet::EMPTY);
+    let mut expected = vec![Vec::new(); specs.len()];
+    let (mut delivered, mut damaged) = (Vec::new(), 0);
+    for round in 0..60_u32 {
+        let places: Vec<usize> = (0..1 + round % 32).map(|at| ((at * at + round) / 3) as usize % specs.len()).collect();
+        let out: Vec<(u32, Vec<u8>)> = (0..)
+            .zip(&places)
+            .map(|(at, place): (u32, _)| {
+                let mark = round * 32 + at;
+                expected[*place].push(mark);
+                (specs[*place].inbound.spi, packet(INSIDE, BRANCH, mark, 20 + (mark * 37 % 1300) as u16, 0))
+            })
+            .collect();
+        assert_eq!(world.owner().take_mixed_burst(Way::Into, &out), []);
+        for frame in std::mem::take(&mut world.owner().desk.to_peer) {
+            let (spi, _) = esp::header(&frame[20..]).expect("a header");
+            peers.iter_mut().find(|peer| peer.spi == spi).expect("one of them").open(&frame);
+        }
+        let mut wrong = Vec::new();
+        let back: Vec<(u32, Vec<u8>)> = (0..)
+            .zip(&places)
+            .map(|(at, place): (u32, _)| {
+                let mark = round * 32 + at;
+                let mut frame = peers[*place].seal(&packet(BRANCH, INSIDE, mark, 20 + (mark * 41 % 1300) as u16, 0));
+                if (round + at) % 11 == 10 {
+                    let at = 20 + 8 + (mark as usize * 29 % (frame.len() - 28));
+                    frame[at] ^= 1;
+                    wrong.push(DropReason::EspBadIcv);
+                } else {
+                    delivered.push(mark);
+                }
+                (specs[*place].inbound.spi, frame)
+            })
+            .collect();
+        damaged += wrong.len();
+        assert_eq!(world.owner().take_mixed_burst(Way::OutOf, &back), wrong, "round {round}");
+    }
+    let got: Vec<_> = peers.iter().map(|peer| peer.got.clone()).collect();
+    assert_eq!(got, expected);
+    delivered.sort_unstable();
+    let mut came = world.delivered();
+    came.sort_unstable();
+    assert_eq!((came, damaged > 50), (delivered, true));
 }
