@@ -107,13 +107,15 @@ struct rte_mbuf *shim_ipv6_reassemble(struct rte_ip_frag_tbl *table, struct rte_
 
 uint16_t shim_ipv4_cksum(const void *header) { return rte_ipv4_cksum(header); }
 
-const void *shim_gcm_manager(void)
+void *shim_imb_manager(void)
 {
 	IMB_MGR *manager = alloc_mb_mgr(0);
 	if (manager)
 		init_mb_mgr_auto(manager, NULL);
 	return manager;
 }
+
+void shim_imb_free(void *manager) { free_mb_mgr(manager); }
 
 aes_gcm_pre_t shim_gcm_expand(const void *table, size_t key_len)
 {
@@ -134,16 +136,6 @@ aes_gcm_enc_dec_t shim_gcm_work(const void *table, size_t key_len, int seal)
 	default: return NULL;
 	}
 }
-
-void *shim_chain_manager(void)
-{
-	IMB_MGR *manager = alloc_mb_mgr(0);
-	if (manager)
-		init_mb_mgr_auto(manager, NULL);
-	return manager;
-}
-
-void shim_chain_free(void *table) { free_mb_mgr(table); }
 
 /* The state of an HMAC's hash after the key's block, once for each of the two paddings (RFC 2104). */
 static void hash_block(IMB_MGR *manager, int hash, const uint8_t *block, uint8_t *state)

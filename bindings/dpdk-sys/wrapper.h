@@ -136,12 +136,11 @@ uint16_t shim_ipv4_cksum(const void *header);
 
 /* AES-GCM of ipsec-mb, whose table of functions (none: no memory) bindgen does not read; for keys of 16 and 32 bytes. None: other
  * lengths. */
-const void *shim_gcm_manager(void);
+void *shim_imb_manager(void);
+void shim_imb_free(void *manager);
 aes_gcm_pre_t shim_gcm_expand(const void *manager, size_t key_len);
 aes_gcm_enc_dec_t shim_gcm_work(const void *manager, size_t key_len, int seal);
 
-void *shim_chain_manager(void);
-void shim_chain_free(void *manager);
 int shim_chain_expand(void *manager, struct shim_chain_key *key, int seals, const uint8_t *cipher, size_t cipher_len,
 		      int bits, const uint8_t *secret, size_t secret_len, size_t tag_len);
 int64_t shim_chain_submit(void *manager, const struct shim_chain_job *work);

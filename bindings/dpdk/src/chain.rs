@@ -11,6 +11,7 @@ use std::ptr::NonNull;
 
 use crate::crypto::{Auth, Direction};
 use crate::error::{Error, Result};
+use crate::gcm::functions;
 
 /// Packets that one call takes.
 pub const PACKETS: usize = 32;
@@ -49,13 +50,13 @@ impl ChainKey {
         if !(LAST_LEN..=TAG_MAX).contains(&tag_len) {
             return Err(UNKNOWN);
         }
-        let manager = Manager::new()?;
+        let functions = functions().ok_or(UNKNOWN)?;
         // SAFETY: bytes and numbers, of which zeros are as good as any.
         let mut expanded = Box::new(unsafe { MaybeUninit::<dpdk_sys::shim_chain_key>::zeroed().assume_init() });
-        // SAFETY: all places are as long as is said; the manager is there.
+        // SAFETY: all places are as long as is said; the table is there for good, and only read.
         let done = unsafe {
             let (key, secret_at) = (cipher.as_ptr(), secret.as_ptr());
-            let (table, to, seals) = (manager.0.as_ptr(), &raw mut *expanded, i32::from(direction == Direction::Seal));
+            let (table, to, seals) = (functions.as_ptr(), &raw mut *expanded, i32::from(direction == Direction::Seal));
             dpdk_sys::shim_chain_expand(table, to, seals, key, cipher.len(), bits, secret_at, secret.len(), tag_len)
         };
         if done == 0 { Ok(Self { expanded, direction }) } else { Err(UNKNOWN) }
@@ -118,7 +119,7 @@ struct Manager(NonNull<c_void>);
 impl Manager {
     fn new() -> Result<Self> {
         // SAFETY: it allocates.
-        let manager = NonNull::new(unsafe { dpdk_sys::shim_chain_manager() });
+        let manager = NonNull::new(unsafe { dpdk_sys::shim_imb_manager() });
         manager.map(Self).ok_or(Error::NoMemory { what: "ipsec-mb" })
     }
 
@@ -132,7 +133,7 @@ impl Manager {
 impl Drop for Manager {
     fn drop(&mut self) {
         // SAFETY: nothing is under way, and nobody has it any more.
-        unsafe { dpdk_sys::shim_chain_free(self.0.as_ptr()) };
+        unsafe { dpdk_sys::shim_imb_free(self.0.as_ptr()) };
     }
 }
 

@@ -68,19 +68,25 @@ pub struct GcmKey {
     direction: Direction,
 }
 
-/// The library's table of functions.
-struct Manager(NonNull<c_void>);
+/// The library's table of functions, with a place for packets under way that nobody uses.
+pub(crate) struct Functions(NonNull<c_void>);
+
+impl Functions {
+    pub(crate) const fn as_ptr(&self) -> *mut c_void {
+        self.0.as_ptr()
+    }
+}
 
 // SAFETY: it is only read once it is in its place.
-unsafe impl Send for Manager {}
+unsafe impl Send for Functions {}
 // SAFETY: as above.
-unsafe impl Sync for Manager {}
+unsafe impl Sync for Functions {}
 
-fn manager() -> Option<&'static Manager> {
-    static MANAGER: OnceLock<Option<Manager>> = OnceLock::new();
+pub(crate) fn functions() -> Option<&'static Functions> {
+    static FUNCTIONS: OnceLock<Option<Functions>> = OnceLock::new();
     // SAFETY: it allocates, and what it answers is there for good.
-    let start = || NonNull::new(unsafe { dpdk_sys::shim_gcm_manager() }.cast_mut()).map(Manager);
-    MANAGER.get_or_init(start).as_ref()
+    let start = || NonNull::new(unsafe { dpdk_sys::shim_imb_manager() }).map(Functions);
+    FUNCTIONS.get_or_init(start).as_ref()
 }
 
 impl GcmKey {
@@ -90,12 +96,12 @@ impl GcmKey {
     /// Another length, or the processor has no instructions for AES.
     pub fn new(key: &[u8], direction: Direction) -> Result<Self> {
         const UNKNOWN: Error = Error::NotSupported { what: "AES-GCM at once" };
-        let Manager(manager) = manager().ok_or(UNKNOWN)?;
+        let table = functions().ok_or(UNKNOWN)?;
         let seal = i32::from(direction == Direction::Seal);
-        // SAFETY: the manager is there for good, and only read.
+        // SAFETY: the table is there for good, and only read.
         let functions = unsafe {
-            let expand = dpdk_sys::shim_gcm_expand(manager.as_ptr(), key.len());
-            expand.zip(dpdk_sys::shim_gcm_work(manager.as_ptr(), key.len(), seal))
+            let expand = dpdk_sys::shim_gcm_expand(table.as_ptr(), key.len());
+            expand.zip(dpdk_sys::shim_gcm_work(table.as_ptr(), key.len(), seal))
         };
         let (expand, function) = functions.ok_or(UNKNOWN)?;
         // SAFETY: bytes, of which zeros are as good as any.
