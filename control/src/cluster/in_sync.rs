@@ -1,6 +1,6 @@
 //! Who holds which unit's sessions in sync with its owner: what makes one backup a better heir than another.
 //!
-//! Only an owner's workers know it for sure. They tell their core ([`Core::handle_in_sync`]), the core tells everyone soon, and again with
+//! Only an owner's workers know it. They tell their core ([`Core::handle_in_sync`]), the core tells everyone soon, and again with
 //! its keepalives until those who count have acknowledged, and the master goes by it when it names heirs, when it chooses
 //! backups, and before a member may leave.
 //!
@@ -9,7 +9,6 @@
 //! | a backup fell out of sync and the master does not know | the owner commits nothing until the master has acknowledged that ([`Core::in_sync_known`]); for a master's own units, until all its followers have |
 //! | the master died with that knowledge | reports go to everyone; what a new master has not acknowledged is said to it again |
 //! | the unit has just changed hands, its new owner has not spoken | whoever held it with the old owner holds it still ([`Core::inherit`]) |
-//! | an owner died before anyone had heard that somebody came into sync | backups say what they hold, as far as they can tell, and of a unit that nobody holds by its owner's word theirs counts ([`Core::held`]) |
 //! | an owner died and came back in another life before its heirs were named | those who held its units hold them still, and it does not ([`Core::note_life`]): it is as good as dead when heirs are named |
 //! | a backup died and came back in another life | a report names the life, and counts for no other; a worker is told of the death even where the core only saw the change of lives |
 //! | reports overtake each other | they are numbered, and each says all there is |
@@ -38,7 +37,7 @@ const LEAVE_WAIT: Span = Span::from_ms(10_000);
 struct Report {
     number: u64,
     version: Version,
-    /// By backup: which life of it, and the units. What the member itself has there are others' units that it holds.
+    /// By backup: which life of it, and the units.
     holders: BTreeMap<MemberId, (u64, UnitSet)>,
 }
 
@@ -148,24 +147,10 @@ impl Core {
             _ if owner == self.id() => self.holds_ours(id, unit),
             report => report.is_some_and(|report| report.holds(id, incarnation, unit)),
         };
-        let others = self.members.iter().filter(|member| member.id != owner);
-        others.filter(|member| holds(member.id, member.incarnation)).map(|member| member.id).collect()
+        self.members.iter().filter(|member| holds(member.id, member.incarnation)).map(|member| member.id).collect()
     }
 
-    /// Who holds a unit, by its owner's word, or if that names nobody, by their own.
-    fn held(&self, unit: Unit) -> MemberSet {
-        let known = self.in_sync(unit).unwrap_or_default();
-        if !known.is_empty() {
-            return known;
-        }
-        let claims = |id: MemberId, incarnation| match self.knowledge.told.get(&id) {
-            _ if id == self.id() => self.holds_ours(id, unit),
-            report => report.is_some_and(|report| report.holds(id, incarnation, unit)),
-        };
-        self.members.iter().filter(|member| claims(member.id, member.incarnation)).map(|member| member.id).collect()
-    }
-
-    /// Whether a backup holds a unit of ours; of this member, whether it holds another's.
+    /// Whether a backup holds a unit of ours.
     pub(super) fn holds_ours(&self, backup: MemberId, unit: Unit) -> bool {
         self.is_the_one_meant(backup) && self.knowledge.mine.get(&backup).is_some_and(|units| units.contains(unit))
     }
@@ -216,7 +201,7 @@ impl Core {
     fn bereave(&mut self, id: MemberId) {
         let since = self.table.version;
         for unit in self.table.units_of(id).collect::<Vec<_>>() {
-            let mut held = self.held(unit);
+            let mut held = self.in_sync(unit).unwrap_or_default();
             held.remove(id);
             self.knowledge.inherited.insert(unit, (since, held));
             self.knowledge.bereft.insert(unit, since);
@@ -345,12 +330,13 @@ impl Core {
     // ---- going by it -------------------------------------------------------------------------------------------
 
     /// Which unit is whose after a death: the first backup that holds it, one that may own units before one that may not; if
-    /// nobody is known to hold it, the first backup. Says whether it is that.
+    /// nobody is known to hold it, the first backup, who may have come to hold it just before the owner died. Says whether it
+    /// is that.
     pub(super) fn heir(&self, unit: Unit, entry: &Entry, members: &[MemberId]) -> (Option<MemberId>, bool) {
         if !self.keeps_sessions() || self.settings.heirs_unasked() {
             return (entry.backup.filter(|backup| members.contains(backup)), false);
         }
-        let held = self.held(unit);
+        let held = self.in_sync(unit).unwrap_or_default();
         let order = self.table.backups(unit, members);
         let holders = || order.iter().copied().filter(|id| held.contains(*id));
         let heir = holders().find(|id| self.may_own(*id)).or_else(|| holders().next());
@@ -366,7 +352,7 @@ impl Core {
         let changes = |(unit, entry): &(Unit, &Entry)| self.table.owner(*unit) != entry.owner;
         let changed: Vec<Unit> = table.iter().filter(changes).map(|(unit, _)| unit).collect();
         for unit in changed {
-            let mut held = self.held(unit);
+            let mut held = self.in_sync(unit).unwrap_or_default();
             let bereft = self.knowledge.bereft.remove(&unit).is_some();
             if let Owner::Member(old) = self.table.owner(unit)
                 && self.is_member(old)

@@ -34,8 +34,6 @@ struct Net {
     holders: BTreeMap<u8, Arc<Holders>>,
     /// The members that come into sync at once with whatever they are to hold; the others never do.
     quick: BTreeSet<u8>,
-    /// What a member says that it holds of others' units, whether they say so or not.
-    claims: BTreeMap<u8, UnitSet>,
     stamp: u64,
     /// What each member's workers said last.
     said: BTreeMap<u8, BTreeMap<MemberId, UnitSet>>,
@@ -67,7 +65,6 @@ impl Net {
             unstopped: None,
             holders: BTreeMap::new(),
             quick: BTreeSet::new(),
-            claims: BTreeMap::new(),
             stamp: 0,
             said: BTreeMap::new(),
         };
@@ -174,7 +171,6 @@ impl Net {
                     held.entry(backup).or_insert(UnitSet::EMPTY).insert(unit);
                 }
             }
-            held.extend(self.claims.get(number).map(|units| (member(*number), *units)));
             if self.said.get(number) != Some(&held) {
                 self.stamp += 1;
                 self.said.insert(*number, held.clone());

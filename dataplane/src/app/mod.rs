@@ -285,13 +285,6 @@ impl UnitSet {
         self.iter().next()
     }
 
-    /// Those that are in either.
-    pub fn union(&self, other: &Self) -> Self {
-        let mut all = *self;
-        all.0.iter_mut().zip(&other.0).for_each(|(word, more)| *word |= more);
-        all
-    }
-
     /// Those that are not in the other.
     pub fn without(&self, other: &Self) -> Self {
         let mut left = *self;

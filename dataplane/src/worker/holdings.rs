@@ -39,7 +39,7 @@ impl Stopped {
 
 /// See the module.
 pub struct Holdings {
-    pub(super) me: MemberId,
+    me: MemberId,
     worker: usize,
     workers: usize,
     /// What the backups are to hold of the apps' sessions.

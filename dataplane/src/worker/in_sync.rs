@@ -1,5 +1,4 @@
-//! What the cluster is told of backups: which of them hold which unit in sync with this worker; and of units that are others', whether
-//! this member is such a backup, as far as it can tell: an owner may die before anyone has heard that from it.
+//! What the cluster is told of backups: which of them hold which unit in sync with this worker.
 //!
 //! One word for each unit, rewritten when it changes, and a count of the changes; so a cluster thread that looks rarely
 //! misses nothing but what is over. The other way comes the count that the cluster's heirs are known to go by: until it has
@@ -40,7 +39,7 @@ impl InSyncShared {
         self.told.load(Ordering::Acquire)
     }
 
-    /// Who is in sync with this worker for a unit of its. For another's: this member alone, if it holds it.
+    /// Who is in sync with this worker for a unit of its.
     pub fn members(&self, unit: Unit) -> MemberSet {
         self.words.get(unit.index()).map_or(MemberSet::EMPTY, |word| MemberSet::from_bits(word.load(Ordering::Acquire)))
     }
@@ -62,11 +61,11 @@ impl Holdings {
     /// Tells what has changed, and goes on committing if the cluster knows what it must. No more than a look where nothing has.
     /// Says whether commits go on though the cluster has not answered.
     pub fn tell_in_sync(&mut self, now_ns: u64, shared: &InSyncShared) -> bool {
-        let changed = self.outbox.take_changed().union(&self.store.take_changed());
+        let changed = self.outbox.take_changed();
         if !changed.is_empty() {
             for unit in changed.iter() {
                 if let Some(word) = shared.words.get(unit.index()) {
-                    word.store(self.holders(unit).bits(), Ordering::Release);
+                    word.store(self.outbox.in_sync(unit).bits(), Ordering::Release);
                 }
             }
             // This worker is the only one that writes.
@@ -83,10 +82,5 @@ impl Holdings {
             self.outbox.release();
         }
         late && !known
-    }
-
-    fn holders(&self, unit: Unit) -> MemberSet {
-        let here = if self.store.is_synced(unit) { MemberSet::of(self.me) } else { MemberSet::EMPTY };
-        self.outbox.in_sync(unit).union(here)
     }
 }

@@ -35,8 +35,6 @@ struct Store {
     /// By unit: the last update that it has.
     has: Vec<u64>,
     owned: Option<UnitSet>,
-    /// By unit: the owner that brought it into sync, as far as this one knows.
-    synced: Vec<Option<MemberId>>,
     /// By unit of its own: who is in sync, and in which life.
     in_sync: Vec<BTreeMap<usize, u32>>,
     told: u64,
@@ -68,7 +66,6 @@ impl Holdings {
             life,
             pace: *rng.pick(&[0, 0, 8]),
             has: vec![0; units],
-            synced: vec![None; units],
             in_sync: vec![BTreeMap::new(); units],
             ..Store::default()
         };
@@ -109,9 +106,6 @@ impl World {
             let before = in_sync.len();
             in_sync.retain(|backup, _| wanted.iter().any(|id| id.index() == *backup));
             store.told += u64::from(in_sync.len() != before);
-            let owner = store.owner(unit);
-            let synced = &mut store.synced[unit.index()];
-            store.told += u64::from(synced.take_if(|by| Some(*by) != owner).is_some());
         }
         self.check_modelled_heirs(at)
     }
@@ -187,8 +181,6 @@ impl World {
             if backup != at && !known && budget[backup] > 0 && self.listens(at, backup, unit) {
                 budget[backup] -= 1;
                 self.holdings.stores[backup].has[index] = self.holdings.stores[at].has[index];
-                self.holdings.stores[backup].synced[index] = Some(self.nodes[at].id);
-                self.holdings.stores[backup].told += 1;
                 let life = self.holdings.stores[backup].life;
                 let store = &mut self.holdings.stores[at];
                 store.in_sync[index].insert(backup, life);
@@ -232,11 +224,6 @@ impl World {
         if store.in_sync.iter().map(BTreeMap::len).sum::<usize>() != before {
             store.told += 1;
             store.held_back = Some(store.told);
-            if self.nodes[backup].is_well() && self.know_each_other(at, backup) {
-                let store = &mut self.holdings.stores[backup];
-                store.synced.iter_mut().filter(|by| **by == Some(me)).for_each(|by| *by = None);
-                store.told += 1;
-            }
             self.note(|| format!("{me} drops backup {}", backup + 1));
         }
     }
@@ -248,7 +235,7 @@ impl World {
         {
             process.core.handle_in_sync(local, told, holders);
         }
-        let (me, store) = (self.nodes[at].id, &mut self.holdings.stores[at]);
+        let store = &mut self.holdings.stores[at];
         let Some(process) = self.nodes[at].process.as_mut().filter(|_| store.told != store.heard) else { return };
         store.heard = store.told;
         let mut holders: BTreeMap<MemberId, UnitSet> = BTreeMap::new();
@@ -256,9 +243,6 @@ impl World {
             for id in in_sync.keys().filter_map(|backup| MemberId::new(*backup as u8 + 1)) {
                 holders.entry(id).or_insert(UnitSet::EMPTY).insert(unit);
             }
-        }
-        for (unit, _) in Unit::all().zip(&store.synced).filter(|(_, by)| by.is_some()) {
-            holders.entry(me).or_insert(UnitSet::EMPTY).insert(unit);
         }
         process.core.handle_in_sync(local, store.told, holders);
     }

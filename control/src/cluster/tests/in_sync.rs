@@ -66,38 +66,6 @@ fn heirs_that_hold_nothing_are_counted() {
     assert_eq!(net.cores[&1].snapshot(net.now).heirs_not_in_sync, UNITS as u64 / 2);
 }
 
-/// An owner dies before anybody has heard that somebody came into sync with it: whoever holds its units says so.
-#[test]
-fn who_holds_what_its_owner_did_not_speak_of_is_the_heir() {
-    for (victim, holder, is_said_in_another_life) in [(2, 3, false), (1, 3, false), (1, 2, false), (2, 3, true)] {
-        let mut net = Net::with_newcomer(Replicas::All);
-        net.quick.clear();
-        net.run(Span::from_ms(100));
-        let units: UnitSet = net.cores[&1].table.units_of(member(victim)).collect();
-        net.claims.insert(holder, units);
-        net.run(Span::from_ms(100));
-        if is_said_in_another_life {
-            net.claims.clear();
-            net.cores.remove(&holder);
-            net.start_with(holder, Replicas::All);
-            net.run(Span::from_ms(1000));
-        }
-        net.cores.remove(&victim);
-        net.leases.remove(&victim);
-        net.run(Span::from_ms(200));
-        let theirs =
-            |number: &u8| net.cores[number].table.units_of(member(holder)).filter(|it| units.contains(*it)).count();
-        let got = net.cores.keys().map(theirs).max();
-        assert_eq!(
-            got == Some(units.len()),
-            !is_said_in_another_life,
-            "{victim}, {holder}: {got:?} of {}",
-            units.len()
-        );
-        assert_eq!(net.unheld(), is_said_in_another_life);
-    }
-}
-
 /// Of all followers a new master has had each owner's word, the dead master's too.
 #[test]
 fn a_successor_knows_who_holds_the_dead_masters_units() {

@@ -20,7 +20,6 @@ use super::digest::{DigestKey, SessionDigest};
 use super::limits::StoreLimits;
 use super::record::{Change, SessionKey, TableVersion, Update};
 use super::session::{Buffers, Record, Stream};
-use crate::app::UnitSet;
 use crate::unit::{MemberId, UNITS, Unit};
 use held::{Context, Held};
 use watch::Watch;
@@ -106,8 +105,6 @@ pub struct Store {
     tombs: VecDeque<(Unit, SessionKey)>,
     buried: BTreeSet<(Unit, SessionKey)>,
     watch: Watch,
-    /// Units that may have come into sync, or fallen out of it.
-    changed: UnitSet,
     stats: StoreStats,
 }
 
@@ -134,7 +131,6 @@ impl Store {
             tombs: VecDeque::new(),
             buried: BTreeSet::new(),
             watch: Watch::default(),
-            changed: UnitSet::EMPTY,
             stats: StoreStats::default(),
         }
     }
@@ -182,7 +178,6 @@ impl Store {
         let was_synced = it.sync == Sync::Synced;
         if it.owner != owner {
             (it.owner, it.since, it.sync) = (owner, version, Sync::Unchecked);
-            self.changed.insert(unit);
         }
         was_synced
     }
@@ -197,7 +192,6 @@ impl Store {
         for (unit, it) in Unit::all().zip(&mut self.units) {
             if it.owner == Some(from) && lost(unit) {
                 it.sync = Sync::Lost;
-                self.changed.insert(unit);
             }
         }
     }
@@ -209,11 +203,6 @@ impl Store {
         self.units.get(unit.index()).is_some_and(|it| it.sync == Sync::Synced)
     }
 
-    /// The units whose [`Self::is_synced`] may have changed since this was asked last.
-    pub fn take_changed(&mut self) -> UnitSet {
-        std::mem::replace(&mut self.changed, UnitSet::EMPTY)
-    }
-
     /// Applies an update of `from`, made under table `version`.
     pub fn apply(&mut self, from: MemberId, version: TableVersion, update: &Update<'_>) -> Result<(), Refused> {
         let done = self.judge(from, version, update.unit).and_then(|()| self.change(update));
@@ -223,7 +212,6 @@ impl Store {
                 && let Some(it) = self.units.get_mut(update.unit.index())
             {
                 it.sync = Sync::Lost;
-                self.changed.insert(update.unit);
             }
         }
         done
@@ -274,16 +262,12 @@ impl Store {
                     return Err(Refused::DigestMismatch);
                 }
                 // An owner asks all the time.
-                if it.sync != Sync::Synced {
-                    self.stats.synced += 1;
-                    it.sync = Sync::Synced;
-                    self.changed.insert(update.unit);
-                }
+                self.stats.synced += u64::from(it.sync != Sync::Synced);
+                it.sync = Sync::Synced;
             }
             Change::UnitBegin => {
                 it.epoch = it.epoch.wrapping_add(1);
                 it.sync = Sync::Coming;
-                self.changed.insert(update.unit);
                 self.stats.snapshots += 1;
             }
             Change::UnitComplete { digest } => return self.complete(update.unit, digest),
@@ -337,7 +321,6 @@ impl Store {
             return Err(Refused::DigestMismatch);
         }
         it.sync = Sync::Synced;
-        self.changed.insert(unit);
         self.stats.synced += 1;
         self.stats.applied += 1;
         Ok(())
@@ -471,7 +454,6 @@ impl Store {
         self.bytes -= sessions.values().map(|held| held.record.bytes() + SESSION_BYTES).sum::<usize>();
         sessions.iter().for_each(|(session, held)| self.watch.note(held.record.app, unit, *session));
         (it.digest, it.sync) = (0, Sync::Unchecked);
-        self.changed.insert(unit);
         it.busy.clear();
     }
 

@@ -324,31 +324,3 @@ fn an_owner_that_does_not_know_that_it_has_to_check_is_told() {
     assert_eq!(store.apply(id(1), table(5), &change), Ok(()), "told once; what was on its way is skipped");
     assert_eq!((store.stats().unchecked, store.stats().skipped, store.is_synced(unit(5))), (1, 1, false));
 }
-
-#[test]
-fn whoever_watches_misses_no_change_of_sync() {
-    let mut store = synced_store();
-    let of_unit = |change| Update::of_unit(unit(5), change);
-    let digest = store.digest(unit(5));
-    type Step<'a> = &'a dyn Fn(&mut Store);
-    let steps: [(Step<'_>, bool); 9] = [
-        (&|_| {}, true),
-        (&|it| assert!(apply(it, 8, append(0, 0, b"unknown")).is_err()), false),
-        (&|it| it.apply(id(1), table(3), &of_unit(Change::UnitCheck { digest })).unwrap(), true),
-        (&|it| it.apply(id(1), table(3), &of_unit(Change::UnitBegin)).unwrap(), false),
-        (&|it| it.apply(id(1), table(3), &of_unit(Change::UnitComplete { digest })).unwrap(), true),
-        (&|it| it.lost(id(1), |_| true), false),
-        (&|it| it.apply(id(1), table(3), &of_unit(Change::UnitCheck { digest })).unwrap(), true),
-        (&|it| assert!(it.set_owner(unit(5), Some(id(2)), table(4))), false),
-        (&|it| it.apply(id(2), table(4), &of_unit(Change::UnitCheck { digest })).unwrap(), true),
-    ];
-    store.take_changed();
-    let mut was = true;
-    for (number, (step, is)) in steps.into_iter().enumerate() {
-        step(&mut store);
-        assert_eq!((store.is_synced(unit(5)), store.take_changed().contains(unit(5))), (is, is != was), "{number}");
-        was = is;
-    }
-    store.clear(unit(5));
-    assert!(!store.is_synced(unit(5)) && store.take_changed().contains(unit(5)));
-}
