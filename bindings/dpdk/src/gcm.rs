@@ -37,23 +37,28 @@ const LINE_LEN: usize = 16;
 struct Line([u8; LINE_LEN]);
 
 impl Line {
+    #[inline(always)]
+    const fn empty() -> Self {
+        Self([0; LINE_LEN])
+    }
+
+    /// Lowest byte first.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    fn of(number: u128) -> Self {
-        use std::arch::x86_64::{__m128i, _mm_set_epi64x, _mm_store_si128};
-        let mut line = MaybeUninit::<Self>::uninit();
-        // SAFETY: these instructions are part of x86-64, and the place is as long and as aligned as what is stored.
+    fn put(&mut self, number: u128) {
+        use std::arch::x86_64::{__m128i, _mm_set_epi64x};
+        // SAFETY: this instruction is part of x86-64, and the place is as long and as aligned as what is stored. Volatile: the compiler
+        // would rather have two stores than bring the halves together.
         unsafe {
             let number = _mm_set_epi64x((number >> 64) as i64, number as i64);
-            _mm_store_si128(line.as_mut_ptr().cast::<__m128i>(), number);
-            line.assume_init()
+            (&raw mut self.0).cast::<__m128i>().write_volatile(number);
         }
     }
 
     #[cfg(not(target_arch = "x86_64"))]
     #[inline(always)]
-    fn of(number: u128) -> Self {
-        Self(number.to_le_bytes())
+    fn put(&mut self, number: u128) {
+        self.0 = number.to_le_bytes();
     }
 }
 
@@ -121,7 +126,9 @@ impl GcmKey {
         data: &mut [u8],
         tag: &mut [u8; TAG_LEN],
     ) -> bool {
-        let (nonce, aad) = (Line::of(nonce), Line::of(aad));
+        let (mut nonce_line, mut aad_line) = (Line::empty(), Line::empty());
+        nonce_line.put(nonce);
+        aad_line.put(aad);
         let mut right = [0; TAG_LEN];
         let opens = self.direction == Direction::Open;
         let written = if opens { right.as_mut_ptr() } else { tag.as_mut_ptr() };
@@ -130,7 +137,7 @@ impl GcmKey {
         // SAFETY: all places are as long as is said; source and destination may be one; the context is the function's to write.
         unsafe {
             let key = &raw const self.expanded.0;
-            let (nonce, checked) = (nonce.0.as_ptr(), aad.0.as_ptr());
+            let (nonce, checked) = (nonce_line.0.as_ptr(), aad_line.0.as_ptr());
             let (context, checked_len) = (context.as_mut_ptr(), aad_len.min(LINE_LEN) as u64);
             (self.function)(key, context, place, place, len, nonce, checked, checked_len, written, TAG_LEN as u64);
         }
