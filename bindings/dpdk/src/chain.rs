@@ -26,7 +26,6 @@ const UNKNOWN: Error = Error::NotSupported { what: "AES-CBC with an HMAC" };
 /// Keys of AES-CBC and of an HMAC, in one direction.
 pub struct ChainKey {
     expanded: Box<dpdk_sys::shim_chain_key>,
-    direction: Direction,
 }
 
 // SAFETY: bytes, which nobody writes once they are there.
@@ -59,7 +58,13 @@ impl ChainKey {
             let (table, to, seals) = (functions.as_ptr(), &raw mut *expanded, i32::from(direction == Direction::Seal));
             dpdk_sys::shim_chain_expand(table, to, seals, key, cipher.len(), bits, secret_at, secret.len(), tag_len)
         };
-        if done == 0 { Ok(Self { expanded, direction }) } else { Err(UNKNOWN) }
+        if done == 0 { Ok(Self { expanded }) } else { Err(UNKNOWN) }
+    }
+
+    /// Which way they work.
+    #[inline]
+    pub const fn direction(&self) -> Direction {
+        if self.expanded.seals == 0 { Direction::Open } else { Direction::Seal }
     }
 
     fn tag_len(&self) -> usize {
@@ -78,7 +83,7 @@ impl ChainKey {
 
 impl std::fmt::Debug for ChainKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ChainKey").field("direction", &self.direction).finish_non_exhaustive()
+        f.debug_struct("ChainKey").field("direction", &self.direction()).finish_non_exhaustive()
     }
 }
 
@@ -181,13 +186,14 @@ impl Chains {
         Ok(Self { manager: Manager::new()?, places: Box::new([Place::default(); PACKETS]) })
     }
 
-    /// Works on up to [`PACKETS`] packets. Answers which were done, a bit each: those to be opened had the right check value. What is no
-    /// packet is left as it is, and not done.
-    pub fn process<'p>(&mut self, works: impl Iterator<Item = Work<'p>>) -> u32 {
+    /// Works on up to [`PACKETS`] packets, with gaps between them. Answers which were done, a bit each: those to be opened had the right
+    /// check value. What is no packet is left as it is, and not done.
+    pub fn process<'p>(&mut self, works: impl Iterator<Item = Option<Work<'p>>>) -> u32 {
         let (mut done, mut opens) = (0, 0);
         let under_way = UnderWay(&self.manager);
         for ((number, place), work) in (0..).zip(self.places.iter_mut()).zip(works) {
-            opens |= u32::from(work.key.direction == Direction::Open) << number;
+            let Some(work) = work else { continue };
+            opens |= u32::from(work.key.direction() == Direction::Open) << number;
             let Some(job) = place.prepare(number, work) else { continue };
             // SAFETY: all places are as long as is said, and stay until nothing is under way: packet and keys are borrowed for longer than
             // this call, and `under_way` sees to it that nothing outlasts it.
@@ -212,7 +218,7 @@ impl Place {
         if hidden.is_empty() || hidden.end > end || !hidden.len().is_multiple_of(BLOCK_LEN) {
             return None;
         }
-        let opens = key.direction == Direction::Open;
+        let opens = key.direction() == Direction::Open;
         self.iv = iv;
         if opens {
             (self.wanted, self.made) = ([0; TAG_MAX], [0; TAG_MAX]);

@@ -173,8 +173,8 @@ pub trait Outlet {
         false
     }
 
-    /// Of which of these IPv4 hosts, source and destination, [`Self::lets_on`] would say so whatever their packet: a bit each, from the
-    /// lowest on. The packets stay as they are.
+    /// Of which of these plain IPv4 hosts ([`crate::parse::plain_v4`]), source and destination, [`Self::lets_on`] would say so whatever
+    /// their packet: a bit each, from the lowest on. The packets stay as they are.
     fn lets_on_all(&mut self, _hosts: &[(u32, u32)]) -> u32 {
         0
     }

@@ -33,6 +33,8 @@ pub struct Encap {
     spi: u32,
     mode: Mode,
     shape: Shape,
+    /// What is put before ESP.
+    outer_len: usize,
     /// If it is the plainest of tunnels.
     template: Option<Template>,
 }
@@ -62,11 +64,11 @@ pub struct Name {
 impl Encap {
     /// An SA's.
     pub const fn new(spi: u32, mode: Mode, transform: Transform) -> Self {
-        let template = match &mode {
-            Mode::Tunnel(outer) => Template::of(outer),
-            Mode::Transport { .. } => None,
+        let (outer_len, template) = match &mode {
+            Mode::Tunnel(outer) => (outer.buffer_len(), Template::of(outer)),
+            Mode::Transport { udp } => (udp_len(*udp), None),
         };
-        Self { spi, mode, shape: Shape::of(transform), template }
+        Self { spi, mode, shape: Shape::of(transform), outer_len, template }
     }
 
     /// Whether the packet goes in a packet of the cluster's.
@@ -75,14 +77,19 @@ impl Encap {
     }
 
     /// The room that an IP packet needs. None: it has no header that could stay outside.
-    #[inline]
     pub fn room(&self, packet: &[u8]) -> Option<Layout> {
-        let (around, hidden) = match &self.mode {
-            Mode::Tunnel(outer) => (outer.buffer_len(), packet.len()),
-            Mode::Transport { udp } => (udp_len(*udp), packet.len().checked_sub(Outside::of(packet).ok()?.len)?),
+        let hidden = match &self.mode {
+            Mode::Tunnel(_) => packet.len(),
+            Mode::Transport { .. } => packet.len().checked_sub(Outside::of(packet).ok()?.len)?,
         };
+        Some(self.room_around(hidden))
+    }
+
+    /// The room that so many hidden bytes need: in a tunnel, the whole packet.
+    #[inline]
+    pub(super) const fn room_around(&self, hidden: usize) -> Layout {
         let Layout { before, after } = self.shape.around(hidden);
-        Some(Layout { before: around + before, after })
+        Layout { before: self.outer_len + before, after }
     }
 
     /// Writes what goes around the IP packet that lies in the buffer with this room around it. Answers where ESP begins: from
@@ -114,19 +121,21 @@ impl Encap {
     /// a hop. None, too: it has no hop left.
     #[inline]
     pub fn build_aged(&self, buffer: &mut [u8], room: Layout, draws: Draws) -> Option<usize> {
-        let Some(template) = &self.template else {
-            let end = buffer.len().checked_sub(room.after)?;
-            wire::age(buffer.get_mut(room.before..end)?).then_some(())?;
-            return self.build(buffer, room, draws);
-        };
+        let Some(template) = &self.template else { return self.age_and_build(buffer, room, draws) };
         let len = u16::try_from(buffer.len()).ok()?;
         let hidden = buffer.len().checked_sub(room.before + room.after)?;
-        let (around, packet) = buffer.split_at_mut_checked(room.before)?;
-        template.write(around.first_chunk_mut()?, len, packet.first_chunk_mut()?, draws.name)?;
+        let (outer, esp) = buffer.split_first_chunk_mut()?;
+        let inner = esp.get_mut(self.shape.body_at()..)?.first_chunk_mut()?;
+        template.write(outer, len, inner, draws.name)?;
         let Draws { sequence, nonce, .. } = draws;
-        let fields = Fields { spi: self.spi, sequence, nonce, next_header: proto::IPV4 };
-        self.shape.write(buffer.get_mut(ipv4::HEADER_LEN..)?, hidden, fields);
+        self.shape.write(esp, hidden, Fields { spi: self.spi, sequence, nonce, next_header: proto::IPV4 });
         Some(ipv4::HEADER_LEN)
+    }
+
+    fn age_and_build(&self, buffer: &mut [u8], room: Layout, draws: Draws) -> Option<usize> {
+        let end = buffer.len().checked_sub(room.after)?;
+        wire::age(buffer.get_mut(room.before..end)?).then_some(())?;
+        self.build(buffer, room, draws)
     }
 
     /// The IP header comes to the front, and says that it carries ESP.
@@ -139,12 +148,14 @@ impl Encap {
         ports.map_or(Some(()), |ports| ports.emit(rest, esp_len))
     }
 
-    /// Writes what depends on the sealed bytes.
+    /// Whether there is something to [`Self::finish`].
     #[inline]
+    pub(super) const fn is_to_be_finished(&self) -> bool {
+        self.template.is_none()
+    }
+
+    /// Writes what depends on the sealed bytes.
     pub fn finish(&self, packet: &mut [u8]) {
-        if self.template.is_some() {
-            return;
-        }
         if let Mode::Tunnel(outer) = &self.mode {
             outer.finish(packet);
         }

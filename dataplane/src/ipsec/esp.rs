@@ -21,6 +21,8 @@ pub const HEADER_LEN: usize = 8;
 pub const TRAILER_LEN: usize = 2;
 /// What makes an IV unique, in its last bytes.
 const NUMBER_LEN: usize = 8;
+/// Padding and its length, as a number whose lowest byte is the first one, by length: as far as four bytes' alignment asks for.
+const TRAILERS: [u64; 4] = [0x00, 0x01_01, 0x02_02_01, 0x03_03_02_01];
 /// What a dummy packet says that it carries (section 2.6): nothing.
 pub const DUMMY: u8 = crate::wire::proto::NO_NEXT_HEADER;
 
@@ -111,23 +113,33 @@ impl Shape {
         self.rounded_down(body).saturating_sub(TRAILER_LEN)
     }
 
-    /// Writes all but the ICV around a payload that is in its place. `packet` is as long as [`Self::around`] says.
+    /// Writes all but the ICV around a payload that is in its place. `packet` is as long as [`Self::around`] says; what lies where the
+    /// ICV will be is nobody's.
     #[inline]
     pub fn write(&self, packet: &mut [u8], payload_len: usize, fields: Fields) {
-        bytes::put_u32(packet, 0, fields.spi);
-        bytes::put_u32(packet, 4, fields.sequence as u32);
+        let head = u64::from(fields.spi) << 32 | u64::from(fields.sequence as u32);
         let body_at = self.body_at();
-        if self.iv_len > NUMBER_LEN {
-            packet.get_mut(HEADER_LEN..body_at - NUMBER_LEN).unwrap_or_default().fill(0);
+        let trailer_at = packet.len().saturating_sub(self.icv_len + TRAILER_LEN);
+        let pad_len = trailer_at.saturating_sub(body_at + payload_len);
+        // What lies side by side goes in one store.
+        if self.iv_len == NUMBER_LEN
+            && let Some((front, body)) = packet.split_first_chunk_mut()
+            && let Some(back) = body.get_mut(payload_len..).and_then(<[u8]>::first_chunk_mut)
+            && let Some(trailer) = TRAILERS.get(pad_len)
+        {
+            *front = (u128::from(head) << 64 | u128::from(fields.nonce)).to_be_bytes();
+            let next_header = u64::from(fields.next_header) << (8 * (pad_len + 1));
+            *back = (trailer | next_header).to_le_bytes();
+            return;
         }
+        bytes::put(packet, 0, head.to_be_bytes());
+        packet.get_mut(HEADER_LEN..body_at).unwrap_or_default().fill(0);
         if self.iv_len >= NUMBER_LEN {
             bytes::put(packet, body_at - NUMBER_LEN, fields.nonce.to_be_bytes());
         }
-        let trailer_at = packet.len().saturating_sub(self.icv_len + TRAILER_LEN);
         let padding = packet.get_mut(body_at + payload_len..trailer_at).unwrap_or_default();
-        let pad_len = padding.len() as u8;
         padding.iter_mut().zip(1..).for_each(|(byte, number)| *byte = number);
-        bytes::put(packet, trailer_at, [pad_len, fields.next_header]);
+        bytes::put(packet, trailer_at, [pad_len as u8, fields.next_header]);
     }
 
     /// Whether a packet can be one of these: to be asked before it is opened.
@@ -180,7 +192,7 @@ mod tests {
         assert_eq!(packet[..8], [1, 2, 3, 4, 0, 0, 0, 7]);
         assert_eq!(packet[8..24], [0, 0, 0, 0, 0, 0, 0, 0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88]);
         assert_eq!(packet[29..40], [1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 4]);
-        assert_eq!((packet[24..29].to_vec(), packet[40..].to_vec()), (vec![0xee; 5], vec![0xee; 12]));
+        assert_eq!(packet[24..29], [0xee; 5]);
         assert_eq!(header(&packet), Some((0x0102_0304, 7)));
         assert_eq!(shape.carried(&packet), Ok(Carried { start: 24, len: 5, next_header: 4 }));
         packet[38] = 15;
@@ -199,6 +211,9 @@ mod tests {
             prop_assert_eq!(shape.check(packet.len()), Ok(()));
             prop_assert_eq!(shape.carried(&packet), Ok(Carried { start: before, len: payload.len(), next_header }));
             prop_assert_eq!(&packet[before..before + payload.len()], &payload[..]);
+            let trailer = &packet[before + payload.len()..packet.len() - shape.icv_len];
+            let pad_len = trailer.len() - TRAILER_LEN;
+            prop_assert_eq!(trailer, [(1..=pad_len as u8).collect(), vec![pad_len as u8, next_header]].concat());
             prop_assert!(shape.payload_max(packet.len()) >= payload.len());
             prop_assert!(shape.payload_max(packet.len()) < payload.len() + shape.alignment);
         }

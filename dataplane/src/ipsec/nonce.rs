@@ -19,6 +19,8 @@
 //!
 //! CBC's IV must be unforeseeable as well: there the number is encrypted first ([`super::crypto`]).
 
+use std::ops::Range;
+
 use crate::unit::{MemberId, UNITS, Unit};
 
 const COUNTER_BITS: u32 = 36;
@@ -67,6 +69,14 @@ impl Nonces {
         Some(self.prefix | counter)
     }
 
+    /// As many of the next IVs as there are, in a row, up to `count`: as if each were taken by itself.
+    #[inline]
+    pub fn take_many(&self, draw: &mut Draw, count: u64) -> Range<u64> {
+        let (first, count) = (self.prefix | draw.next, count.min(draw.left()));
+        draw.next += count;
+        first..first + count
+    }
+
     /// So many IVs in a row, for the SAs of a unit: a power of two, of which the first is a multiple. None: there are not so many left.
     pub fn reserve(&mut self, unit: Unit, count: u64) -> Option<u64> {
         let unused = &mut self.unused[unit.index()];
@@ -85,7 +95,7 @@ impl Nonces {
 impl Draw {
     /// How many packets can still be sent.
     pub const fn left(&self) -> u64 {
-        COUNTERS - self.next
+        COUNTERS.saturating_sub(self.next)
     }
 }
 
@@ -128,6 +138,24 @@ mod tests {
         send(&mut nonces(1, 2), 10);
         send(&mut nonces(1, 3), 10);
         assert_eq!(seen.len(), 65);
+    }
+
+    #[test]
+    fn many_at_once_are_as_many_one_by_one() {
+        let nonces = nonces(3, 5);
+        let (mut draw, mut other) = (nonces.begin(Unit::from_low_bits(1)), nonces.begin(Unit::from_low_bits(1)));
+        for count in [0, 1, 32, 7] {
+            let singly: Vec<u64> = (0..count).map(|_| nonces.take(&mut other).unwrap()).collect();
+            assert_eq!(nonces.take_many(&mut draw, count).collect::<Vec<_>>(), singly);
+            assert_eq!(draw, other);
+        }
+        let mut last = Draw { unit: Unit::from_low_bits(1), next: COUNTERS - 2 };
+        assert_eq!(nonces.take_many(&mut last, 3).count(), 2);
+        assert_eq!(
+            (nonces.take_many(&mut last, 3).count(), nonces.take(&mut last)),
+            (0, None),
+            "it does not begin again"
+        );
     }
 
     #[test]

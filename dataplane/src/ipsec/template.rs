@@ -32,15 +32,12 @@ impl Template {
             return None;
         };
         let ([a, b, c, d], [e, f, g, h]) = (source.octets(), destination.octets());
-        let first = u64::from_le_bytes([0x45, 0, 0, 0, 0, 0, 0, 0]);
-        let second = u64::from_le_bytes([outer.hop_limit, proto::ESP, 0, 0, a, b, c, d]);
-        let words = [0x4500, (outer.hop_limit as u16) << 8 | proto::ESP as u16];
-        let words = [words[0], words[1], pair(a, b), pair(c, d), pair(e, f), pair(g, h)];
-        let (mut sum, mut at) = (0, 0);
-        while at < words.len() {
-            sum += words[at] as u32;
-            at += 1;
-        }
+        let header = (
+            u64::from_le_bytes([0x45, 0, 0, 0, 0, 0, 0, 0]),
+            u64::from_le_bytes([outer.hop_limit, proto::ESP, 0, 0, a, b, c, d]),
+            u32::from_le_bytes([e, f, g, h]),
+        );
+        let sum = words(header.0) + words(header.1) + words(header.2 as u64);
         let (tos_kept, tos_given) = match outer.dscp {
             Some(dscp) => (ecn::MASK, dscp << 2),
             None => (u8::MAX, 0),
@@ -51,23 +48,24 @@ impl Template {
             DontFragment::Clear => (0, 0),
         };
         let (kept, given) = ((tos_kept as u64) << 8 | whole_kept, (tos_given as u64) << 8 | whole_given);
-        Some(Self { header: (first, second, u32::from_le_bytes([e, f, g, h])), sum, kept, given })
+        Some(Self { header, sum, kept, given })
     }
 
     /// Writes the header of a packet of `len` bytes around this one, which has a sound IPv4 header, and makes that one a hop older.
     /// None: it has no hop left.
     #[inline]
     pub(super) fn write(&self, place: &mut [u8; LEN], len: u16, inner: &mut [u8; LEN], name: Name) -> Option<()> {
-        let [a, b, c, d, e, f, g, h, ..] = *inner;
-        let own = u64::from_le_bytes([a, b, c, d, e, f, g, h]) & self.kept | self.given;
+        let own = u64::from_le_bytes(inner.as_chunks().0[0]) & self.kept | self.given;
         wire::age_v4(inner).then_some(())?;
         let id = if own & WHOLE == 0 { name.id } else { name.unit };
-        let sum = self.sum + (own >> 8 & 0xff) as u32 + u32::from(len) + u32::from(id) + (own >> 40 & 0xff00) as u32;
-        let sum = (sum & 0xffff) + (sum >> 16);
-        let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
         let (first, second, third) = self.header;
-        let first = first | own | u64::from(len.swap_bytes()) << 16 | u64::from(id.swap_bytes()) << 32;
-        let second = second | u64::from(sum.swap_bytes()) << 16;
+        let (len, id) = (u64::from(len.swap_bytes()), u64::from(id.swap_bytes()));
+        // Of numbers as they lie in memory: the sum of exchanged bytes is the sum with its bytes exchanged (RFC 1071).
+        let sum = u64::from(self.sum) + (own & 0xffff) + len + id + (own >> 48);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = !(sum + (sum >> 16)) & 0xffff;
+        let first = first | own | len << 16 | id << 32;
+        let second = second | sum << 16;
         place[..8].copy_from_slice(&first.to_le_bytes());
         place[8..16].copy_from_slice(&second.to_le_bytes());
         place[16..].copy_from_slice(&third.to_le_bytes());
@@ -75,6 +73,7 @@ impl Template {
     }
 }
 
-const fn pair(high: u8, low: u8) -> u16 {
-    (high as u16) << 8 | low as u16
+/// Its four words, summed up.
+const fn words(number: u64) -> u32 {
+    (number as u16) as u32 + (number >> 16) as u16 as u32 + (number >> 32) as u16 as u32 + (number >> 48) as u16 as u32
 }

@@ -4,6 +4,9 @@
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4;
 
+/// What a fragment has in its second word, as loaded from memory: in its upper half.
+const FRAGMENT: u32 = (ipv4::MORE_FRAGMENTS | ipv4::OFFSET_MASK).swap_bytes() as u32;
+
 /// What a glance finds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PlainV4 {
@@ -21,14 +24,17 @@ pub struct PlainV4 {
 #[inline]
 pub fn plain_v4(packet: &[u8]) -> Option<PlainV4> {
     let header = packet.first_chunk::<{ ipv4::HEADER_LEN }>()?;
-    let word = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    // As loaded from memory: a checksum does not ask for the order of bytes (RFC 1071).
+    let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     let words = [word(0), word(4), word(8), word(12), word(16)];
-    let len = words[0] as u16;
+    let sum: u64 = words.iter().map(|word| u64::from(*word)).sum();
+    let [src, dst] = [words[3], words[4]].map(u32::swap_bytes);
+    let len = ((words[0] >> 16) as u16).swap_bytes();
     let fits = (ipv4::HEADER_LEN..=packet.len()).contains(&usize::from(len));
-    let whole = words[1] as u16 & (ipv4::MORE_FRAGMENTS | ipv4::OFFSET_MASK) == 0;
-    let hosts = is_plain_host(words[3]) & is_plain_host(words[4]);
-    let plain = (header[0] == 0x45) & fits & whole & Sum::new().bytes(header).is_valid() & hosts;
-    plain.then_some(PlainV4 { src: words[3], dst: words[4], len, tos: header[1] })
+    let whole = words[1] >> 16 & FRAGMENT == 0;
+    let hosts = is_plain_host(src) & is_plain_host(dst);
+    let plain = (words[0] & 0xff == 0x45) & fits & whole & Sum::of(sum).is_valid() & hosts;
+    plain.then_some(PlainV4 { src, dst, len, tos: (words[0] >> 8) as u8 })
 }
 
 /// Neither this-network, loopback, link-local, a group nor reserved.

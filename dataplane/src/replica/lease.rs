@@ -22,6 +22,7 @@
 //! ([`Lease::commit`]); whoever restores the session begins with [`Lease::restore`].
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::counters::counters;
 use super::record::Position;
@@ -220,6 +221,15 @@ impl Lease {
         self.admit(number, stats).then_some(number)
     }
 
+    /// As many of the next numbers as are free, in a row, up to `count`: as if each were taken by itself.
+    #[inline]
+    pub fn take_many(&mut self, count: u64, stats: &mut LeaseStats) -> Range<u64> {
+        let (first, count) = (self.next, count.min(self.left()));
+        self.next += count;
+        stats.used += count;
+        first..self.next
+    }
+
     /// Whether a number that a peer chose may be accepted. It counts as used, and so do those below it that have not come:
     /// which of *these* are new is for the app's window to know.
     pub fn admit(&mut self, number: u64, stats: &mut LeaseStats) -> bool {
@@ -230,6 +240,22 @@ impl Lease {
         self.next = self.next.max(number + 1);
         stats.used += 1;
         true
+    }
+
+    /// Whether [`Self::admit`] would let a number in.
+    #[inline]
+    pub const fn admits(&self, number: u64) -> bool {
+        number < self.limit
+    }
+
+    /// Lets so many numbers in of which [`Self::admits`] said yes, and the highest of which is this one.
+    #[inline]
+    pub fn admit_many(&mut self, count: u64, highest: u64, stats: &mut LeaseStats) {
+        debug_assert!(count == 0 || self.admits(highest));
+        if count > 0 {
+            self.next = self.next.max(highest.saturating_add(1));
+            stats.used += count;
+        }
     }
 
     /// The session ends here, or goes elsewhere: numbers that are left will not be used.

@@ -12,6 +12,11 @@ impl Sum {
         Self(0)
     }
 
+    /// Numbers of 32 bits, summed up already.
+    pub const fn of(sum: u64) -> Self {
+        Self(sum)
+    }
+
     /// Adds bytes; an odd last byte counts as the high half of a word.
     #[inline]
     #[must_use]

@@ -46,21 +46,24 @@ pub fn age(packet: &mut [u8]) -> bool {
 /// The same of an IPv4 header that is sound.
 #[inline]
 pub fn age_v4(header: &mut [u8; ipv4::HEADER_LEN]) -> bool {
-    let word = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
+    // One load: byte by byte, the compiler leaves four.
+    let place = &mut header.as_chunks_mut::<4>().0[2];
+    let word = u32::from_le_bytes(*place);
     let has_hops = word & 0xff > 1;
     if has_hops {
-        header[8..12].copy_from_slice(&aged_v4(word).to_le_bytes());
+        *place = aged_v4(word).to_le_bytes();
     }
     has_hops
 }
 
-/// TTL, protocol and checksum of an IPv4 header, as loaded from the frame, one hop later. RFC 1141: the TTL's word falls
-/// by 0x0100, so the checksum rises by as much, with end-around carry.
+/// TTL, protocol and checksum of an IPv4 header that has a hop left, as loaded from the frame, one hop later. RFC 1141: the TTL's word
+/// falls by 0x0100, so the checksum rises by as much, with end-around carry. The sum of exchanged bytes is the sum with its bytes
+/// exchanged (RFC 1071): so what is added is 1 to the upper half, and what is taken is 1 from the lowest byte.
 #[inline(always)]
 pub const fn aged_v4(word: u32) -> u32 {
-    let sum = (word >> 8 & 0xff00 | word >> 24) + 0x0100;
-    let sum = sum + (sum >> 16);
-    (word & 0xff00) | (word.wrapping_sub(1) & 0xff) | (sum & 0xff) << 24 | (sum & 0xff00) << 8
+    let aged = word.wrapping_add(0x1_0000 - 1);
+    let carry = (aged < word) as u32;
+    aged.wrapping_add(carry << 16)
 }
 
 /// IP protocol numbers (IANA) that the data path knows by name.

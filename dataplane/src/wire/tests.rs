@@ -216,3 +216,16 @@ proptest! {
         prop_assert!(icmpv6::Packet::new_checked(&buffer[..len]).unwrap().verify_checksum(a.into(), b.into()));
     }
 }
+
+/// Whatever the checksum says, right or wrong, it says the same of the aged header (RFC 1141).
+#[test]
+fn every_checksum_ages() {
+    for checksum in 0..=u16::MAX {
+        let sum = u32::from(checksum) + 0x0100;
+        let sum = (sum + (sum >> 16)) as u16;
+        for (ttl, protocol) in [(1, 0), (2, 6), (64, 17), (255, 255)] {
+            let word = |ttl: u8, [high, low]: [u8; 2]| u32::from_le_bytes([ttl, protocol, high, low]);
+            assert_eq!(super::aged_v4(word(ttl, checksum.to_be_bytes())), word(ttl - 1, sum.to_be_bytes()));
+        }
+    }
+}

@@ -237,8 +237,7 @@ impl Look {
         filter: &Filter,
         codes: &[u8; UNITS],
     ) -> Option<u8> {
-        self.gather(burst);
-        dpdk::simd::widest(Judge { look: self, gate, filter });
+        self.see(burst, gate, filter);
         let (mut any, mut all) = (0, !0);
         for i in 0..burst.len().min(BURST) {
             let near = addresses.filter_at(self.src_place.0[i]) | addresses.filter_at(self.dst_place.0[i]);
@@ -249,6 +248,13 @@ impl Look {
             all &= code;
         }
         (any == all).then_some(any)
+    }
+
+    /// Looks at a burst; what to do is for somebody else to say.
+    #[inline]
+    pub(super) fn see(&mut self, burst: &Burst<BURST>, gate: &Gate, filter: &Filter) {
+        self.gather(burst);
+        dpdk::simd::widest(Judge { look: self, gate, filter });
     }
 
     #[inline]

@@ -90,6 +90,7 @@ impl Holdings {
 
     /// Takes a unit up because a packet of it is to be processed here: what was kept for a unit that comes to us is released
     /// just before the view that says so. Says whether it was not ours before: then the apps are to be told.
+    #[inline]
     pub fn take_up(&mut self, unit: Unit) -> bool {
         let new = !self.owned.contains(unit);
         self.owned.insert(unit);

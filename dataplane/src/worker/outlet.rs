@@ -14,7 +14,7 @@ use super::transmit::Kind;
 use crate::app::{App, Hindrance, Outgoing, Outlet, Passed, Returned, UnitSet, Wrappable};
 use crate::drop_reason::DropReason;
 use crate::ipsec::gateway::{Contact, Passing, Selectors};
-use crate::parse::{Family, Summary, address_number, is_plain_host, summarise_l3};
+use crate::parse::{Family, Summary, address_number, summarise_l3};
 use crate::replica::{Outbox, Snapshots, Sources, Store};
 use crate::steer::View;
 use crate::unit::Unit;
@@ -78,11 +78,17 @@ impl Path {
     }
 
     /// What was kept for a unit that comes to us is released just before the view that says so.
+    #[inline]
     pub(super) fn has_come(&mut self, unit: Unit) {
         if self.holdings.take_up(unit) {
-            let gained: UnitSet = std::iter::once(unit).collect();
-            self.each_app(|app, path| app.handle_units(path, &gained, &UnitSet::EMPTY));
+            self.tell_of(unit);
         }
+    }
+
+    #[cold]
+    fn tell_of(&mut self, unit: Unit) {
+        let gained: UnitSet = std::iter::once(unit).collect();
+        self.each_app(|app, path| app.handle_units(path, &gained, &UnitSet::EMPTY));
     }
 
     /// Tells the apps which units come and go with a view that is about to be obeyed, then takes over who holds what.
@@ -258,11 +264,9 @@ impl Outlet for Path {
     }
 
     fn lets_on_all(&mut self, hosts: &[(u32, u32)]) -> u32 {
-        hosts.iter().for_each(|(source, destination)| self.book.prefetch(*source, *destination));
         let lets_on = |(source, destination): (u32, u32)| {
-            let strange = !is_plain_host(source) || !is_plain_host(destination);
             let ours = self.addresses.are_near(source, destination) && self.addresses.have_either(source, destination);
-            !strange && !ours && self.book.judge_v4(source, destination) == Some(Passing::Bare)
+            !ours && self.book.judge_v4(source, destination) == Some(Passing::Bare)
         };
         let each = hosts.iter().copied().map(lets_on).zip(0..u32::BITS);
         each.fold(0, |all, (on, place)| all | u32::from(on) << place)

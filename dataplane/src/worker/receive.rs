@@ -28,12 +28,14 @@ impl Worker {
         let Some(gate) = self.path.ports.get(usize::from(port)).map(|p| p.gate) else {
             return self.path.drop_burst(burst, DropReason::Malformed);
         };
-        let mut seen = self.look.at(burst, &gate, &self.path.addresses, &self.filter, self.steering.codes());
         let tunnels = !self.path.book.policies().is_empty();
-        if tunnels {
+        let seen = if tunnels {
             // Which unit a packet is of, its addresses alone do not say.
-            seen = self.look_for_tunnels(burst);
-        }
+            self.look.see(burst, &gate, &self.filter);
+            self.look_for_tunnels(burst)
+        } else {
+            self.look.at(burst, &gate, &self.path.addresses, &self.filter, self.steering.codes())
+        };
         let fast = self.path.lease_ok && !careful;
         if seen == Some(code::DROP) && !careful {
             return self.path.drop_burst(burst, DropReason::NotOwner);

@@ -168,8 +168,14 @@ impl UnitLoad {
     /// Counts a packet.
     #[inline]
     pub fn add(&self, bytes: u32) {
-        self.packets.add(1);
-        self.bytes.add(bytes.into());
+        self.add_many(1, bytes.into());
+    }
+
+    /// Counts packets of so many bytes in all.
+    #[inline]
+    pub fn add_many(&self, packets: u64, bytes: u64) {
+        self.packets.add(packets);
+        self.bytes.add(bytes);
     }
 }
 

@@ -12,6 +12,7 @@ use super::fast::{BURST, Look};
 use super::packet::Packet;
 use super::path::Path;
 use super::routes::Adjacency;
+use super::shared::Loads;
 use super::transmit::Kind;
 use crate::app::{Fate, Parcel, Way};
 use crate::filter::Scheme;
@@ -50,13 +51,11 @@ impl Bound {
 }
 
 impl Worker {
-    /// Looks at a burst once more, for tunnels. Answers the code that all its packets have, if all are ordinary and go through none.
+    /// Says what to do with a burst that was looked at, where there are tunnels. Answers the code that all its packets have, if all are ordinary and go through none.
     #[inline]
     pub(super) fn look_for_tunnels(&mut self, burst: &Burst<BURST>) -> Option<u8> {
         let (Self { look, bound, path, steering, filter, .. }, mut any, mut all) = (self, 0, !0);
         let by_spi = filter.scheme() == Scheme::Steered;
-        // Pairs of hosts come as they please, and what was said of each lies elsewhere.
-        (0..burst.len()).filter_map(|i| look.hosts(i)).for_each(|(one, other)| path.book.prefetch(one, other));
         let (mut tunnels, mut whole) = (false, true);
         let mut is_for_cluster = path.addresses.asking_for_cluster();
         bound.whole = false;
@@ -74,7 +73,9 @@ impl Worker {
                 () => match path.book.judge_v4(source, destination) {
                     Some(Passing::Into(spi)) if look.has_hops(i) => Some((spi, Way::Into)),
                     Some(Passing::Clear) => {
-                        (any, all, whole) = (any | look.codes[i], all & look.codes[i], false);
+                        let code = steering.codes()[look.units[i].index()];
+                        look.codes[i] = code;
+                        (any, all, whole) = (any | code, all & code, false);
                         continue;
                     }
                     _ => None,
@@ -152,22 +153,21 @@ impl Path {
         look: &Look,
     ) -> bool {
         let count = burst.len();
-        let (mut destinations, mut plain) = ([0; BURST], true);
+        let (mut destinations, mut plain, mut longest) = ([0; BURST], true, 0);
         for ((mbuf, fate), destination) in burst.iter().zip(fates).zip(&mut destinations) {
             let Fate::Sent { start, len } = *fate else { return false };
             let packet = mbuf.whole().get(usize::from(start)..usize::from(start) + usize::from(len));
             let header = packet.and_then(<[u8]>::first_chunk::<{ ipv4::HEADER_LEN }>);
             let Some(header) = header.filter(|_| start >= L3_AT && mbuf.is_contiguous()) else { return false };
-            plain &= header[0] >> 4 == 4;
+            (plain, longest) = (plain & (header[0] >> 4 == 4), longest.max(len));
             *destination = bytes::u32_at(header, DESTINATION_AT);
         }
         let Some(next) = self.one_way(&destinations[..count]).filter(|_| plain) else { return false };
-        let longest = fates.iter().take(count).map(Fate::sent_len).max().unwrap_or(0);
         let Some(path) = self.ports.get_mut(usize::from(next.port)).filter(|path| path.link_up) else { return false };
         if longest > next.mtu {
             return false;
         }
-        let (mut sum, loads) = (0, &self.counters.loads);
+        let (mut sum, mut load) = (0, Load::new(&self.counters.loads, look.units[usize::from(places[0]) % BURST]));
         for ((mbuf, fate), place) in burst.iter_mut().zip(fates).zip(places) {
             let Fate::Sent { start, len } = *fate else { continue };
             if mbuf.set_data(start.saturating_sub(L3_AT), len.saturating_add(L3_AT)).is_some() {
@@ -175,8 +175,9 @@ impl Path {
             }
             sum += u64::from(mbuf.data_len());
             let place = usize::from(*place) % BURST;
-            loads.of(look.units[place]).add(look.frame_len(place));
+            load.add(look.units[place], look.frame_len(place));
         }
+        drop(load);
         self.counters.originated.add(count as u64);
         self.counters.delivered.add(count as u64);
         path.tx.push_all(burst, sum, self.lease_ok, &self.counters);
@@ -202,11 +203,10 @@ impl Path {
                 self.has_come(unit);
             }
         }
-        let mut mbufs = burst.iter_mut().zip(places);
-        let mut parcels: [Parcel<'_>; BURST] = std::array::from_fn(|_| match mbufs.next() {
-            Some((mbuf, place)) => parcel(mbuf, usize::from(*place) % BURST, look, bound),
-            None => Parcel::none(),
-        });
+        let mut parcels = [const { Parcel::none() }; BURST];
+        for ((parcel, mbuf), place) in parcels.iter_mut().zip(burst.iter_mut()).zip(places) {
+            fill(parcel, mbuf, usize::from(*place) % BURST, look, bound);
+        }
         let mut apps = std::mem::take(&mut self.apps);
         if let Some(app) = apps.get_mut(self.tunnels_app) {
             app.handle_parcels(self, &mut parcels[..count]);
@@ -220,7 +220,10 @@ impl Path {
     /// The next hop of all these destinations, of no more than a burst, if they have one and it is known.
     #[inline]
     fn one_way(&self, destinations: &[u32]) -> Option<Adjacency> {
-        let mut found = [0; BURST];
+        let (first, mut found) = (*destinations.first()?, [0; BURST]);
+        if destinations.iter().fold(true, |all, it| all & (*it == first)) {
+            return self.cache.get(first).copied();
+        }
         self.cache.find(destinations.iter().zip(&mut found));
         let together = found.iter().take(destinations.len()).all(|way| *way == found[0]);
         self.cache.adjacency(found[0]).filter(|_| together).copied()
@@ -261,6 +264,41 @@ impl Path {
         self.counters.originated.add(ready.len() as u64);
         path.tx.push_all(ready, sum, self.lease_ok, &self.counters);
         true
+    }
+}
+
+/// What packets are counted for their units, kept until another unit's turn comes.
+struct Load<'c> {
+    loads: &'c Loads,
+    unit: Unit,
+    packets: u64,
+    bytes: u64,
+}
+
+impl<'c> Load<'c> {
+    fn new(loads: &'c Loads, unit: Unit) -> Self {
+        Self { loads, unit, packets: 0, bytes: 0 }
+    }
+
+    #[inline]
+    fn add(&mut self, unit: Unit, bytes: u32) {
+        if unit != self.unit {
+            self.tell();
+            (self.unit, self.packets, self.bytes) = (unit, 0, 0);
+        }
+        (self.packets, self.bytes) = (self.packets + 1, self.bytes + u64::from(bytes));
+    }
+
+    #[inline]
+    fn tell(&self) {
+        self.loads.of(self.unit).add_many(self.packets, self.bytes);
+    }
+}
+
+impl Drop for Load<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.tell();
     }
 }
 
@@ -326,13 +364,16 @@ fn order_of(count: usize, way_of: impl Fn(usize) -> Option<(u32, Way)>) -> [u8; 
     order
 }
 
-fn parcel<'m>(mbuf: &'m mut Mbuf, place: usize, look: &Look, bound: &Bound) -> Parcel<'m> {
+/// Says where a packet lies and which way it goes. One that goes none, or is not all in one buffer, stays nobody's.
+#[inline]
+fn fill<'m>(parcel: &mut Parcel<'m>, mbuf: &'m mut Mbuf, place: usize, look: &Look, bound: &Bound) {
     let (_, len) = look.ttl_word(place);
-    let (Some((spi, way)), Ok(len)) = (bound.ways[place], u16::try_from(len)) else { return Parcel::none() };
-    let start = mbuf.headroom() + L3_AT;
-    let in_one = mbuf.data_len() >= L3_AT.saturating_add(len);
-    let room = if in_one { mbuf.whole_mut() } else { Default::default() };
-    Parcel { room, start, len, spi, way, fate: Fate::Untouched }
+    let (Some((spi, way)), Ok(len)) = (bound.ways[place], u16::try_from(len)) else { return };
+    if mbuf.data_len() < L3_AT.saturating_add(len) {
+        return;
+    }
+    (parcel.start, parcel.len) = (mbuf.headroom() + L3_AT, len);
+    (parcel.spi, parcel.way, parcel.room) = (spi, way, mbuf.whole_mut());
 }
 
 #[cfg(test)]

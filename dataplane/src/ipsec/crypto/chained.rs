@@ -19,7 +19,6 @@ pub struct Chained {
     key: ChainKey,
     shape: Shape,
     numbers: Numbers,
-    direction: Direction,
 }
 
 impl Chained {
@@ -36,7 +35,7 @@ impl Chained {
         let shape = Shape::of(transform);
         let fit = keys.are_for(transform);
         let key = fit.then(|| ChainKey::new(keys.cipher(), (auth, keys.integrity()), shape.icv_len(), direction));
-        Some(Self { key: key?.ok()?, shape, numbers, direction })
+        Some(Self { key: key?.ok()?, shape, numbers })
     }
 
     /// What is to be done with a packet. None: it is none.
@@ -45,7 +44,7 @@ impl Chained {
         self.shape.check(packet.len()).ok()?;
         let end = packet.len() - self.shape.icv_len();
         let iv = *packet.get(HEADER_LEN..)?.first_chunk::<BLOCK_LEN>()?;
-        let (iv, hidden) = match self.direction {
+        let (iv, hidden) = match self.key.direction() {
             // The number becomes the IV by being encrypted under an IV of zeros.
             Direction::Seal => ([0; BLOCK_LEN], HEADER_LEN..end),
             Direction::Open => (iv, self.shape.body_at()..end),

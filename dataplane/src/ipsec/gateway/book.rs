@@ -97,16 +97,18 @@ impl Book {
     /// The same, of IPv4 hosts. None: it depends on more than who they are.
     #[inline]
     pub(crate) fn judge_v4(&mut self, source: u32, destination: u32) -> Option<Passing> {
-        let policies = &self.policies;
-        let address = |number: u32| IpAddr::V4(Ipv4Addr::from_bits(number));
-        let judge = || policies.judge(&Summary::of_addresses(address(source), address(destination), 0));
-        policies.need_only_hosts().then(|| self.judged.of(source, destination, judge))
+        if !self.policies.need_only_hosts() {
+            return None;
+        }
+        self.judged.find(source, destination).or_else(|| Some(self.ask(source, destination)))
     }
 
-    /// IPv4 hosts will be asked of soon.
-    #[inline]
-    pub(crate) fn prefetch(&self, source: u32, destination: u32) {
-        self.judged.prefetch(source, destination);
+    #[cold]
+    fn ask(&mut self, source: u32, destination: u32) -> Passing {
+        let address = |number: u32| IpAddr::V4(Ipv4Addr::from_bits(number));
+        let passing = self.policies.judge(&Summary::of_addresses(address(source), address(destination), 0));
+        self.judged.note(source, destination, passing);
+        passing
     }
 
     /// A tunnel of this worker's units comes.

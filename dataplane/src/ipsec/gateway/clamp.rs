@@ -25,9 +25,9 @@ pub(super) fn is_syn(packet: &[u8], summary: &Summary) -> bool {
 pub(super) fn is_syn_v4(packet: &[u8]) -> bool {
     const FRAGMENT_AT: usize = 6;
     const PROTOCOL_AT: usize = 9;
-    let header_len = usize::from(bytes::u8_at(packet, 0) & 0xf) * 4;
+    let header_len = || usize::from(bytes::u8_at(packet, 0) & 0xf) * 4;
     bytes::u8_at(packet, PROTOCOL_AT) == proto::TCP
-        && bytes::u8_at(packet, header_len + FLAGS_AT) & tcp::FLAG_SYN != 0
+        && bytes::u8_at(packet, header_len() + FLAGS_AT) & tcp::FLAG_SYN != 0
         && bytes::u16_at(packet, FRAGMENT_AT) & ipv4::OFFSET_MASK == 0
 }
 

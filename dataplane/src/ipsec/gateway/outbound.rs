@@ -74,6 +74,12 @@ impl Gateway {
     #[inline]
     pub(super) fn way_of(&mut self, outlet: &mut dyn Outlet, spi: u32) -> Option<usize> {
         let number = self.find(outlet, spi)?;
+        self.way_from(outlet, number)
+    }
+
+    /// The same, of the tunnel that the policies name.
+    #[inline]
+    pub(super) fn way_from(&mut self, outlet: &mut dyn Outlet, number: usize) -> Option<usize> {
         match self.slots.through(number) {
             Ok(number) => Some(number),
             Err(older) => match self.find(outlet, older) {

@@ -162,6 +162,13 @@ impl Slots {
     /// The tunnel that traffic of this one goes through at present. Err: one that is to be woken first.
     #[inline]
     pub(super) fn through(&self, number: usize) -> Result<usize, u32> {
+        match self.get(number) {
+            Some(Slot { child: Some(_), .. }) => self.through_others(number),
+            _ => Ok(number),
+        }
+    }
+
+    fn through_others(&self, number: usize) -> Result<usize, u32> {
         let mut at = number;
         for _ in 0..CHAIN_MAX {
             let Some(child) = self.get(at).and_then(|slot| slot.child.as_ref()) else { return Ok(at) };

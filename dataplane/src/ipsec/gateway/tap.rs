@@ -67,8 +67,9 @@ pub fn taps(workers: usize) -> (Vec<Tap>, TapReader) {
 }
 
 impl Tap {
+    /// Whether somebody looks.
     #[inline]
-    fn is_wanted(&self) -> bool {
+    pub(super) fn is_wanted(&self) -> bool {
         self.shared.wanted.load(Relaxed) != NOBODY
     }
 

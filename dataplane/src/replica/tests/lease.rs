@@ -134,6 +134,10 @@ fn version_1_is_what_it_was() {
 #[derive(Clone, Debug)]
 enum Deed {
     Take,
+    /// So many at once.
+    TakeMany(u64),
+    /// A peer's numbers, so far ahead, at once.
+    AdmitMany(Vec<u64>),
     /// So many are not to be used.
     Skip(u64),
     /// A peer's number, so far ahead.
@@ -150,6 +154,8 @@ enum Deed {
 fn deed() -> impl Strategy<Value = Deed> {
     prop_oneof![
         6 => Just(Deed::Take),
+        2 => (0..30_u64).prop_map(Deed::TakeMany),
+        1 => prop::collection::vec(0..30_u64, 0..5).prop_map(Deed::AdmitMany),
         1 => (0..30_u64).prop_map(Deed::Skip),
         1 => (0..30_u64).prop_map(Deed::Admit),
         4 => Just(Deed::Write),
@@ -180,6 +186,31 @@ proptest! {
                         prop_assert!(last.is_none_or(|last| number > last), "{number} after {last:?}");
                         prop_assert!(number < log[acknowledged].limit, "{number} is beyond what backups hold");
                         last = Some(number);
+                    }
+                }
+                Deed::TakeMany(count) => {
+                    let mut other = lease.clone();
+                    let singly = (0..count).map_while(|_| other.take(&mut LeaseStats::default()));
+                    let numbers: Vec<u64> = lease.take_many(count, &mut stats).collect();
+                    prop_assert_eq!(&numbers, &singly.collect::<Vec<_>>());
+                    prop_assert_eq!(lease.next(), other.next());
+                    if let (Some(first), Some(highest)) = (numbers.first(), numbers.last()) {
+                        prop_assert!(last.is_none_or(|last| *first > last), "{first} after {last:?}");
+                        prop_assert!(*highest < log[acknowledged].limit, "{highest} is beyond what backups hold");
+                        last = Some(*highest);
+                    }
+                }
+                Deed::AdmitMany(ahead) => {
+                    let mut other = lease.clone();
+                    let numbers = ahead.iter().map(|ahead| lease.next() + ahead).filter(|it| lease.admits(*it));
+                    let numbers: Vec<u64> = numbers.collect();
+                    prop_assert!(numbers.iter().all(|it| other.admit(*it, &mut LeaseStats::default())));
+                    let highest = numbers.iter().copied().max();
+                    lease.admit_many(numbers.len() as u64, highest.unwrap_or(0), &mut stats);
+                    prop_assert_eq!(lease.next(), other.next());
+                    if let Some(highest) = highest {
+                        prop_assert!(highest < log[acknowledged].limit, "{highest} is beyond what backups hold");
+                        last = Some(highest);
                     }
                 }
                 Deed::Skip(count) => {

@@ -9,14 +9,15 @@
 mod open;
 mod seal;
 
+use std::ops::Range;
+
 use dpdk::prefetch::{prefetch, prefetch_first};
 
 use self::open::Guests;
 use super::Gateway;
 use super::tally::Tally;
 use super::tunnel::{HOT, Tunnel};
-use crate::app::{Fate, Outlet, Parcel, Way};
-use crate::drop_reason::DropReason;
+use crate::app::{Outlet, Parcel, Way};
 use crate::ipsec::crypto::choice::SIDE_BY_SIDE_MIN;
 use crate::ipsec::crypto::{Job, Session};
 
@@ -24,23 +25,46 @@ use crate::ipsec::crypto::{Job, Session};
 const BURST: usize = 32;
 const DESTINATION_AT: usize = 16;
 
-/// Whose a job is.
+/// Which packet a job is of.
 #[derive(Clone, Copy)]
 struct Ticket {
-    /// The tunnel's number.
-    tunnel: usize,
-    /// Of the packet's own.
+    /// Its own number.
     sequence: u64,
     /// Which of the burst it is.
     place: u8,
+}
+
+/// Jobs side by side, of one tunnel and way.
+#[derive(Clone, Copy)]
+struct Run {
+    /// The tunnel's number.
+    tunnel: usize,
     way: Way,
+    first: u8,
+    end: u8,
+}
+
+/// Whose the jobs are.
+struct List {
+    tickets: [Ticket; BURST],
+    runs: [Run; BURST],
+    count: usize,
 }
 
 /// What is to be sealed and opened of a burst.
-struct Batch<'p> {
+struct Batch<'p, 'l> {
     jobs: [Job<'p>; BURST],
-    tickets: [Ticket; BURST],
     count: usize,
+    list: &'l mut List,
+}
+
+/// Packets side by side that go one way with one SPI, and the tunnel that they go through.
+#[derive(Clone, Copy)]
+struct Stretch {
+    tunnel: Option<usize>,
+    spi: u32,
+    way: Way,
+    len: u8,
 }
 
 /// Tunnels, by number and way, of which a packet was left as it is: those that follow are left, too.
@@ -63,65 +87,64 @@ impl Gateway {
     }
 
     fn take_burst(&mut self, outlet: &mut dyn Outlet, parcels: &mut [Parcel<'_>], tally: &mut Tally) {
-        let numbers = self.find_all(outlet, parcels);
+        let mut stretches = [Stretch { tunnel: None, spi: 0, way: Way::Into, len: 0 }; BURST];
+        let count = self.find_all(outlet, parcels, &mut stretches);
         let (incarnation, mtu) = (outlet.incarnation(), outlet.mtu_least());
-        let (mut batch, mut left, mut place) = (Batch::new(), Left::default(), 0);
-        for run in parcels.chunk_by_mut(|one, other| one.spi == other.spi && one.way == other.way) {
-            let (first, len, way) = (place, run.len(), run[0].way);
-            place += len;
-            let Some(tunnel) = numbers[first].filter(|tunnel| !left.has(*tunnel, way)) else { continue };
-            let ticket = Ticket { tunnel, sequence: 0, place: first as u8, way };
+        let (mut list, mut left) = (List::new(), Left::default());
+        let (mut batch, mut rest, mut place) = (Batch::new(&mut list), &mut *parcels, 0);
+        for Stretch { tunnel, way, len, .. } in stretches.iter().copied().take(count) {
+            let Some((run, others)) = std::mem::take(&mut rest).split_at_mut_checked(len.into()) else { break };
+            let first = place;
+            (rest, place) = (others, place + len);
+            let Some(tunnel) = tunnel.filter(|tunnel| !left.has(*tunnel, way)) else { continue };
             let begun = match way {
-                Way::Into => self.begin_sealing(outlet, (incarnation, mtu), ticket, run, &mut batch),
-                Way::OutOf => self.begin_opening(ticket, run, &mut batch),
+                Way::Into => self.begin_sealing(outlet, (incarnation, mtu), tunnel, (first, run), &mut batch),
+                Way::OutOf => self.begin_opening(tunnel, (first, run), &mut batch),
             };
-            if begun < len {
+            batch.end_run(tunnel, way);
+            if begun < len.into() {
                 left.note(tunnel, way);
             }
         }
         let done = self.work(&mut batch);
-        let Batch { tickets, count, .. } = batch;
-        let tickets = &tickets[..count];
-        self.finish(outlet, tickets, done, parcels, tally);
-        for runs in tickets.chunk_by(|one, other| one.tunnel == other.tunnel) {
-            let number = runs[0].tunnel;
-            if self.slots.tunnel(number).is_some_and(|tunnel| tunnel.may_be_due()) {
-                self.renew(outlet, number, None);
+        self.finish(outlet, &list, done, parcels, tally);
+        for run in list.runs() {
+            if self.slots.tunnel(run.tunnel).is_some_and(|tunnel| tunnel.may_be_due()) {
+                self.renew(outlet, run.tunnel, None);
             }
         }
     }
 
-    /// The numbers of the tunnels that packets go through, all of them awake. None: it is not here, or does not wake up.
-    fn find_all(&mut self, outlet: &mut dyn Outlet, parcels: &[Parcel<'_>]) -> [Option<usize>; BURST] {
-        let mut numbers = [None; BURST];
-        let runs = || parcels.chunk_by(|one, other| one.spi == other.spi && one.way == other.way);
-        if runs().nth(1).is_some() {
-            self.fetch(parcels);
-        }
-        let mut place = 0;
-        for run in runs() {
+    /// Finds the tunnels that packets go through, all of them awake; answers how many stretches there are.
+    fn find_all(&mut self, outlet: &mut dyn Outlet, parcels: &[Parcel<'_>], stretches: &mut [Stretch; BURST]) -> usize {
+        let is_one = |one: &Parcel<'_>, other: &Parcel<'_>| one.spi == other.spi && one.way == other.way;
+        let mut count = 0;
+        for (stretch, run) in stretches.iter_mut().zip(parcels.chunk_by(is_one)) {
             let (spi, way) = (run[0].spi, run[0].way);
-            let number = match way {
-                Way::Into => self.way_of(outlet, spi),
-                Way::OutOf => self.find(outlet, spi),
-            };
-            let number = number.filter(|number| self.wake(outlet, *number).is_ok());
-            numbers[place..place + run.len()].fill(number);
-            place += run.len();
+            *stretch = Stretch { tunnel: self.slots.find(spi), spi, way, len: run.len() as u8 };
+            count += 1;
         }
-        numbers
+        let stretches = &mut stretches[..count];
+        if count > 1 {
+            self.fetch(stretches);
+        }
+        for Stretch { tunnel, spi, way, .. } in stretches {
+            let number = tunnel.or_else(|| self.find(outlet, *spi));
+            let through = number.and_then(|number| match way {
+                Way::Into => self.way_from(outlet, number),
+                Way::OutOf => Some(number),
+            });
+            *tunnel = through.filter(|number| self.wake(outlet, *number).is_ok());
+        }
+        count
     }
 
     /// Fetches what is known of the packets' tunnels into the cache: of many tunnels it is elsewhere as a rule, and lies behind one
     /// pointer after another. So all tunnels' first steps come before the first one's second.
-    fn fetch(&self, parcels: &[Parcel<'_>]) {
-        let mut numbers = [usize::MAX; BURST];
-        for (number, parcel) in numbers.iter_mut().zip(parcels) {
-            *number = self.slots.find(parcel.spi).unwrap_or(usize::MAX);
-            self.slots.prefetch(*number);
-        }
+    fn fetch(&self, stretches: &[Stretch]) {
+        stretches.iter().filter_map(|stretch| stretch.tunnel).for_each(|number| self.slots.prefetch(number));
         let tunnels = || {
-            let slots = numbers.iter().zip(parcels).filter_map(|(number, it)| Some((self.slots.get(*number)?, it.way)));
+            let slots = stretches.iter().filter_map(|it| Some((self.slots.get(it.tunnel?)?, it.way)));
             slots.filter_map(|(slot, way)| Some((slot.tunnel.as_deref()?, way, slot.counters)))
         };
         tunnels().for_each(|(tunnel, _, counters)| {
@@ -133,89 +156,107 @@ impl Gateway {
     }
 
     /// Has all jobs done. Answers which were, a bit each.
-    fn work(&mut self, batch: &mut Batch<'_>) -> u32 {
+    fn work(&mut self, batch: &mut Batch<'_, '_>) -> u32 {
         let (chained, mut done) = self.work_on_chained(batch);
-        let mut jobs = &mut batch.jobs[..batch.count];
-        let mut place = 0;
-        for run in
-            batch.tickets[..batch.count].chunk_by(|one, other| (one.tunnel, one.way) == (other.tunnel, other.way))
-        {
-            let (mine, others) = std::mem::take(&mut jobs).split_at_mut(run.len());
-            jobs = others;
-            if chained >> place & 1 == 1 {
-                place += run.len();
+        for run in batch.list.runs() {
+            if chained >> run.first & 1 == 1 {
                 continue;
             }
-            if let Some(tunnel) = self.slots.tunnel(run[0].tunnel) {
-                match run[0].way {
-                    Way::Into => tunnel.sealer.process(mine),
-                    Way::OutOf => tunnel.opener.process(mine),
+            let jobs = batch.jobs.get_mut(run.places()).unwrap_or_default();
+            if let Some(tunnel) = self.slots.tunnel(run.tunnel) {
+                match run.way {
+                    Way::Into => tunnel.sealer.process(jobs),
+                    Way::OutOf => tunnel.opener.process(jobs),
                 }
             }
-            for job in &*mine {
+            for (job, place) in jobs.iter().zip(run.first..) {
                 done |= u32::from(job.done) << place;
-                place += 1;
             }
         }
         done
     }
 
     /// Has those done that are done together, of whichever tunnels they are. Answers which these are, and which were done.
-    fn work_on_chained(&mut self, batch: &mut Batch<'_>) -> (u32, u32) {
+    fn work_on_chained(&mut self, batch: &mut Batch<'_, '_>) -> (u32, u32) {
         let Some(chains) = self.chains.as_mut().filter(|_| batch.count >= SIDE_BY_SIDE_MIN) else { return (0, 0) };
-        let (mut places, mut count) = ([0; BURST], 0);
-        let mut chained = 0;
-        let slots = &self.slots;
-        let jobs = batch.tickets[..batch.count].iter().zip(&mut batch.jobs).zip(0_u8..);
-        let works = jobs.filter_map(|((ticket, job), place)| {
-            let tunnel = slots.get(ticket.tunnel)?.tunnel.as_deref()?;
-            let many = session_of(tunnel, ticket.way).chained()?;
-            chained |= 1 << place;
-            let work = many.work(job.packet, job.sequence_high)?;
-            (places[count], count) = (place, count + 1);
-            Some(work)
-        });
-        let done = chains.process(works);
-        let done = places.iter().zip(0..).take(count).map(|(place, number)| (done >> number & 1) << place);
-        (chained, done.fold(0, |all, one| all | one))
+        let (mut many, mut chained) = ([None; BURST], 0);
+        for run in batch.list.runs() {
+            let tunnel = self.slots.get(run.tunnel).and_then(|slot| slot.tunnel.as_deref());
+            if let Some(it) = tunnel.and_then(|tunnel| session_of(tunnel, run.way).chained()) {
+                many.get_mut(run.places()).unwrap_or_default().fill(Some(it));
+                chained |= run.bits();
+            }
+        }
+        let jobs = batch.jobs.iter_mut().zip(many).take(batch.count);
+        let done = chains.process(jobs.map(|(job, many)| many?.work(job.packet, job.sequence_high)));
+        (chained, done)
     }
 
     fn finish(
         &mut self,
         outlet: &mut dyn Outlet,
-        tickets: &[Ticket],
+        list: &List,
         done: u32,
         parcels: &mut [Parcel<'_>],
         tally: &mut Tally,
     ) {
         let mut guests = Guests::new();
-        for (ticket, job) in tickets.iter().zip(0..) {
-            let Some(parcel) = parcels.get_mut(usize::from(ticket.place)) else { continue };
-            match (ticket.way, done >> job & 1 == 1) {
-                (Way::Into, done) => self.end_sealing(ticket, done, parcel, tally),
-                (Way::OutOf, false) => parcel.fate = Fate::Dropped(DropReason::EspBadIcv),
-                (Way::OutOf, true) => {
-                    let fate = self.let_in(outlet, ticket, parcel, &mut guests, tally);
-                    parcel.fate = fate.unwrap_or_else(Fate::Dropped);
-                }
+        for run in list.runs() {
+            let ended = (run, list.tickets.get(run.places()).unwrap_or_default(), done >> run.first);
+            match run.way {
+                Way::Into => self.end_sealing(ended, parcels, tally),
+                Way::OutOf => self.end_opening(outlet, ended, parcels, &mut guests, tally),
             }
         }
         self.send_guests(outlet, &guests, parcels);
     }
 }
 
-impl<'p> Batch<'p> {
+impl Run {
+    fn places(&self) -> Range<usize> {
+        self.first.into()..self.end.into()
+    }
+
+    /// One for each of its jobs.
+    fn bits(&self) -> u32 {
+        let below = |place: u8| (1_u64 << place) - 1;
+        (below(self.end) ^ below(self.first)) as u32
+    }
+}
+
+impl List {
     fn new() -> Self {
-        let ticket = Ticket { tunnel: 0, sequence: 0, place: 0, way: Way::Into };
-        Self { jobs: std::array::from_fn(|_| Job::new(&mut [], 0)), tickets: [ticket; BURST], count: 0 }
+        let (ticket, run) = (Ticket { sequence: 0, place: 0 }, Run { tunnel: 0, way: Way::Into, first: 0, end: 0 });
+        Self { tickets: [ticket; BURST], runs: [run; BURST], count: 0 }
+    }
+
+    fn runs(&self) -> &[Run] {
+        &self.runs[..self.count]
+    }
+}
+
+impl<'p, 'l> Batch<'p, 'l> {
+    fn new(list: &'l mut List) -> Self {
+        Self { jobs: std::array::from_fn(|_| Job::new(&mut [], 0)), count: 0, list }
     }
 
     /// There is room: a job is one packet of a burst.
     #[inline]
     fn add(&mut self, job: Job<'p>, ticket: Ticket) {
         let at = self.count % BURST;
-        (self.jobs[at], self.tickets[at]) = (job, ticket);
+        (self.jobs[at], self.list.tickets[at]) = (job, ticket);
         self.count = at + 1;
+    }
+
+    /// All that was added since the last run's end is one.
+    fn end_run(&mut self, tunnel: usize, way: Way) {
+        let List { runs, count, .. } = &mut *self.list;
+        let first = runs[..*count].last().map_or(0, |run| run.end);
+        let end = self.count as u8;
+        if first < end {
+            runs[*count % BURST] = Run { tunnel, way, first, end };
+            *count += 1;
+        }
     }
 }
 

@@ -3,20 +3,21 @@
 
 use std::ops::Range;
 
-use super::{BURST, Batch, DESTINATION_AT, Ticket};
+use super::{BURST, Batch, DESTINATION_AT, Run, Ticket};
 use crate::app::{Fate, Outlet, Parcel, Way};
 use crate::drop_reason::DropReason;
 use crate::ipsec::crypto::Job;
+use crate::ipsec::decap::Decap;
 use crate::ipsec::ecn;
 use crate::ipsec::esp;
 use crate::ipsec::gateway::Gateway;
 use crate::ipsec::gateway::clamp::{clamp, is_syn, is_syn_v4};
 use crate::ipsec::gateway::form::Form;
 use crate::ipsec::gateway::inbound::forward;
-use crate::ipsec::gateway::slots::Slot;
+use crate::ipsec::gateway::spec::TunnelSpec;
 use crate::ipsec::gateway::tally::Tally;
-use crate::ipsec::gateway::tap::show;
-use crate::ipsec::gateway::tunnel::Opened;
+use crate::ipsec::gateway::tap::{Tap, show};
+use crate::ipsec::gateway::tunnel::{Opened, Tunnel};
 use crate::parse::{PlainV4, Summary, plain_v4, summarise_l3};
 use crate::tallies::add;
 use crate::wire::{self, bytes, ipv4, proto};
@@ -39,69 +40,130 @@ pub(super) struct Guests {
     count: usize,
 }
 
-/// What a packet that was opened is.
-enum Inside {
-    Dummy,
-    Plain(Range<usize>, PlainV4),
-    Other(Range<usize>, Summary),
-}
-
 impl Gateway {
-    /// Looks at packets of a tunnel that are to be opened, and refuses those that cannot be; answers how many.
+    /// Looks at packets of a tunnel, the first of which is the burst's `first`, and refuses those that cannot be opened; answers how many.
+    #[inline(never)]
     pub(super) fn begin_opening<'p>(
         &mut self,
-        ticket: Ticket,
-        run: &'p mut [Parcel<'_>],
-        batch: &mut Batch<'p>,
+        number: usize,
+        (first, parcels): (u8, &'p mut [Parcel<'_>]),
+        batch: &mut Batch<'p, '_>,
     ) -> usize {
-        let Some(tunnel) = self.slots.tunnel(ticket.tunnel) else { return 0 };
+        let Some(tunnel) = self.slots.tunnel(number) else { return 0 };
         let Form::Esp { decap, .. } = &tunnel.form else { return 0 };
         if !tunnel.form.is_hop() {
             return 0;
         }
         let mut begun = 0;
-        for (parcel, place) in run.iter_mut().zip(ticket.place..) {
+        for (parcel, place) in parcels.iter_mut().zip(first..) {
             let packet = parcel.packet();
             if Some(bytes::u32_at(packet, DESTINATION_AT)) != tunnel.source {
                 break;
             }
             let Some((_, low)) = packet.get(ipv4::HEADER_LEN..).and_then(esp::header) else { break };
             let esp_len = packet.len() - ipv4::HEADER_LEN;
-            let sequence = tunnel.whole(low).ok_or(DropReason::EspReplayed);
-            let sequence = sequence.and_then(|number| tunnel.window.check(number).map(|()| number).map_err(Into::into));
-            match sequence.and_then(|number| Ok(decap.shape().check(esp_len).map(|()| number)?)) {
-                Ok(sequence) => {
-                    let start = usize::from(parcel.start) + ipv4::HEADER_LEN;
+            let number = tunnel.whole(low).filter(|number| tunnel.window.check(*number).is_ok());
+            let start = usize::from(parcel.start) + ipv4::HEADER_LEN;
+            match number {
+                Some(sequence) if decap.shape().check(esp_len).is_ok() => {
                     let esp = parcel.room.get_mut(start..start + esp_len).unwrap_or_default();
-                    batch.add(Job::new(esp, (sequence >> u32::BITS) as u32), Ticket { sequence, place, ..ticket });
+                    batch.add(Job::new(esp, (sequence >> u32::BITS) as u32), Ticket { sequence, place });
                 }
+                Some(_) => parcel.fate = Fate::Dropped(DropReason::EspMalformed),
                 // It is opened all the same, for what it shows.
-                Err(DropReason::EspReplayed) if tunnel.may_be_behind() => break,
-                Err(reason) => parcel.fate = Fate::Dropped(reason),
+                None if tunnel.may_be_behind() => break,
+                None => parcel.fate = Fate::Dropped(DropReason::EspReplayed),
             }
             begun += 1;
         }
         begun
     }
 
-    /// What becomes of a packet that was opened; those of which the policies are to be asked become guests.
-    #[inline]
-    pub(super) fn let_in(
+    /// What becomes of a tunnel's packets that were to be opened; those of which the policies are to be asked become guests.
+    pub(super) fn end_opening(
         &mut self,
         outlet: &mut dyn Outlet,
-        ticket: &Ticket,
-        parcel: &mut Parcel<'_>,
+        (run, tickets, done): (&Run, &[Ticket], u32),
+        parcels: &mut [Parcel<'_>],
         guests: &mut Guests,
+        tally: &mut Tally,
+    ) {
+        let mut rest = (tickets, done);
+        loop {
+            let plain = self.let_plain_in(outlet, run.tunnel, rest, parcels, guests, tally);
+            rest = (rest.0.get(plain..).unwrap_or_default(), rest.1.checked_shr(plain as u32).unwrap_or(0));
+            let Some((ticket, others)) = rest.0.split_first() else { break };
+            if let Some(parcel) = parcels.get_mut(usize::from(ticket.place)) {
+                let fate = match rest.1 & 1 == 1 {
+                    true => self.let_in(outlet, (run.tunnel, ticket), parcel, tally),
+                    false => Err(DropReason::EspBadIcv),
+                };
+                parcel.fate = fate.unwrap_or_else(Fate::Dropped);
+            }
+            rest = (others, rest.1 >> 1);
+        }
+    }
+
+    /// Lets packets in that were opened, and makes guests of them, as long as they are the plainest; answers how many those were.
+    #[inline(never)]
+    fn let_plain_in(
+        &mut self,
+        outlet: &dyn Outlet,
+        number: usize,
+        (tickets, done): (&[Ticket], u32),
+        parcels: &mut [Parcel<'_>],
+        guests: &mut Guests,
+        tally: &mut Tally,
+    ) -> usize {
+        let Some(slot) = self.slots.get_mut(number) else { return 0 };
+        let Some(tunnel) = slot.tunnel.as_deref_mut() else { return 0 };
+        let (Form::Esp { decap, .. }, Some(selectors)) = (&tunnel.form, &tunnel.plain) else { return 0 };
+        let is_shown = self.tap.as_ref().is_some_and(Tap::is_wanted);
+        let (mut count, mut bytes, mut highest) = (0, 0, 0);
+        for (ticket, at) in tickets.iter().zip(0_u32..) {
+            let Some(parcel) = parcels.get_mut(usize::from(ticket.place)).filter(|_| done >> at & 1 == 1) else {
+                break;
+            };
+            let Some((guest, hosts)) = look(decap, parcel, ticket.place, self.config.clamp_mss) else { break };
+            // None that nobody holds a lease for: whoever takes over would let it in again.
+            let may_come = selectors.allow_v4(hosts.0, hosts.1) && tunnel.inbound.admits(ticket.sequence);
+            if !may_come || tunnel.window.accept(ticket.sequence).is_err() {
+                break;
+            }
+            if is_shown {
+                show(&mut self.tap, outlet, slot.spec.inbound.spi, Way::OutOf, guest.packet(parcel));
+            }
+            guests.add(guest, hosts);
+            (count, bytes, highest) = (count + 1, bytes + u64::from(guest.len), ticket.sequence.max(highest));
+        }
+        if count > 0 {
+            tunnel.inbound.admit_many(count, highest, &mut self.leases);
+            tunnel.carried.received = tunnel.carried.received.saturating_add(bytes);
+            if let Some(child) = &mut slot.child {
+                child.heard = true;
+            }
+            let counts = tally.of(slot.counters, &self.counters);
+            (counts.packets_in, counts.bytes_in) = (counts.packets_in + count, counts.bytes_in + bytes);
+        }
+        count as usize
+    }
+
+    /// What becomes of a packet that was opened, whatever it is.
+    #[cold]
+    fn let_in(
+        &mut self,
+        outlet: &mut dyn Outlet,
+        (number, ticket): (usize, &Ticket),
+        parcel: &mut Parcel<'_>,
         tally: &mut Tally,
     ) -> Result<Fate, DropReason> {
         let sequence = ticket.sequence;
-        let Some(slot) = self.slots.get_mut(ticket.tunnel) else { return Err(DropReason::SaUnusable) };
-        let found = look(slot, parcel, self.config.clamp_mss)?;
+        let Some(slot) = self.slots.get_mut(number) else { return Err(DropReason::SaUnusable) };
         let Some(tunnel) = &mut slot.tunnel else { return Err(DropReason::SaUnusable) };
-        let place = found.place();
-        let (start, len) = (place.start as u16, place.len() as u16);
-        let inner = parcel.room.get_mut(place).unwrap_or_default();
-        if let Inside::Other(_, inside) = &found
+        let found = unwrap(&slot.spec, tunnel, parcel)?;
+        let place = found.as_ref().map_or(0..0, |(place, _)| place.clone());
+        let inner = parcel.room.get_mut(place.clone()).unwrap_or_default();
+        if let Some((_, inside)) = &found
             && self.config.clamp_mss
             && is_syn(inner, inside)
         {
@@ -123,26 +185,19 @@ impl Gateway {
             tunnel.to_admit.push_back(Opened { sequence, from: None, packet });
             return Ok(Fate::Taken);
         }
-        tunnel.let_in(sequence, len.into())?;
+        tunnel.let_in(sequence, inner.len())?;
         if let Some(child) = &mut slot.child {
             child.heard = true;
         }
         let counts = tally.of(slot.counters, &self.counters);
-        counts.packets_in += 1;
-        counts.bytes_in += u64::from(len);
-        match found {
-            Inside::Dummy => counts.dummies_in += 1,
-            Inside::Plain(_, plain) => {
-                show(&mut self.tap, outlet, slot.spec.inbound.spi, Way::OutOf, inner);
-                guests.add(Guest { place: ticket.place, start, len }, (plain.src, plain.dst));
-            }
-            Inside::Other(place, _) => {
-                show(&mut self.tap, outlet, slot.spec.inbound.spi, Way::OutOf, inner);
-                self.send_on(outlet, parcel, place);
-                return Ok(parcel.fate);
-            }
+        (counts.packets_in, counts.bytes_in) = (counts.packets_in + 1, counts.bytes_in + inner.len() as u64);
+        if found.is_none() {
+            counts.dummies_in += 1;
+            return Ok(Fate::Taken);
         }
-        Ok(Fate::Taken)
+        show(&mut self.tap, outlet, slot.spec.inbound.spi, Way::OutOf, inner);
+        self.send_on(outlet, parcel, place);
+        Ok(parcel.fate)
     }
 
     /// Has those sent on that the policies allow.
@@ -192,40 +247,41 @@ impl Guests {
     }
 }
 
-impl Inside {
-    /// Where it lies in the buffer.
-    fn place(&self) -> Range<usize> {
-        match self {
-            Self::Dummy => 0..0,
-            Self::Plain(place, _) | Self::Other(place, _) => place.clone(),
-        }
+impl Guest {
+    fn packet<'p>(&self, parcel: &'p Parcel<'_>) -> &'p [u8] {
+        let start = usize::from(self.start);
+        parcel.room.get(start..start + usize::from(self.len)).unwrap_or_default()
     }
 }
 
-/// What was in an opened packet. The place is one in the buffer.
+/// The packet in an opened one, with source and destination, if it is one of the plainest.
 #[inline]
-fn look(slot: &Slot, parcel: &mut Parcel<'_>, clamps: bool) -> Result<Inside, DropReason> {
-    let Some(tunnel) = slot.tunnel.as_deref() else { return Err(DropReason::SaUnusable) };
+fn look(decap: &Decap, parcel: &Parcel<'_>, place: u8, clamps: bool) -> Option<(Guest, (u32, u32))> {
+    let packet = parcel.packet();
+    let carried = decap.carried_at(packet, ipv4::HEADER_LEN).ok()?;
+    let (at, plain) = plain_in(carried, packet, bytes::u8_at(packet, TOS_AT), clamps)?;
+    Some((Guest { place, start: parcel.start + at as u16, len: plain.len }, (plain.src, plain.dst)))
+}
+
+/// What was in an opened packet, and where that lies in the buffer. None: nothing, it is a dummy.
+fn unwrap(
+    spec: &TunnelSpec,
+    tunnel: &Tunnel,
+    parcel: &mut Parcel<'_>,
+) -> Result<Option<(Range<usize>, Summary)>, DropReason> {
     let Form::Esp { decap, .. } = &tunnel.form else { return Err(DropReason::SaUnusable) };
     let start = usize::from(parcel.start);
     let packet = parcel.room.get_mut(start..start + usize::from(parcel.len)).unwrap_or_default();
     let tos = bytes::u8_at(packet, TOS_AT);
-    if let Some(selectors) = &tunnel.plain
-        && let Some((at, plain)) = plain_in(decap.carried_at(packet, ipv4::HEADER_LEN)?, packet, tos, clamps)
-    {
-        let allowed = selectors.allow_v4(plain.src, plain.dst);
-        let place = start + at..start + at + usize::from(plain.len);
-        return if allowed { Ok(Inside::Plain(place, plain)) } else { Err(DropReason::PolicyMismatch) };
-    }
-    let Some((place, summary)) = decap.unwrap_from(packet, ipv4::HEADER_LEN, tos)? else { return Ok(Inside::Dummy) };
+    let Some((place, summary)) = decap.unwrap_from(packet, ipv4::HEADER_LEN, tos)? else { return Ok(None) };
     let allowed = match &tunnel.plain {
         Some(plain) => plain.allow(summary.family, summary.src, summary.dst),
-        None => slot.spec.selectors.allow(&summary),
+        None => spec.selectors.allow(&summary),
     };
     if !allowed {
         return Err(DropReason::PolicyMismatch);
     }
-    Ok(Inside::Other(start + place.start..start + place.end, summary))
+    Ok(Some((start + place.start..start + place.end, summary)))
 }
 
 /// The packet in an opened one, and where it begins, if it is one of the plainest, with which nothing is to be done but to send it on.

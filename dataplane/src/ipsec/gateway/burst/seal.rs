@@ -1,8 +1,6 @@
 //! To the peer: written as they are to be sealed, and finished after that.
 
-use std::ops::Range;
-
-use super::{Batch, Ticket};
+use super::{Batch, Run, Ticket};
 use crate::app::{Fate, Outlet, Parcel, Way};
 use crate::ipsec::crypto::{Job, Numbers};
 use crate::ipsec::encap::{Draws, Encap, Name};
@@ -12,95 +10,88 @@ use crate::ipsec::gateway::clamp::is_syn_v4;
 use crate::ipsec::gateway::form::Form;
 use crate::ipsec::gateway::outbound::is_never_cut;
 use crate::ipsec::gateway::tally::Tally;
-use crate::ipsec::gateway::tap::show;
+use crate::ipsec::gateway::tap::{Tap, show};
 use crate::tallies::add;
 use crate::wire::{bytes, ipv4};
 
 /// What the longest header of a link takes.
 const LINK_ROOM: usize = 18;
-
-/// A packet that is to be sealed: where, and what is different in it.
-struct Planned {
-    /// What it will be, in the buffer.
-    place: Range<usize>,
-    layout: Layout,
-}
+/// The numbers of an SA that counts with 32 bits end here.
+const SHORT_END: u64 = 1 << u32::BITS;
 
 impl Gateway {
-    /// Writes packets of a tunnel as they are to be sealed; answers how many. `mtu`: what every link takes.
+    /// Writes packets of a tunnel, the first of which is the burst's `first`, as they are to be sealed; answers how many. `mtu`: what
+    /// every link takes.
     pub(super) fn begin_sealing<'p>(
         &mut self,
         outlet: &dyn Outlet,
         (incarnation, mtu): (u64, usize),
-        ticket: Ticket,
-        run: &'p mut [Parcel<'_>],
-        batch: &mut Batch<'p>,
+        number: usize,
+        (first, parcels): (u8, &'p mut [Parcel<'_>]),
+        batch: &mut Batch<'p, '_>,
     ) -> usize {
-        let (Some(nonces), Some(slot)) = (self.ivs.of(incarnation), self.slots.get_mut(ticket.tunnel)) else {
-            return 0;
-        };
+        let (Some(nonces), Some(slot)) = (self.ivs.of(incarnation), self.slots.get_mut(number)) else { return 0 };
         let Some(tunnel) = slot.tunnel.as_deref_mut().filter(|tunnel| tunnel.to_seal.is_empty()) else { return 0 };
         let Form::Esp { encap, .. } = &tunnel.form else { return 0 };
         if !tunnel.form.is_hop() {
             return 0;
         }
-        let (clamps, fits) = (self.config.clamp_mss, encap.mtu(mtu.min(tunnel.path_mtu.get().into()), 0));
-        let unit = slot.spec.unit().number();
-        let mut begun = 0;
-        for (parcel, place) in run.iter_mut().zip(ticket.place..) {
-            let packet = parcel.packet();
-            if packet.len() > fits && (must_be_whole(packet) || is_never_cut(&slot.spec)) {
-                let way = tunnel.path_mtu.towards(outlet, slot.spec.outer.destination);
-                if packet.len() > encap.mtu(way.into(), 0) {
-                    break;
-                }
-            }
-            let Some(planned) = plan(encap, parcel) else { break };
-            if clamps && is_syn_v4(packet) {
-                break;
-            }
-            let Some(sequence) = tunnel.outbound.take(&mut self.leases) else { break };
-            if tunnel.numbers == Numbers::Short && sequence > u64::from(u32::MAX) {
-                break;
-            }
-            let Some(nonce) = nonces.take(&mut tunnel.draw) else { break };
-            tunnel.id = tunnel.id.wrapping_add(1);
-            show(&mut self.tap, outlet, slot.spec.inbound.spi, Way::Into, packet);
-            begun += 1;
-            let (start, len) = (planned.place.start as u16, planned.place.len() as u16);
-            let Parcel { room, fate, .. } = parcel;
-            // What cannot be written has had its number, and is lost.
-            *fate = Fate::Taken;
-            let esp = write(encap, room, planned, Draws { sequence, nonce, name: Name { id: tunnel.id, unit } });
-            if let Some(esp) = esp {
-                *fate = Fate::Sent { start, len };
-                batch.add(Job::new(esp, (sequence >> u32::BITS) as u32), Ticket { sequence, place, ..ticket });
-            } else {
-                add(&self.counters.of(slot.counters).not_sent, 1);
-            }
+        let fits = encap.mtu(mtu.min(tunnel.path_mtu.get().into()), 0);
+        let is_too_long = |packet: &[u8]| {
+            let stays_whole = must_be_whole(packet) || is_never_cut(&slot.spec);
+            let way = || tunnel.path_mtu.towards(outlet, slot.spec.outer.destination);
+            stays_whole && packet.len() > encap.mtu(way().into(), 0)
+        };
+        let planned = plan_all(encap, parcels, self.config.clamp_mss, fits, &is_too_long);
+        // All numbers at once. One that is left without an IV is left out.
+        let numbers = tunnel.outbound.take_many(planned as u64, &mut self.leases);
+        let end = if tunnel.numbers == Numbers::Short { numbers.end.min(SHORT_END) } else { numbers.end };
+        let nonces = nonces.take_many(&mut tunnel.draw, end.saturating_sub(numbers.start));
+        let begun = nonces.end.saturating_sub(nonces.start) as usize;
+        let (all, left) = parcels.split_at_mut(begun.min(planned));
+        left.iter_mut().take(planned - all.len()).for_each(|parcel| parcel.fate = Fate::Untouched);
+        let names = Names { next: tunnel.id, unit: slot.spec.unit().number() };
+        tunnel.id = tunnel.id.wrapping_add(begun as u16);
+        if self.tap.as_ref().is_some_and(Tap::is_wanted) {
+            all.iter()
+                .for_each(|parcel| show(&mut self.tap, outlet, slot.spec.inbound.spi, Way::Into, parcel.packet()));
+        }
+        let lost = write_all(encap, (first, all), (numbers.start, nonces.start, names), batch);
+        if lost > 0 {
+            add(&self.counters.of(slot.counters).not_sent, lost);
         }
         begun
     }
 
-    /// What becomes of a packet that was to be sealed.
-    #[inline]
-    pub(super) fn end_sealing(&mut self, ticket: &Ticket, done: bool, parcel: &mut Parcel<'_>, tally: &mut Tally) {
-        let Some(slot) = self.slots.get_mut(ticket.tunnel) else { return };
-        let counts = tally.of(slot.counters, &self.counters);
-        let Fate::Sent { start, len } = parcel.fate else { return };
-        if !done {
-            parcel.fate = Fate::Taken;
-            counts.not_sent += 1;
-            return;
-        }
-        counts.packets_out += 1;
-        counts.bytes_out += u64::from(parcel.len);
+    /// What becomes of a tunnel's packets that were to be sealed.
+    pub(super) fn end_sealing(
+        &mut self,
+        (run, tickets, done): (&Run, &[Ticket], u32),
+        parcels: &mut [Parcel<'_>],
+        tally: &mut Tally,
+    ) {
+        let Some(slot) = self.slots.get_mut(run.tunnel) else { return };
         let Some(tunnel) = slot.tunnel.as_deref_mut() else { return };
-        tunnel.carried.sent = tunnel.carried.sent.saturating_add(parcel.len.into());
-        if let Form::Esp { encap, .. } = &tunnel.form {
-            let start = usize::from(start);
-            encap.finish(parcel.room.get_mut(start..start + usize::from(len)).unwrap_or_default());
+        let Form::Esp { encap, .. } = &tunnel.form else { return };
+        let counts = tally.of(slot.counters, &self.counters);
+        let (mut packets, mut bytes) = (0, 0);
+        for (ticket, at) in tickets.iter().zip(0_u32..) {
+            let Some(parcel) = parcels.get_mut(usize::from(ticket.place)) else { continue };
+            if done >> at & 1 == 0 {
+                parcel.fate = Fate::Taken;
+                counts.not_sent += 1;
+                continue;
+            }
+            (packets, bytes) = (packets + 1, bytes + u64::from(parcel.len));
+            if encap.is_to_be_finished()
+                && let Fate::Sent { start, len } = parcel.fate
+            {
+                let start = usize::from(start);
+                encap.finish(parcel.room.get_mut(start..start + usize::from(len)).unwrap_or_default());
+            }
         }
+        (counts.packets_out, counts.bytes_out) = (counts.packets_out + packets, counts.bytes_out + bytes);
+        tunnel.carried.sent = tunnel.carried.sent.saturating_add(bytes);
     }
 }
 
@@ -110,21 +101,71 @@ fn must_be_whole(packet: &[u8]) -> bool {
     bytes::u16_at(packet, ipv4::FRAGMENT_AT) & ipv4::DONT_FRAGMENT != 0
 }
 
-/// Where a packet will lie when it is sealed. None: it must be looked at more closely.
+/// Where a packet will lie when it is sealed. None: there is no room for all that comes around it, and for the header of a link.
 #[inline]
-fn plan(encap: &Encap, parcel: &Parcel<'_>) -> Option<Planned> {
-    let packet = parcel.packet();
-    let layout = encap.room(packet).filter(|_| !packet.is_empty())?;
-    let start = usize::from(parcel.start).checked_sub(layout.before).filter(|start| *start >= LINK_ROOM)?;
-    let end = usize::from(parcel.start) + packet.len() + layout.after;
-    (end <= parcel.room.len()).then_some(Planned { place: start..end, layout })
+fn plan(encap: &Encap, parcel: &Parcel<'_>) -> Option<Fate> {
+    let (start, len) = (usize::from(parcel.start), usize::from(parcel.len));
+    let Layout { before, after } = encap.room_around(len);
+    let fits = len > 0 && start >= before + LINK_ROOM && start + len + after <= parcel.room.len();
+    fits.then_some(Fate::Sent { start: (start - before) as u16, len: (before + len + after) as u16 })
 }
 
-/// Writes all but what the engine writes. Answers what is to be sealed.
+/// Plans packets, from the first one on; answers how many. The next one is to be looked at more closely. `is_too_long` is asked of those that
+/// are longer than what surely `fits`.
+#[inline(never)]
+fn plan_all(
+    encap: &Encap,
+    parcels: &mut [Parcel<'_>],
+    clamps: bool,
+    fits: usize,
+    is_too_long: &dyn Fn(&[u8]) -> bool,
+) -> usize {
+    let mut planned = 0;
+    for parcel in parcels {
+        let Some(fate) = plan(encap, parcel) else { break };
+        let is_long = usize::from(parcel.len) > fits && is_too_long(parcel.packet());
+        if is_long || clamps && is_syn_v4(parcel.packet()) {
+            break;
+        }
+        (parcel.fate, planned) = (fate, planned + 1);
+    }
+    planned
+}
+
+/// Names of outer packets, one after another.
+#[derive(Clone, Copy)]
+struct Names {
+    next: u16,
+    unit: u16,
+}
+
+/// Writes all but what the engine writes of packets that are planned, from these numbers, IVs and names on. What cannot be written has
+/// had its number, and is lost; answers how many. (A function of its own keeps what all packets have in common in registers.)
+#[inline(never)]
+fn write_all<'p>(
+    encap: &Encap,
+    (first, parcels): (u8, &'p mut [Parcel<'_>]),
+    (number, nonce, names): (u64, u64, Names),
+    batch: &mut Batch<'p, '_>,
+) -> u64 {
+    let mut lost = 0;
+    for ((parcel, place), at) in parcels.iter_mut().zip(first..).zip(0_u16..) {
+        let sequence = number + u64::from(at);
+        let name = Name { id: names.next.wrapping_add(at), unit: names.unit };
+        match write(encap, parcel, Draws { sequence, nonce: nonce + u64::from(at), name }) {
+            Some(esp) => batch.add(Job::new(esp, (sequence >> u32::BITS) as u32), Ticket { sequence, place }),
+            None => lost += 1,
+        }
+    }
+    lost
+}
+
+/// Answers what is to be sealed.
 #[inline]
-fn write<'p>(encap: &Encap, room: &'p mut [u8], planned: Planned, draws: Draws) -> Option<&'p mut [u8]> {
-    let Planned { place, layout } = planned;
-    let buffer = room.get_mut(place)?;
-    let at = encap.build_aged(buffer, layout, draws)?;
+fn write<'p>(encap: &Encap, parcel: &'p mut Parcel<'_>, draws: Draws) -> Option<&'p mut [u8]> {
+    let Fate::Sent { start, len } = std::mem::replace(&mut parcel.fate, Fate::Taken) else { return None };
+    let buffer = parcel.room.get_mut(usize::from(start)..usize::from(start) + usize::from(len))?;
+    let at = encap.build_aged(buffer, encap.room_around(parcel.len.into()), draws)?;
+    parcel.fate = Fate::Sent { start, len };
     buffer.get_mut(at..)
 }
