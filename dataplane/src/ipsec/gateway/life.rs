@@ -144,6 +144,12 @@ impl Tunnel {
         self.reaches(self.ends.hard)
     }
 
+    /// How many more numbers of ours its keys may carry.
+    #[inline]
+    pub(super) const fn numbers_left(&self) -> u64 {
+        self.ends.hard.packets.saturating_add(1).saturating_sub(self.outbound.next())
+    }
+
     /// Whether it is to have other keys: its own have carried much, or its peer cannot be heard under them.
     pub(super) fn needs_keys(&self) -> bool {
         self.is_worn() || self.is_behind()

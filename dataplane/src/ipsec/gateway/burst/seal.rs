@@ -2,7 +2,7 @@
 
 use super::{Batch, Run, Ticket};
 use crate::app::{Fate, Outlet, Parcel, Way};
-use crate::ipsec::crypto::{Job, Numbers};
+use crate::ipsec::crypto::Job;
 use crate::ipsec::encap::{Draws, Encap, Name};
 use crate::ipsec::esp::Layout;
 use crate::ipsec::gateway::Gateway;
@@ -16,8 +16,6 @@ use crate::wire::{bytes, ipv4};
 
 /// What the longest header of a link takes.
 const LINK_ROOM: usize = 18;
-/// The numbers of an SA that counts with 32 bits end here.
-const SHORT_END: u64 = 1 << u32::BITS;
 
 impl Gateway {
     /// Writes packets of a tunnel, the first of which is the burst's `first`, as they are to be sealed; answers how many. `mtu`: what
@@ -44,10 +42,10 @@ impl Gateway {
         };
         let planned = plan_all(encap, parcels, self.config.clamp_mss, fits, &is_too_long);
         // All numbers at once. One that is left without an IV is left out.
-        let numbers = tunnel.outbound.take_many(planned as u64, &mut self.leases);
-        let end = if tunnel.numbers == Numbers::Short { numbers.end.min(SHORT_END) } else { numbers.end };
-        let nonces = nonces.take_many(&mut tunnel.draw, end.saturating_sub(numbers.start));
-        let begun = nonces.end.saturating_sub(nonces.start) as usize;
+        let wanted = tunnel.numbers_left().min(planned as u64);
+        let numbers = tunnel.outbound.take_many(wanted, &mut self.leases);
+        let nonces = nonces.take_many(&mut tunnel.draw, numbers.end - numbers.start);
+        let begun = (nonces.end - nonces.start) as usize;
         let (all, left) = parcels.split_at_mut(begun.min(planned));
         left.iter_mut().take(planned - all.len()).for_each(|parcel| parcel.fate = Fate::Untouched);
         let names = Names { next: tunnel.id, unit: slot.spec.unit().number() };

@@ -105,26 +105,26 @@ fn new_keys_come_in_time_and_nothing_is_lost() {
 /// Nobody hears of the wish, or nobody grants it.
 #[test]
 fn at_the_end_of_its_life_nothing_goes_through() {
-    for bursts in [false, true] {
+    for burst in [None, Some(10), Some(7), Some(32)] {
         let mut world = World::speaking();
         let spec = of_packets(child(CHILD_IN, CHILD_OUT, None));
         let mut peer = Peer::new(&spec);
         let ike_spi = world.establish(&spec);
         let mut wishes = Vec::new();
         let mut refused = Vec::new();
-        for mark in (0..1200).step_by(10) {
-            if bursts {
-                let packets: Vec<_> = (mark..mark + 10).map(|mark| packet(INSIDE, BRANCH, mark, 100, 0)).collect();
+        for mark in (0..1200).step_by(burst.unwrap_or(10)) {
+            if let Some(len) = burst {
+                let packets: Vec<_> = (mark..).take(len).map(|mark| packet(INSIDE, BRANCH, mark, 100, 0)).collect();
                 refused.extend(world.owner().take_burst_of(CHILD_IN, Way::Into, &packets));
                 world.replicate();
-                world.owner().wait(10 * MS);
+                world.owner().wait(len as u64 * MS);
             } else {
                 refused.extend(world.talk(CHILD_IN, &mut peer, mark));
             }
             world.opened_by(&mut [&mut peer]);
             wishes.extend(world.owner().wishes());
         }
-        assert_eq!(peer.got, (0..PACKETS as u32).collect::<Vec<_>>(), "bursts: {bursts}");
+        assert_eq!(peer.got, (0..PACKETS as u32).collect::<Vec<_>>(), "bursts: {burst:?}");
         assert!(refused.len() >= 200 && refused.iter().all(|it| *it == DropReason::SaExpired), "{refused:?}");
         let frame = Peer::new(&spec).seal_as(&packet(BRANCH, INSIDE, 1, 100, 0), 5000);
         assert_eq!(world.owner().hear(&frame), Err(DropReason::SaExpired));
@@ -140,6 +140,22 @@ fn at_the_end_of_its_life_nothing_goes_through() {
         assert_eq!(world.owner().ike_count("lives_over"), 1);
         world.change(ike_spi, vec![ChildChange::Remove { spi: CHILD_IN }]);
         assert_eq!(world.owner().gateway.slots.find(CHILD_IN), None);
+    }
+}
+
+/// Nobody gives keys that were set by hand a successor.
+#[test]
+fn keys_set_by_hand_come_to_their_end() {
+    let mut world = World::of(&of_packets(spec(Numbers::Extended)));
+    let send = |world: &mut World, mark| {
+        let sent = world.owner().send_into(SPI_IN, &packet(INSIDE, BRANCH, mark, 100, 0));
+        world.replicate();
+        sent
+    };
+    (0..PACKETS as u32).for_each(|mark| send(&mut world, mark).expect("taken"));
+    for owner in ["the first", "its heir"] {
+        assert_eq!(send(&mut world, 0), Err(Hindrance::Drop(DropReason::SaExpired)), "{owner}");
+        world.turn();
     }
 }
 
