@@ -107,7 +107,17 @@ impl Encoder {
         }
         self.field("esn", sa.esn);
         self.field("replay_window", sa.replay_window);
+        self.life(sa.life_packets, sa.life_bytes);
         self.outer(sa.outer);
+    }
+
+    /// Members that do not know of limits agree with those that have none.
+    fn life(&mut self, packets: u64, bytes: u64) {
+        for (name, limit) in [("life_packets", packets), ("life_bytes", bytes)] {
+            if limit > 0 {
+                self.field(name, limit);
+            }
+        }
     }
 
     /// Members that do not know of it agree with those that have the usual one.
@@ -152,12 +162,7 @@ impl Encoder {
             child.remote_ts.iter().for_each(|network| self.field("remote_ts", network));
             child.esp.iter().for_each(|proposal| self.field("esp", proposal));
             self.field("rekey_time_ns", child.rekey_time.as_nanos());
-            // Members that do not know of limits agree with those that have none.
-            for (name, limit) in [("life_packets", child.life_packets), ("life_bytes", child.life_bytes)] {
-                if limit > 0 {
-                    self.field(name, limit);
-                }
-            }
+            self.life(child.life_packets, child.life_bytes);
             self.outer(child.outer);
         }
     }

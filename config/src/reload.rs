@@ -182,6 +182,8 @@ fn static_sas(old: &Config, new: &Config, fixed: &mut impl FnMut(&str, bool, &'s
         }
         key("esn", c.esn == d.esn);
         key("replay_window", c.replay_window == d.replay_window);
+        key("life_packets", c.life_packets == d.life_packets);
+        key("life_bytes", c.life_bytes == d.life_bytes);
         key("dont_fragment", c.outer.dont_fragment == d.outer.dont_fragment);
         key("dscp", c.outer.dscp == d.outer.dscp);
     }

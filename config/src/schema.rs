@@ -310,6 +310,10 @@ pub struct StaticSa {
     pub esn: bool,
     /// How many of the peer's last numbers are remembered.
     pub replay_window: u16,
+    /// So many packets the keys may carry each way: nothing goes through it then, for nobody gives it new ones; zero: any number.
+    pub life_packets: u64,
+    /// So many bytes; zero: any number.
+    pub life_bytes: u64,
     /// What the tunnel's own headers say.
     pub outer: OuterHeader,
 }

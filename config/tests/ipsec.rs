@@ -54,6 +54,8 @@ const MISTAKES: &[Mistake] = &[
     ("esn = true", "dont_fragment = \"cpy\"", 68, 17, Kind::BadValue, "did you mean \"copy\"?"),
     ("esn = true", "dscp = 64", 68, 8, Kind::OutOfRange, "from 0 to 63"),
     ("esn = true", "replay_window = 32", 68, 17, Kind::OutOfRange, "from 64 to 4096"),
+    ("esn = true", "life_packets = 7", 68, 16, Kind::OutOfRange, "from 1000 to"),
+    ("esn = true", "life_bytes = 199999999", 68, 14, Kind::OutOfRange, "from 200000000 to"),
     ("\"steered\"", "\"classic\"", 61, 1, Kind::Contradiction, "does not look at SPIs"),
 ];
 
@@ -107,6 +109,8 @@ fn members_must_agree_on_all_of_it() {
         ("spi_out = 0x20001", "spi_out = 0x20002", "sa \"branch\" spi_out"),
         ("esn = true", "esn = false", "sa \"branch\" esn"),
         ("esn = true", "esn = true\nreplay_window = 64", "sa \"branch\" replay_window"),
+        ("esn = true", "esn = true\nlife_packets = 1000", "sa \"branch\" life_packets"),
+        ("esn = true", "esn = true\nlife_bytes = 200000000", "sa \"branch\" life_bytes"),
         ("esn = true", "esn = true\ndont_fragment = \"set\"", "sa \"branch\" dont_fragment"),
         ("esn = true", "esn = true\ndscp = 0", "sa \"branch\" dscp"),
         ("esn = true", "esn = true\nintegrity_key_in = \"00\"", "sa \"branch\" integrity_key_in"),

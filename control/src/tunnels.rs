@@ -131,8 +131,7 @@ fn tunnel(sa: &StaticSa) -> Result<TunnelSpec, Why> {
         inbound: Half { spi: sa.spi_in, keys: inbound },
         outbound: Half { spi: sa.spi_out, keys: outbound },
         contact: None,
-        // Nobody would give it new keys.
-        life: Life::default(),
+        life: Life { packets: sa.life_packets, bytes: sa.life_bytes },
     })
 }
 
@@ -161,6 +160,8 @@ mod tests {
             integrity_key_out,
             esn: true,
             replay_window: 64,
+            life_packets: 0,
+            life_bytes: 0,
             outer: phalanx_config::OuterHeader::USUAL,
         }
     }
@@ -171,6 +172,8 @@ mod tests {
         let spec = tunnel(&sa("aes128gcm16", [&a, "", &b, ""])).unwrap();
         assert_eq!((spec.unit().number(), spec.numbers, spec.outbound.spi), (1, Numbers::Extended, 0x2001));
         assert!(!format!("{spec:?}").contains("17"), "no key is shown: {spec:?}");
+        let limited = StaticSa { life_packets: 1000, life_bytes: 7, ..sa("aes128gcm16", [&a, "", &b, ""]) };
+        assert_eq!((spec.life, tunnel(&limited).unwrap().life), (Life::default(), Life { packets: 1000, bytes: 7 }));
         let c = "33".repeat(32);
         let ah = StaticSa { protocol: IpsecProtocol::Ah, ..sa("sha256", ["", &c, "", &c.replace('3', "4")]) };
         assert_eq!(tunnel(&ah).unwrap().protection, Protection::Ah(Integrity::HmacSha256));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::ipsec::outer_header;
-use super::ipsec::{cluster_address, network};
+use super::ipsec::{cluster_address, life, network};
 use super::port::{self, family};
 use super::relay::unfit;
 use super::{no_duplicates, pool, proof, repeated, start};
@@ -281,8 +281,7 @@ fn child(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<(At<Stri
     let remote_ts = s.or(problems, "remote_ts", Vec::new(), |r| traffic(r, SOME_OR_ABSENT));
     let esp = s.or(problems, "esp", Vec::new(), |r| proposals(r, "[\"aes256gcm16\"]"));
     let rekey_time = s.or(problems, "rekey_time_s", defaults::CHILD_REKEY_TIME, rekey_time);
-    let life_packets = s.or(problems, "life_packets", 0, |r| r.number_or_none(defaults::LIFE_PACKETS_RANGE));
-    let life_bytes = s.or(problems, "life_bytes", 0, |r| r.number_or_none(defaults::LIFE_BYTES_RANGE));
+    let life = life(problems, &mut s);
     let outer = outer_header(problems, &mut s);
     s.finish(problems);
     let (name, local_ts, remote_ts) = (name?, local_ts?, remote_ts?);
@@ -295,6 +294,7 @@ fn child(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<(At<Stri
         let what = format!("{CHILD} `remote_ts`: no packet goes between these networks and those of `local_ts`");
         problems.add(&remote_ts.span, Kind::Contradiction, what, "give both sides networks of one family");
     }
+    let (life_packets, life_bytes) = life?;
     let child = IkeChild {
         name: name.value.clone(),
         mode: mode?.value,
@@ -302,8 +302,8 @@ fn child(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<(At<Stri
         remote_ts: remote_ts.value,
         esp: esp?.value,
         rekey_time: rekey_time?.value,
-        life_packets: life_packets?.value,
-        life_bytes: life_bytes?.value,
+        life_packets,
+        life_bytes,
         outer: outer?,
     };
     Some((name, child))

@@ -161,6 +161,7 @@ fn pair(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<Draft> {
     let esn = s.or(problems, "esn", false, |r| r.flag());
     let (least, most) = defaults::REPLAY_WINDOW_RANGE;
     let replay_window = s.or(problems, "replay_window", defaults::REPLAY_WINDOW, |r| r.number(least..=most));
+    let life = life(problems, &mut s);
     let outer = outer_header(problems, &mut s);
     let section = s.span.clone();
     s.finish(problems);
@@ -185,6 +186,7 @@ fn pair(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<Draft> {
         }
     };
     let [encryption_key_in, integrity_key_in, encryption_key_out, integrity_key_out] = keys;
+    let (life_packets, life_bytes) = life?;
     let values = |list: Vec<At<IpNet>>| list.into_iter().map(|at| at.value).collect();
     let sa = StaticSa {
         name: name.value.clone(),
@@ -202,9 +204,18 @@ fn pair(problems: &mut Problems<'_>, mut s: Section<'_, '_>) -> Option<Draft> {
         integrity_key_out: integrity_key_out?.value,
         esn: esn?.value,
         replay_window: replay_window?.value,
+        life_packets,
+        life_bytes,
         outer: outer?,
     };
     Some(Draft { section, name, local, spi_in, sa })
+}
+
+/// How many packets, and how many bytes, one pair of keys may carry each way.
+pub(super) fn life(problems: &mut Problems<'_>, s: &mut Section<'_, '_>) -> Option<(u64, u64)> {
+    let packets = s.or(problems, "life_packets", 0, |r| r.number_or_none(defaults::LIFE_PACKETS_RANGE));
+    let bytes = s.or(problems, "life_bytes", 0, |r| r.number_or_none(defaults::LIFE_BYTES_RANGE));
+    Some((packets?.value, bytes?.value))
 }
 
 /// What a tunnel's own headers say.
