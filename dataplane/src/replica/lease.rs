@@ -217,28 +217,27 @@ impl Lease {
 
     /// The next number of our own. None: all that is committed is used; ask again after the next commit.
     pub fn take(&mut self, stats: &mut LeaseStats) -> Option<u64> {
-        let number = self.next;
-        self.admit(number, stats).then_some(number)
+        self.take_many(1, stats).next()
     }
 
     /// As many of the next numbers as are free, in a row, up to `count`: as if each were taken by itself.
     #[inline]
     pub fn take_many(&mut self, count: u64, stats: &mut LeaseStats) -> Range<u64> {
-        let (first, count) = (self.next, count.min(self.left()));
-        self.next += count;
-        stats.used += count;
+        let (first, free) = (self.next, count.min(self.left()));
+        self.next += free;
+        stats.used += free;
+        stats.exhausted += u64::from(free < count);
         first..self.next
     }
 
     /// Whether a number that a peer chose may be accepted. It counts as used, and so do those below it that have not come:
     /// which of *these* are new is for the app's window to know.
     pub fn admit(&mut self, number: u64, stats: &mut LeaseStats) -> bool {
-        if number >= self.limit {
+        if !self.admits(number) {
             stats.exhausted += 1;
             return false;
         }
-        self.next = self.next.max(number + 1);
-        stats.used += 1;
+        self.admit_many(1, number, stats);
         true
     }
 

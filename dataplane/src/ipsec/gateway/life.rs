@@ -20,8 +20,10 @@
 //! *IVs* are of a member and a unit, and there are 2^36 in one of its lives: a tunnel asks for new keys while it has a quarter of those left that
 //! it found. That is no end, for its successor begins where this one did.
 //!
-//! *When it is looked at*: the soft limit when the tunnel is ([`super::pace::LOOK_NS`]), the hard one after each burst. What is asked of IKE is
-//! asked again while nothing comes of it, by an heir, too.
+//! *When it is looked at*: the soft limit when the tunnel is ([`super::pace::LOOK_NS`]), the hard one after each burst; numbers of ours beyond it
+//! are never taken ([`Ends::take_numbers`]). What is asked of IKE is asked again while nothing comes of it, by an heir, too.
+
+use std::ops::Range;
 
 use super::Gateway;
 use super::desk::Wish;
@@ -31,7 +33,7 @@ use super::tunnel::Tunnel;
 use crate::app::Outlet;
 use crate::ipsec::crypto::Numbers;
 use crate::ipsec::nonce::Draw;
-use crate::replica::{Extent, LeaseRecord};
+use crate::replica::{Extent, Lease, LeaseRecord, LeaseStats};
 use crate::tallies::add;
 use crate::unit::Unit;
 
@@ -88,6 +90,13 @@ impl Ends {
         Self { soft, hard, ivs }
     }
 
+    /// As many of the next numbers of ours as are leased, and as the keys may carry, in a row, up to `count`.
+    #[inline]
+    pub(super) fn take_numbers(&self, outbound: &mut Lease, count: u64, stats: &mut LeaseStats) -> Range<u64> {
+        let left = self.hard.packets.saturating_add(1).saturating_sub(outbound.next());
+        outbound.take_many(count.min(left), stats)
+    }
+
     /// What a lease of our numbers is long.
     pub(super) fn extent(&self) -> Extent {
         let length = self.lease_max().min(Extent::default().length);
@@ -142,12 +151,6 @@ impl Tunnel {
     #[inline]
     pub(super) const fn is_over(&self) -> bool {
         self.reaches(self.ends.hard)
-    }
-
-    /// How many more numbers of ours its keys may carry.
-    #[inline]
-    pub(super) const fn numbers_left(&self) -> u64 {
-        self.ends.hard.packets.saturating_add(1).saturating_sub(self.outbound.next())
     }
 
     /// Whether it is to have other keys: its own have carried much, or its peer cannot be heard under them.

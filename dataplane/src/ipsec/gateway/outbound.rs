@@ -7,7 +7,6 @@ use super::tap::show;
 use crate::app::{Hindrance, Outlet, Passed, Way, Wrappable};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::Complaint;
-use crate::ipsec::crypto::Numbers;
 use crate::ipsec::encap::{Draws, Name};
 use crate::ipsec::esp::Layout;
 use crate::ipsec::outer::DontFragment;
@@ -109,10 +108,9 @@ impl Gateway {
         };
         let Some(tunnel) = &mut slot.tunnel else { return Sent::NeverAgain };
         let counters = self.counters.of(slot.counters);
-        let Some(sequence) = tunnel.outbound.take(&mut self.leases) else { return Sent::NoNumber };
-        if tunnel.numbers == Numbers::Short && sequence > u64::from(u32::MAX) {
-            return Sent::NeverAgain;
-        }
+        // At its life's end there is none either: what waits then is counted, and dropped, when it expires.
+        let mut numbers = tunnel.ends.take_numbers(&mut tunnel.outbound, 1, &mut self.leases);
+        let Some(sequence) = numbers.next() else { return Sent::NoNumber };
         let Some(nonce) = nonces.take(&mut tunnel.draw) else { return Sent::NeverAgain };
         tunnel.id = tunnel.id.wrapping_add(1);
         let name = Name { id: tunnel.id, unit: slot.spec.unit().number() };

@@ -42,19 +42,18 @@ impl Gateway {
         };
         let planned = plan_all(encap, parcels, self.config.clamp_mss, fits, &is_too_long);
         // All numbers at once. One that is left without an IV is left out.
-        let wanted = tunnel.numbers_left().min(planned as u64);
-        let numbers = tunnel.outbound.take_many(wanted, &mut self.leases);
+        let numbers = tunnel.ends.take_numbers(&mut tunnel.outbound, planned as u64, &mut self.leases);
         let nonces = nonces.take_many(&mut tunnel.draw, numbers.end - numbers.start);
         let begun = (nonces.end - nonces.start) as usize;
-        let (all, left) = parcels.split_at_mut(begun.min(planned));
-        left.iter_mut().take(planned - all.len()).for_each(|parcel| parcel.fate = Fate::Untouched);
-        let names = Names { next: tunnel.id, unit: slot.spec.unit().number() };
+        let (all, left) = parcels.split_at_mut(begun);
+        left.iter_mut().take(planned - begun).for_each(|parcel| parcel.fate = Fate::Untouched);
+        let name = Name { id: tunnel.id, unit: slot.spec.unit().number() };
         tunnel.id = tunnel.id.wrapping_add(begun as u16);
         if self.tap.as_ref().is_some_and(Tap::is_wanted) {
             all.iter()
                 .for_each(|parcel| show(&mut self.tap, outlet, slot.spec.inbound.spi, Way::Into, parcel.packet()));
         }
-        let lost = write_all(encap, (first, all), (numbers.start, nonces.start, names), batch);
+        let lost = write_all(encap, (first, all), Draws { sequence: numbers.start, nonce: nonces.start, name }, batch);
         if lost > 0 {
             add(&self.counters.of(slot.counters).not_sent, lost);
         }
@@ -130,26 +129,19 @@ fn plan_all(
     planned
 }
 
-/// Names of outer packets, one after another.
-#[derive(Clone, Copy)]
-struct Names {
-    next: u16,
-    unit: u16,
-}
-
-/// Writes all but what the engine writes of packets that are planned, from these numbers, IVs and names on. What cannot be written has
+/// Writes all but what the engine writes of packets that are planned; `draws` is what the first one gets. What cannot be written has
 /// had its number, and is lost; answers how many. (A function of its own keeps what all packets have in common in registers.)
 #[inline(never)]
 fn write_all<'p>(
     encap: &Encap,
     (first, parcels): (u8, &'p mut [Parcel<'_>]),
-    (number, nonce, names): (u64, u64, Names),
+    Draws { sequence, nonce, name }: Draws,
     batch: &mut Batch<'p, '_>,
 ) -> u64 {
     let mut lost = 0;
     for ((parcel, place), at) in parcels.iter_mut().zip(first..).zip(0_u16..) {
-        let sequence = number + u64::from(at);
-        let name = Name { id: names.next.wrapping_add(at), unit: names.unit };
+        let sequence = sequence + u64::from(at);
+        let name = Name { id: name.id.wrapping_add(at), ..name };
         match write(encap, parcel, Draws { sequence, nonce: nonce + u64::from(at), name }) {
             Some(esp) => batch.add(Job::new(esp, (sequence >> u32::BITS) as u32), Ticket { sequence, place }),
             None => lost += 1,

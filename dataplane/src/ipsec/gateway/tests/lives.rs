@@ -159,6 +159,25 @@ fn keys_set_by_hand_come_to_their_end() {
     }
 }
 
+/// What has waited for numbers goes when they come, and no further than all others.
+#[test]
+fn what_waited_takes_no_number_too_many() {
+    for commit_every in 60..140 {
+        let mut world = World::of(&of_packets(spec(Numbers::Extended)));
+        let mut peer = Peer::new(&of_packets(spec(Numbers::Extended)));
+        for mark in 0..4000 {
+            let _ = world.owner().send_into(SPI_IN, &packet(INSIDE, BRANCH, mark, 100, 0));
+            if mark % commit_every == commit_every - 1 {
+                world.replicate();
+                world.opened_by(&mut [&mut peer]);
+            }
+        }
+        assert_eq!(peer.got.len(), PACKETS as usize, "a commit every {commit_every} packets");
+        let sent = world.owner().send_into(SPI_IN, &packet(INSIDE, BRANCH, 0, 100, 0));
+        assert_eq!(sent, Err(Hindrance::Drop(DropReason::SaExpired)));
+    }
+}
+
 /// Where the older one carries nothing any more, nobody waits for the peer to show that it has the new one.
 #[test]
 fn what_takes_the_place_of_a_spent_one_is_used_at_once() {
