@@ -49,17 +49,6 @@ pub enum Fate {
     Dropped(DropReason),
 }
 
-impl Fate {
-    /// How long what is to be sent is; nothing, if nothing is.
-    #[inline]
-    pub const fn sent_len(&self) -> u16 {
-        match self {
-            Self::Sent { len, .. } => *len,
-            Self::Untouched | Self::Taken | Self::Dropped(_) => 0,
-        }
-    }
-}
-
 impl Parcel<'_> {
     /// One of nobody.
     pub const fn none() -> Self {

@@ -33,7 +33,7 @@ pub struct Encap {
     spi: u32,
     mode: Mode,
     shape: Shape,
-    /// What is put before ESP.
+    /// Length of what is put before ESP.
     outer_len: usize,
     /// If it is the plainest of tunnels.
     template: Option<Template>,
@@ -101,15 +101,15 @@ impl Encap {
             Mode::Tunnel(outer) => {
                 let inner = Inner::of(packet)?;
                 let hidden = packet.len();
-                let esp_len = buffer.len().checked_sub(outer.buffer_len())?;
+                let esp_len = buffer.len().checked_sub(self.outer_len)?;
                 outer.write(buffer, esp_len, &inner, draws.name)?;
-                (outer.buffer_len(), inner.next_header, hidden)
+                (self.outer_len, inner.next_header, hidden)
             }
             Mode::Transport { udp } => {
                 let outside = Outside::of(packet).ok()?;
                 let hidden = packet.len().checked_sub(outside.len)?;
                 self.move_header(buffer, room, outside, udp)?;
-                (outside.len + udp_len(udp), outside.next_header, hidden)
+                (outside.len + self.outer_len, outside.next_header, hidden)
             }
         };
         let Draws { sequence, nonce, .. } = draws;
@@ -164,12 +164,8 @@ impl Encap {
     /// The longest IP packet, with an IP header of this length, that fits into outer ones of `outer_mtu`: what is told to senders
     /// of longer ones.
     pub const fn mtu(&self, outer_mtu: usize, header_len: usize) -> usize {
-        match self.mode {
-            Mode::Tunnel(outer) => self.shape.payload_max(outer_mtu.saturating_sub(outer.buffer_len())),
-            Mode::Transport { udp } => {
-                header_len + self.shape.payload_max(outer_mtu.saturating_sub(header_len + udp_len(udp)))
-            }
-        }
+        let kept = if self.is_tunnel() { 0 } else { header_len };
+        kept + self.shape.payload_max(outer_mtu.saturating_sub(kept + self.outer_len))
     }
 }
 

@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(packet[..8], [1, 2, 3, 4, 0, 0, 0, 7]);
         assert_eq!(packet[8..24], [0, 0, 0, 0, 0, 0, 0, 0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88]);
         assert_eq!(packet[29..40], [1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 4]);
-        assert_eq!(packet[24..29], [0xee; 5]);
+        assert_eq!((packet[24..29].to_vec(), packet[40..].to_vec()), (vec![0xee; 5], vec![0xee; 12]));
         assert_eq!(header(&packet), Some((0x0102_0304, 7)));
         assert_eq!(shape.carried(&packet), Ok(Carried { start: 24, len: 5, next_header: 4 }));
         packet[38] = 15;

@@ -51,7 +51,8 @@ impl Bound {
 }
 
 impl Worker {
-    /// Says what to do with a burst that was looked at, where there are tunnels. Answers the code that all its packets have, if all are ordinary and go through none.
+    /// Says what to do with a burst that was looked at, where there are tunnels. Answers the code that all its packets have, if all are
+    /// ordinary and go through none.
     #[inline]
     pub(super) fn look_for_tunnels(&mut self, burst: &Burst<BURST>) -> Option<u8> {
         let (Self { look, bound, path, steering, filter, .. }, mut any, mut all) = (self, 0, !0);
@@ -177,7 +178,7 @@ impl Path {
             let place = usize::from(*place) % BURST;
             load.add(look.units[place], look.frame_len(place));
         }
-        drop(load);
+        load.tell();
         self.counters.originated.add(count as u64);
         self.counters.delivered.add(count as u64);
         path.tx.push_all(burst, sum, self.lease_ok, &self.counters);
@@ -221,7 +222,7 @@ impl Path {
     #[inline]
     fn one_way(&self, destinations: &[u32]) -> Option<Adjacency> {
         let (first, mut found) = (*destinations.first()?, [0; BURST]);
-        if destinations.iter().fold(true, |all, it| all & (*it == first)) {
+        if destinations.iter().all(|it| *it == first) {
             return self.cache.get(first).copied();
         }
         self.cache.find(destinations.iter().zip(&mut found));
@@ -267,7 +268,7 @@ impl Path {
     }
 }
 
-/// What packets are counted for their units, kept until another unit's turn comes.
+/// What packets are counted for their units, kept until another unit's turn comes, and at last to be told.
 struct Load<'c> {
     loads: &'c Loads,
     unit: Unit,
@@ -292,13 +293,6 @@ impl<'c> Load<'c> {
     #[inline]
     fn tell(&self) {
         self.loads.of(self.unit).add_many(self.packets, self.bytes);
-    }
-}
-
-impl Drop for Load<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.tell();
     }
 }
 

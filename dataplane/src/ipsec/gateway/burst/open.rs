@@ -88,19 +88,18 @@ impl Gateway {
         guests: &mut Guests,
         tally: &mut Tally,
     ) {
-        let mut rest = (tickets, done);
-        loop {
-            let plain = self.let_plain_in(outlet, run.tunnel, rest, parcels, guests, tally);
-            rest = (rest.0.get(plain..).unwrap_or_default(), rest.1.checked_shr(plain as u32).unwrap_or(0));
-            let Some((ticket, others)) = rest.0.split_first() else { break };
+        let mut at = 0;
+        while at < tickets.len() {
+            at += self.let_plain_in(outlet, run.tunnel, (&tickets[at..], done >> at), parcels, guests, tally);
+            let Some(ticket) = tickets.get(at) else { break };
             if let Some(parcel) = parcels.get_mut(usize::from(ticket.place)) {
-                let fate = match rest.1 & 1 == 1 {
+                let fate = match done >> at & 1 == 1 {
                     true => self.let_in(outlet, (run.tunnel, ticket), parcel, tally),
                     false => Err(DropReason::EspBadIcv),
                 };
                 parcel.fate = fate.unwrap_or_else(Fate::Dropped);
             }
-            rest = (others, rest.1 >> 1);
+            at += 1;
         }
     }
 
