@@ -1,7 +1,8 @@
-//! What each unit cost lately, for the balance: so many times 10 us of processor time a second.
+//! What each unit cost lately, for the balance: so many times 100 us of processor time a second.
 //!
-//! All members measure alike, whatever their clock rates. The step is coarse on purpose: beside it, what an idle unit
-//! weighs in the balance is not nothing, so a lone ping does not send a thousand idle units around.
+//! All members measure alike, whatever their clock rates. The step is coarse on purpose: an idle unit weighs one in the
+//! balance, all of them together a tenth of a processor. So neither a lone ping nor a few rounds that the system
+//! interrupted (a machine's neighbours do that, and each counts as much as the longest round) send idle units around.
 
 use dpdk::clock::Rate;
 use phalanx_dataplane::unit::{UNITS, Unit};
@@ -10,7 +11,7 @@ use phalanx_dataplane::worker::Shared;
 use crate::cluster::Span;
 
 /// One step of load, in nanoseconds per second.
-const STEP_NS: u64 = 10_000;
+const STEP_NS: u64 = 100_000;
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// The workers' cycle counters as they were last time, and what was reported then.
@@ -51,11 +52,22 @@ mod tests {
         let shared = Shared::new(2, 1, 0, 0);
         let mut meter = LoadMeter::new(Rate::from_hz(1_000_000_000));
         let unit = Unit::from_low_bits(5);
-        shared.workers[0].loads.cycles(unit).add(100_000);
-        shared.workers[1].loads.cycles(unit).add(12_345);
-        shared.workers[1].loads.cycles(Unit::from_low_bits(6)).add(300);
+        shared.workers[0].loads.cycles(unit).add(1_000_000);
+        shared.workers[1].loads.cycles(unit).add(123_450);
+        shared.workers[1].loads.cycles(Unit::from_low_bits(6)).add(3_000);
         assert_eq!(meter.take(&shared, Span(SECOND_NS / 2)), [(unit, 22)]);
         assert_eq!(meter.take(&shared, Span(SECOND_NS)), [(unit, 0)]);
         assert!(meter.take(&shared, Span(SECOND_NS)).is_empty());
+    }
+
+    /// With a tenth of this step, a nearly idle member on a busy machine gave away all the units that were pinged.
+    #[test]
+    fn a_few_interrupted_rounds_weigh_little_beside_idle_units() {
+        let shared = Shared::new(1, 1, 0, 0);
+        let mut meter = LoadMeter::new(Rate::from_hz(1_000_000_000));
+        // What a worker charges for a round that was interrupted, eight times in a second.
+        shared.workers[0].loads.cycles(Unit::from_low_bits(5)).add(8 * 1_000_000);
+        let weight: u32 = meter.take(&shared, Span(SECOND_NS)).iter().map(|(_, load)| load).sum();
+        assert!((weight as usize) < UNITS / 10, "{weight}");
     }
 }
