@@ -46,8 +46,14 @@ impl<T: Default> Stats<T> {
     }
 
     /// A part's; any other number: those of what belongs to no part.
+    #[inline]
     pub fn of(&self, part: usize) -> &T {
         &self.0[part.min(self.0.len() - 1)]
+    }
+
+    /// Those of what belongs to no part.
+    pub(crate) fn of_none(&self) -> &T {
+        &self.0[self.0.len() - 1]
     }
 
     /// Whether a number is a part's, and not that of what belongs to none.

@@ -44,6 +44,14 @@ pub(super) struct Child {
     pub(super) moved_ns: Option<u64>,
 }
 
+impl Child {
+    /// Whether what we send goes through this one, and not through an older or a newer one.
+    #[inline]
+    pub(super) const fn is_in_use(&self) -> bool {
+        self.successor.is_none() && (self.heard || self.replaces.is_none())
+    }
+}
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Slots {

@@ -15,6 +15,7 @@ use dpdk::prefetch::{prefetch, prefetch_first};
 
 use self::open::Guests;
 use super::Gateway;
+use super::slots::{Child, Slot};
 use super::tally::Tally;
 use super::tunnel::{HOT, Tunnel};
 use crate::app::{Outlet, Parcel, Way};
@@ -24,6 +25,8 @@ use crate::ipsec::crypto::{Job, Session};
 /// Packets that are looked at together.
 const BURST: usize = 32;
 const DESTINATION_AT: usize = 16;
+/// Of a session, what lies behind it is more than itself: two lines.
+const SESSION_HOT: usize = 128;
 
 /// Which packet a job is of.
 #[derive(Clone, Copy)]
@@ -42,6 +45,19 @@ struct Run {
     way: Way,
     first: u8,
     end: u8,
+    then: Then,
+}
+
+/// What is known of packets before they are sealed, so that nobody has to look at their tunnel again.
+#[derive(Clone, Copy, Default)]
+struct Then {
+    /// Which counters are the tunnel's, and the bytes inside.
+    counters: usize,
+    bytes: u64,
+    /// Whether something depends on the sealed bytes.
+    finishes: bool,
+    /// Whether the tunnel may have something to say.
+    is_due: bool,
 }
 
 /// Whose the jobs are.
@@ -82,7 +98,7 @@ impl Gateway {
         for parcels in parcels.chunks_mut(BURST) {
             self.take_burst(outlet, parcels, &mut tally);
         }
-        tally.add_to(&self.counters);
+        tally.end(&self.counters);
         self.settle(outlet);
     }
 
@@ -97,11 +113,12 @@ impl Gateway {
             let first = place;
             (rest, place) = (others, place + len);
             let Some(tunnel) = tunnel.filter(|tunnel| !left.has(*tunnel, way)) else { continue };
-            let begun = match way {
+            let from = batch.count as u8;
+            let (begun, then) = match way {
                 Way::Into => self.begin_sealing(outlet, (incarnation, mtu), tunnel, (first, run), &mut batch),
-                Way::OutOf => self.begin_opening(tunnel, (first, run), &mut batch),
+                Way::OutOf => (self.begin_opening(tunnel, (first, run), &mut batch), Then::default()),
             };
-            batch.end_run(tunnel, way);
+            batch.end_run(Run { tunnel, way, first: from, end: batch.count as u8, then });
             if begun < len.into() {
                 left.note(tunnel, way);
             }
@@ -109,7 +126,11 @@ impl Gateway {
         let done = self.work(&mut batch);
         self.finish(outlet, &list, done, parcels, tally);
         for run in list.runs() {
-            if self.slots.tunnel(run.tunnel).is_some_and(|tunnel| tunnel.may_be_due()) {
+            let is_due = match run.way {
+                Way::Into => run.then.is_due,
+                Way::OutOf => self.slots.tunnel(run.tunnel).is_some_and(|tunnel| tunnel.may_be_due()),
+            };
+            if is_due {
                 self.renew(outlet, run.tunnel, None);
             }
         }
@@ -129,30 +150,40 @@ impl Gateway {
             self.fetch(stretches);
         }
         for Stretch { tunnel, spi, way, .. } in stretches {
-            let number = tunnel.or_else(|| self.find(outlet, *spi));
-            let through = number.and_then(|number| match way {
-                Way::Into => self.way_from(outlet, number),
-                Way::OutOf => Some(number),
-            });
-            *tunnel = through.filter(|number| self.wake(outlet, *number).is_ok());
+            if !tunnel.is_some_and(|number| self.slots.get_mut(number).is_some_and(|slot| is_ready(slot, *way))) {
+                *tunnel = self.make_ready(outlet, *spi, *way);
+            }
         }
         count
+    }
+
+    /// The tunnel that a packet goes through, which is awake from now on. None: there is none, or nothing goes through it.
+    #[cold]
+    fn make_ready(&mut self, outlet: &mut dyn Outlet, spi: u32, way: Way) -> Option<usize> {
+        let number = self.find(outlet, spi)?;
+        let through = match way {
+            Way::Into => self.way_from(outlet, number)?,
+            Way::OutOf => number,
+        };
+        self.wake(outlet, through).is_ok().then_some(through)
     }
 
     /// Fetches what is known of the packets' tunnels into the cache: of many tunnels it is elsewhere as a rule, and lies behind one
     /// pointer after another. So all tunnels' first steps come before the first one's second.
     fn fetch(&self, stretches: &[Stretch]) {
         stretches.iter().filter_map(|stretch| stretch.tunnel).for_each(|number| self.slots.prefetch(number));
-        let tunnels = || {
-            let slots = stretches.iter().filter_map(|it| Some((self.slots.get(it.tunnel?)?, it.way)));
-            slots.filter_map(|(slot, way)| Some((slot.tunnel.as_deref()?, way, slot.counters)))
-        };
-        tunnels().for_each(|(tunnel, _, counters)| {
+        let (mut awake, mut count) = ([None; BURST], 0);
+        for stretch in stretches {
+            let Some(slot) = stretch.tunnel.and_then(|number| self.slots.get(number)) else { continue };
+            let Some(tunnel) = slot.tunnel.as_deref() else { continue };
             prefetch_first(tunnel, HOT);
-            prefetch(self.counters.of(counters));
-        });
-        tunnels().for_each(|(tunnel, way, _)| prefetch(session_of(tunnel, way)));
-        tunnels().for_each(|(tunnel, way, _)| session_of(tunnel, way).prefetch());
+            prefetch(self.counters.of(slot.counters));
+            awake[count % BURST] = Some((tunnel, stretch.way));
+            count += 1;
+        }
+        let sessions = || awake[..count].iter().flatten().map(|(tunnel, way)| session_of(tunnel, *way));
+        sessions().for_each(|session| prefetch_first(session, SESSION_HOT));
+        sessions().for_each(Session::prefetch);
     }
 
     /// Has all jobs done. Answers which were, a bit each.
@@ -169,9 +200,9 @@ impl Gateway {
                     Way::OutOf => tunnel.opener.process(jobs),
                 }
             }
-            for (job, place) in jobs.iter().zip(run.first..) {
-                done |= u32::from(job.done) << place;
-            }
+        }
+        for (job, bit) in batch.jobs.iter().take(batch.count).zip(0_u32..) {
+            done |= u32::from(job.done) << bit;
         }
         done
     }
@@ -226,7 +257,9 @@ impl Run {
 
 impl List {
     fn new() -> Self {
-        let (ticket, run) = (Ticket { sequence: 0, place: 0 }, Run { tunnel: 0, way: Way::Into, first: 0, end: 0 });
+        let then = Then::default();
+        let run = Run { tunnel: 0, way: Way::Into, first: 0, end: 0, then };
+        let ticket = Ticket { sequence: 0, place: 0 };
         Self { tickets: [ticket; BURST], runs: [run; BURST], count: 0 }
     }
 
@@ -248,13 +281,12 @@ impl<'p, 'l> Batch<'p, 'l> {
         self.count = at + 1;
     }
 
-    /// All that was added since the last run's end is one.
-    fn end_run(&mut self, tunnel: usize, way: Way) {
+    /// A run of jobs that were added, if there are any.
+    #[inline]
+    fn end_run(&mut self, run: Run) {
         let List { runs, count, .. } = &mut *self.list;
-        let first = runs[..*count].last().map_or(0, |run| run.end);
-        let end = self.count as u8;
-        if first < end {
-            runs[*count % BURST] = Run { tunnel, way, first, end };
+        if run.first < run.end {
+            runs[*count % BURST] = run;
             *count += 1;
         }
     }
@@ -273,6 +305,17 @@ impl Left {
             None => self.all = true,
         }
     }
+}
+
+/// Whether a packet can go through a tunnel as things are: nothing is to be done first. It has traffic then.
+#[inline]
+fn is_ready(slot: &mut Slot, way: Way) -> bool {
+    let goes_itself = way == Way::OutOf || slot.child.as_ref().is_none_or(Child::is_in_use);
+    let Some(tunnel) = slot.tunnel.as_deref_mut().filter(|it| goes_itself && it.listed && !it.spent) else {
+        return false;
+    };
+    tunnel.busy = true;
+    true
 }
 
 /// What works on a tunnel's packets that go this way.

@@ -15,7 +15,7 @@ use crate::ipsec::gateway::clamp::{clamp, is_syn, is_syn_v4};
 use crate::ipsec::gateway::form::Form;
 use crate::ipsec::gateway::inbound::forward;
 use crate::ipsec::gateway::spec::TunnelSpec;
-use crate::ipsec::gateway::tally::Tally;
+use crate::ipsec::gateway::tally::{Counts, Tally};
 use crate::ipsec::gateway::tap::{Tap, show};
 use crate::ipsec::gateway::tunnel::{Opened, Tunnel};
 use crate::parse::{PlainV4, Summary, plain_v4, summarise_l3};
@@ -141,8 +141,8 @@ impl Gateway {
             if let Some(child) = &mut slot.child {
                 child.heard = true;
             }
-            let counts = tally.of(slot.counters, &self.counters);
-            (counts.packets_in, counts.bytes_in) = (counts.packets_in + count, counts.bytes_in + bytes);
+            let counts = Counts { packets_in: count, bytes_in: bytes, ..Counts::default() };
+            tally.add(slot.counters, counts, &self.counters);
         }
         count as usize
     }
@@ -188,10 +188,10 @@ impl Gateway {
         if let Some(child) = &mut slot.child {
             child.heard = true;
         }
-        let counts = tally.of(slot.counters, &self.counters);
-        (counts.packets_in, counts.bytes_in) = (counts.packets_in + 1, counts.bytes_in + inner.len() as u64);
+        let (bytes_in, dummies_in) = (inner.len() as u64, found.is_none().into());
+        let counts = Counts { packets_in: 1, bytes_in, dummies_in, ..Counts::default() };
+        tally.add(slot.counters, counts, &self.counters);
         if found.is_none() {
-            counts.dummies_in += 1;
             return Ok(Fate::Taken);
         }
         show(&mut self.tap, outlet, slot.spec.inbound.spi, Way::OutOf, inner);

@@ -1,6 +1,6 @@
 //! To the peer: written as they are to be sealed, and finished after that.
 
-use super::{Batch, Run, Ticket};
+use super::{Batch, Run, Then, Ticket};
 use crate::app::{Fate, Outlet, Parcel, Way};
 use crate::ipsec::crypto::Job;
 use crate::ipsec::encap::{Draws, Encap, Name};
@@ -9,7 +9,7 @@ use crate::ipsec::gateway::Gateway;
 use crate::ipsec::gateway::clamp::is_syn_v4;
 use crate::ipsec::gateway::form::Form;
 use crate::ipsec::gateway::outbound::is_never_cut;
-use crate::ipsec::gateway::tally::Tally;
+use crate::ipsec::gateway::tally::{Counts, Tally};
 use crate::ipsec::gateway::tap::{Tap, show};
 use crate::tallies::add;
 use crate::wire::{bytes, ipv4};
@@ -18,8 +18,8 @@ use crate::wire::{bytes, ipv4};
 const LINK_ROOM: usize = 18;
 
 impl Gateway {
-    /// Writes packets of a tunnel, the first of which is the burst's `first`, as they are to be sealed; answers how many. `mtu`: what
-    /// every link takes.
+    /// Writes packets of a tunnel, the first of which is the burst's `first`, as they are to be sealed; answers how many, and what is to be
+    /// known of them then. `mtu`: what every link takes.
     pub(super) fn begin_sealing<'p>(
         &mut self,
         outlet: &dyn Outlet,
@@ -27,14 +27,15 @@ impl Gateway {
         number: usize,
         (first, parcels): (u8, &'p mut [Parcel<'_>]),
         batch: &mut Batch<'p, '_>,
-    ) -> usize {
-        let (Some(nonces), Some(slot)) = (self.ivs.of(incarnation), self.slots.get_mut(number)) else { return 0 };
-        let Some(tunnel) = slot.tunnel.as_deref_mut().filter(|tunnel| tunnel.to_seal.is_empty()) else { return 0 };
-        let Form::Esp { encap, .. } = &tunnel.form else { return 0 };
+    ) -> (usize, Then) {
+        let none = (0, Then::default());
+        let (Some(nonces), Some(slot)) = (self.ivs.of(incarnation), self.slots.get_mut(number)) else { return none };
+        let Some(tunnel) = slot.tunnel.as_deref_mut().filter(|tunnel| tunnel.to_seal.is_empty()) else { return none };
+        let Form::Esp { encap, .. } = &tunnel.form else { return none };
         if !tunnel.form.is_hop() {
-            return 0;
+            return none;
         }
-        let fits = encap.mtu(mtu.min(tunnel.path_mtu.get().into()), 0);
+        let fits = mtu.min(tunnel.path_mtu.get().into());
         let is_too_long = |packet: &[u8]| {
             let stays_whole = must_be_whole(packet) || is_never_cut(&slot.spec);
             let way = || tunnel.path_mtu.towards(outlet, slot.spec.outer.destination);
@@ -53,42 +54,59 @@ impl Gateway {
             all.iter()
                 .for_each(|parcel| show(&mut self.tap, outlet, slot.spec.inbound.spi, Way::Into, parcel.packet()));
         }
-        let lost = write_all(encap, (first, all), Draws { sequence: numbers.start, nonce: nonces.start, name }, batch);
+        let draws = Draws { sequence: numbers.start, nonce: nonces.start, name };
+        let (bytes, lost) = write_all(encap, (first, all), draws, batch);
         if lost > 0 {
             add(&self.counters.of(slot.counters).not_sent, lost);
         }
-        begun
+        let finishes = encap.is_to_be_finished();
+        tunnel.carried.sent = tunnel.carried.sent.saturating_add(bytes);
+        (begun, Then { counters: slot.counters, bytes, finishes, is_due: tunnel.may_be_due() })
     }
 
     /// What becomes of a tunnel's packets that were to be sealed.
+    #[inline]
     pub(super) fn end_sealing(
-        &mut self,
+        &self,
         (run, tickets, done): (&Run, &[Ticket], u32),
         parcels: &mut [Parcel<'_>],
         tally: &mut Tally,
     ) {
-        let Some(slot) = self.slots.get_mut(run.tunnel) else { return };
-        let Some(tunnel) = slot.tunnel.as_deref_mut() else { return };
-        let Form::Esp { encap, .. } = &tunnel.form else { return };
-        let counts = tally.of(slot.counters, &self.counters);
-        let (mut packets, mut bytes) = (0, 0);
-        for (ticket, at) in tickets.iter().zip(0_u32..) {
-            let Some(parcel) = parcels.get_mut(usize::from(ticket.place)) else { continue };
-            if done >> at & 1 == 0 {
-                parcel.fate = Fate::Taken;
-                counts.not_sent += 1;
-                continue;
-            }
-            (packets, bytes) = (packets + 1, bytes + u64::from(parcel.len));
-            if encap.is_to_be_finished()
+        let Then { counters, bytes, finishes, .. } = run.then;
+        let mut counts = Counts { packets_out: tickets.len() as u64, bytes_out: bytes, ..Counts::default() };
+        if run.bits() >> run.first & !done != 0 {
+            take_back(tickets, done, parcels, &mut counts);
+        }
+        if finishes {
+            self.finish_sealed(run.tunnel, tickets, parcels);
+        }
+        tally.add(counters, counts, &self.counters);
+    }
+
+    /// Writes what depends on the sealed bytes.
+    fn finish_sealed(&self, number: usize, tickets: &[Ticket], parcels: &mut [Parcel<'_>]) {
+        let tunnel = self.slots.get(number).and_then(|slot| slot.tunnel.as_deref());
+        let Some(Form::Esp { encap, .. }) = tunnel.map(|tunnel| &tunnel.form) else { return };
+        for ticket in tickets {
+            if let Some(parcel) = parcels.get_mut(usize::from(ticket.place))
                 && let Fate::Sent { start, len } = parcel.fate
             {
                 let start = usize::from(start);
                 encap.finish(parcel.room.get_mut(start..start + usize::from(len)).unwrap_or_default());
             }
         }
-        (counts.packets_out, counts.bytes_out) = (counts.packets_out + packets, counts.bytes_out + bytes);
-        tunnel.carried.sent = tunnel.carried.sent.saturating_add(bytes);
+    }
+}
+
+/// Some were not sealed after all: they go nowhere, and do not count.
+#[cold]
+fn take_back(tickets: &[Ticket], done: u32, parcels: &mut [Parcel<'_>], counts: &mut Counts) {
+    for (ticket, _) in tickets.iter().zip(0_u32..).filter(|(_, at)| done >> at & 1 == 0) {
+        let Some(parcel) = parcels.get_mut(usize::from(ticket.place)) else { continue };
+        parcel.fate = Fate::Taken;
+        counts.not_sent += 1;
+        counts.packets_out -= 1;
+        counts.bytes_out -= u64::from(parcel.len);
     }
 }
 
@@ -108,7 +126,7 @@ fn plan(encap: &Encap, parcel: &Parcel<'_>) -> Option<Fate> {
 }
 
 /// Plans packets, from the first one on; answers how many. The next one is to be looked at more closely. `is_too_long` is asked of those that
-/// are longer than what surely `fits`.
+/// will be longer than what surely `fits`.
 #[inline(never)]
 fn plan_all(
     encap: &Encap,
@@ -120,7 +138,7 @@ fn plan_all(
     let mut planned = 0;
     for parcel in parcels {
         let Some(fate) = plan(encap, parcel) else { break };
-        let is_long = usize::from(parcel.len) > fits && is_too_long(parcel.packet());
+        let is_long = matches!(fate, Fate::Sent { len, .. } if usize::from(len) > fits) && is_too_long(parcel.packet());
         if is_long || clamps && is_syn_v4(parcel.packet()) {
             break;
         }
@@ -130,24 +148,28 @@ fn plan_all(
 }
 
 /// Writes all but what the engine writes of packets that are planned; `draws` is what the first one gets. What cannot be written has
-/// had its number, and is lost; answers how many. (A function of its own keeps what all packets have in common in registers.)
+/// had its number, and is lost. Answers the bytes inside those that were written, and how many are lost. (A function of its own keeps what all packets have in common in registers.)
 #[inline(never)]
 fn write_all<'p>(
     encap: &Encap,
     (first, parcels): (u8, &'p mut [Parcel<'_>]),
     Draws { sequence, nonce, name }: Draws,
     batch: &mut Batch<'p, '_>,
-) -> u64 {
-    let mut lost = 0;
+) -> (u64, u64) {
+    let (mut bytes, mut lost) = (0, 0);
     for ((parcel, place), at) in parcels.iter_mut().zip(first..).zip(0_u16..) {
         let sequence = sequence + u64::from(at);
         let name = Name { id: name.id.wrapping_add(at), ..name };
+        let len = u64::from(parcel.len);
         match write(encap, parcel, Draws { sequence, nonce: nonce + u64::from(at), name }) {
-            Some(esp) => batch.add(Job::new(esp, (sequence >> u32::BITS) as u32), Ticket { sequence, place }),
+            Some(esp) => {
+                batch.add(Job::new(esp, (sequence >> u32::BITS) as u32), Ticket { sequence, place });
+                bytes += len;
+            }
             None => lost += 1,
         }
     }
-    lost
+    (bytes, lost)
 }
 
 /// Answers what is to be sealed.

@@ -3,8 +3,10 @@
 use super::exchange::{MSS_THAT_FITS, mss, syn};
 use super::*;
 use crate::app::{Fate, Parcel, Way};
-use crate::ipsec::crypto::choice;
+use crate::ipsec::crypto::{EngineError, choice};
 use crate::ipsec::transform::Transform;
+use crate::wire::checksum::Sum;
+use crate::wire::ipv6;
 
 /// Room around a packet in its buffer.
 const AROUND: usize = 128;
@@ -170,6 +172,76 @@ fn transport_mode_in_a_burst_is_what_it_is_alone() {
     let frames: Vec<_> = (0..4).map(|mark| world.peer.seal(&packet(PEER, HERE, mark, 100, 0))).collect();
     assert_eq!(world.owner().take_burst(Way::OutOf, &frames), []);
     assert_eq!(world.owner().desk.to_host.len(), 4);
+}
+
+/// Over IPv6, UDP has a checksum, which depends on the sealed bytes.
+#[test]
+fn what_depends_on_sealed_bytes_is_written_after_them() {
+    let [here, peer] = ["2001:db8::1", "2001:db8::9"].map(|ip| ip.parse::<std::net::Ipv6Addr>().expect("an address"));
+    let udp = Some(Ports { source: 4500, destination: 4500 });
+    let outer = Outer { source: here.into(), destination: peer.into(), udp, ..outer(HERE, PEER) };
+    let mut world = World::of(&TunnelSpec { outer, ..spec(Numbers::Short) });
+    world.owner().desk.outbox.set_backups(unit(), MemberSet::EMPTY);
+    // The first one wakes it up, and goes by itself.
+    world.owner().take_burst(Way::Into, &from_inside(0..1));
+    world.owner().take_burst(Way::Into, &from_inside(1..5));
+    let sent = std::mem::take(&mut world.owner().desk.to_peer);
+    assert_eq!(sent.len(), 5);
+    for packet in sent {
+        let datagram = &packet[ipv6::HEADER_LEN..];
+        let pseudo = Sum::new().pseudo_v6(here.into(), peer.into(), proto::UDP, datagram.len());
+        assert_eq!(pseudo.bytes(datagram).checksum(), 0);
+    }
+}
+
+/// An engine that does not do each third packet.
+struct Stubborn;
+
+struct Refusing(Box<dyn Session>, usize);
+
+impl Engine for Stubborn {
+    fn name(&self) -> &'static str {
+        "stubborn"
+    }
+
+    fn session(
+        &self,
+        transform: Transform,
+        keys: &Keys,
+        numbers: Numbers,
+        direction: Direction,
+    ) -> Result<Box<dyn Session>, EngineError> {
+        Ok(Box::new(Refusing(BuiltIn.session(transform, keys, numbers, direction)?, 0)))
+    }
+}
+
+impl Session for Refusing {
+    fn process(&mut self, jobs: &mut [Job<'_>]) {
+        for job in jobs {
+            self.1 += 1;
+            if !self.1.is_multiple_of(3) {
+                self.0.process(std::slice::from_mut(job));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_sealed_goes_nowhere_and_is_counted_as_that() {
+    let (mut world, stats) = (World::new(Numbers::Short), TunnelStats::new(1));
+    let config = GatewayConfig::new(member(2), vec![spec(Numbers::Short)], REPLICA_KEY);
+    let heir = 1 - world.owner;
+    *world.members[heir].gateway = Gateway::new(config, Arc::new(Stubborn), stats.clone());
+    world.turn();
+    world.owner().desk.outbox.set_backups(unit(), MemberSet::EMPTY);
+    // The first one wakes it up, and goes by itself.
+    world.owner().take_burst(Way::Into, &from_inside(90..91));
+    world.owner().take_burst(Way::Into, &from_inside(0..7));
+    world.peer_opens();
+    assert_eq!(world.peer.got, [90, 0, 2, 3, 5, 6]);
+    let counted = |name: &str| stats.of(0).iter().find(|it| it.0 == name).map(|it| it.2);
+    let (packets, bytes) = (counted("packets_out"), counted("bytes_out"));
+    assert_eq!((packets, bytes, counted("not_sent")), (Some(6), Some(6 * 120), Some(2)));
 }
 
 /// A tunnel like all others, but for its transform, its keys and its numbers.
