@@ -12,6 +12,7 @@ use phalanx_dataplane::worker::{Clock, Shared};
 
 use super::board::Board;
 use super::capture::Window;
+use super::lives::{Age, Lives};
 use super::logging::Logging;
 use super::member::Command;
 use super::report::{Device, Sources};
@@ -31,6 +32,7 @@ pub(super) struct Desk {
     pub(super) on_it: Furniture,
     busy: Vec<Busy>,
     sampled_ns: AtomicU64,
+    lives: Lives,
 }
 
 /// What a desk is made of.
@@ -58,7 +60,8 @@ impl Desk {
     pub(super) fn new(furniture: Furniture) -> Self {
         let busy = furniture.shared.workers.iter().map(|_| Busy::default()).collect();
         let sampled_ns = AtomicU64::new(furniture.clock.now_ns());
-        Self { on_it: furniture, busy, sampled_ns }
+        let lives = Lives::new(furniture.config.static_sas.len());
+        Self { on_it: furniture, busy, sampled_ns, lives }
     }
 
     /// Answers a question from the present state; none before the cluster thread's first round.
@@ -88,7 +91,7 @@ impl Desk {
         taken
     }
 
-    /// Once a second: how busy each worker was since the last time.
+    /// Once a second: how busy each worker was since the last time, and what the operator is to know of tunnels.
     pub(super) fn sample(&self) {
         let now_ns = self.on_it.clock.now_ns();
         let passed_ns = now_ns.saturating_sub(self.sampled_ns.swap(now_ns, Relaxed)).max(1);
@@ -96,6 +99,20 @@ impl Desk {
             let cycles = Unit::all().map(|unit| worker.loads.cycles(unit).get()).fold(0, u64::wrapping_add);
             let spent_ns = self.on_it.rate.to_ns(cycles.wrapping_sub(busy.cycles.swap(cycles, Relaxed)));
             busy.permille.store((spent_ns.saturating_mul(1000) / passed_ns).min(1000), Relaxed);
+        }
+        for (at, age) in self.lives.news(&self.on_it.shared.tunnels) {
+            let tunnel = self.on_it.config.static_sas.get(at).map_or("", |sa| sa.name.as_str());
+            match age {
+                Age::Worn => {
+                    tracing::warn!(tunnel, "its keys have carried most of what they may: it needs others soon")
+                }
+                Age::Over => {
+                    tracing::error!(
+                        tunnel,
+                        "its keys have carried all that they may: nothing goes through it any more"
+                    );
+                }
+            }
         }
     }
 

@@ -17,6 +17,7 @@ mod capture;
 mod desk;
 mod eal;
 mod http;
+mod lives;
 mod loads;
 mod logging;
 mod manage;

@@ -23,6 +23,8 @@ tallies! {
         renewed, "Records that were written for the backups.";
         path_mtu_lowered, "Times that a router on the way to the peer said that it takes less.";
         moved, "Times that what is sent went to another address from then on.";
+        keys_worn, "Times that keys set by hand had carried so much that they are to be replaced soon.";
+        lives_over, "Times that keys set by hand had carried all that they may: nothing goes through any more.";
     }
 }
 

@@ -21,7 +21,8 @@
 //! it found. That is no end, for its successor begins where this one did.
 //!
 //! *When it is looked at*: the soft limit when the tunnel is ([`super::pace::LOOK_NS`]), the hard one after each burst; numbers of ours beyond it
-//! are never taken ([`Ends::take_numbers`]). What is asked of IKE is asked again while nothing comes of it, by an heir, too.
+//! are never taken ([`Ends::take_numbers`]). What is asked of IKE is asked again while nothing comes of it, by an heir, too. For keys that were
+//! set by hand nobody can be asked: their operator is told, of either limit once (by each owner).
 
 use std::ops::Range;
 
@@ -137,7 +138,7 @@ fn soft(hard: u64, spi: u32) -> u64 {
     hard - margin - u64::try_from(more).unwrap_or(margin)
 }
 
-/// What IKE was asked for, and when.
+/// What IKE was asked for, and when; or of keys that were set by hand, the operator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Asked {
     NewKeys(u64),
@@ -156,6 +157,15 @@ impl Tunnel {
     /// Whether it is to have other keys: its own have carried much, or its peer cannot be heard under them.
     pub(super) fn needs_keys(&self) -> bool {
         self.is_worn() || self.is_behind()
+    }
+
+    /// Whether its keys, which were set by hand, have just become worn: that is to be said once.
+    pub(super) fn wears_out(&mut self, now_ns: u64) -> bool {
+        let wears_out = self.is_worn() && self.asked.is_none();
+        if wears_out {
+            self.asked = Some(Asked::NewKeys(now_ns));
+        }
+        wears_out
     }
 
     /// Whether they have carried so much that they are to be replaced.
@@ -245,9 +255,11 @@ impl Gateway {
         let waited = self.spares.take_back_all(tunnel);
         add(&self.counters.of(slot.counters).wait_lost, waited);
         let successor = slot.child.and_then(|child| child.successor);
-        if let Some(ike) = &self.ike {
-            add(&ike.counters.lives_over, 1);
-        }
+        let over = match &self.ike {
+            Some(ike) if slot.child.is_some() => &ike.counters.lives_over,
+            _ => &self.counters.of(slot.counters).lives_over,
+        };
+        add(over, 1);
         let successor = successor.and_then(|spi| self.slots.find(spi)).and_then(|number| self.slots.get_mut(number));
         if let Some(child) = successor.and_then(|slot| slot.child.as_mut()) {
             child.heard = true;

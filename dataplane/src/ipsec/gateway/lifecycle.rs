@@ -165,6 +165,9 @@ impl Gateway {
                 tunnel.write(outlet.outbox(), self.digest_key, essential, None);
                 add(&self.counters.of(slot.counters).renewed, 1);
             }
+            if slot.child.is_none() && tunnel.wears_out(now_ns) {
+                add(&self.counters.of(slot.counters).keys_worn, 1);
+            }
             // One that has fallen silent is looked at until nothing is ahead of it, and one that needs other keys until it has them.
             let waits = slot.child.is_some() && tunnel.needs_keys();
             tunnel.listed = had_traffic || tunnel.inbound.left() > 0 || waits;

@@ -25,7 +25,7 @@ use crate::ipsec::crypto::{Job, Session};
 /// Packets that are looked at together.
 const BURST: usize = 32;
 const DESTINATION_AT: usize = 16;
-/// Of a session, what lies behind it is more than itself: two lines.
+/// What each packet needs of a session: where its keys lie, which it fetches itself ([`Session::prefetch`]).
 const SESSION_HOT: usize = 128;
 
 /// Which packet a job is of.

@@ -143,18 +143,31 @@ fn at_the_end_of_its_life_nothing_goes_through() {
     }
 }
 
-/// Nobody gives keys that were set by hand a successor.
+/// Nobody gives keys that were set by hand a successor: their operator is told, in time and at the end, once by each owner.
 #[test]
 fn keys_set_by_hand_come_to_their_end() {
     let mut world = World::of(&of_packets(spec(Numbers::Extended)));
     let send = |world: &mut World, mark| {
         let sent = world.owner().send_into(SPI_IN, &packet(INSIDE, BRANCH, mark, 100, 0));
         world.replicate();
+        world.owner().wait(10 * MS);
         sent
     };
-    (0..PACKETS as u32).for_each(|mark| send(&mut world, mark).expect("taken"));
+    let told = |world: &mut World| {
+        let counters = world.owner().gateway.counters.of(0);
+        [&counters.keys_worn, &counters.lives_over].map(|it| it.load(std::sync::atomic::Ordering::Relaxed))
+    };
+    let mut worn_at = None;
+    for mark in 0..PACKETS as u32 {
+        send(&mut world, mark).expect("taken");
+        let [worn, over] = told(&mut world);
+        assert!(worn <= 1 && over == u64::from(mark == PACKETS as u32 - 1), "{mark}: {worn}, {over}");
+        worn_at = worn_at.or_else(|| (worn > 0).then_some(u64::from(mark)));
+    }
+    assert!(worn_at.is_some_and(|at| (PACKETS * 3 / 4..PACKETS * 7 / 8 + 10).contains(&at)), "{worn_at:?}");
     for owner in ["the first", "its heir"] {
         assert_eq!(send(&mut world, 0), Err(Hindrance::Drop(DropReason::SaExpired)), "{owner}");
+        assert_eq!(told(&mut world)[1], 1, "{owner}");
         world.turn();
     }
 }
