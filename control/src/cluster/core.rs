@@ -20,7 +20,7 @@ use super::follow::Follow;
 use super::handover::Side;
 use super::in_sync::Knowledge;
 use super::lead::Lead;
-use super::message::{Beacon, BeaconKind, JoinAnswer, Listed, Message, NakReason, Reign};
+use super::message::{Message, NakReason, Reign};
 use super::output::{Output, To};
 use super::quarantine::Quarantine;
 use super::search::Search;
@@ -108,8 +108,8 @@ pub struct Core {
     /// When this member last looked at its timers, and when it should look next.
     looked_at: Time,
     due_at: Option<Time>,
-    beacon_at: Time,
-    beacon_due: bool,
+    pub(super) beacon_at: Time,
+    pub(super) beacon_due: bool,
     loopback: VecDeque<Message>,
     pub(super) outputs: VecDeque<Output>,
 }
@@ -282,85 +282,6 @@ impl Core {
         Some((if at <= self.looked_at { again } else { at }, why))
     }
 
-    fn dispatch(&mut self, now: Time, from: MemberId, message: Message) {
-        match message {
-            Message::Beacon(beacon) => self.handle_beacon(now, from, beacon),
-            Message::MasterKeepalive(keepalive) => {
-                if keepalive.reign.master != from || !plausible(&keepalive.members, from) {
-                    return;
-                }
-                if !self.hear_term(keepalive.reign.term) {
-                    return;
-                }
-                self.hear_term(keepalive.version.term);
-                self.note_contact(from, &keepalive.contact);
-                match self.role {
-                    Role::Search(_) => self.consider_master(now, from),
-                    Role::Follow(_) => self.follow_hears_master(now, &keepalive),
-                    Role::Lead(_) => self.lead_hears_master(now, &keepalive),
-                    Role::Left => {}
-                }
-            }
-            Message::MemberKeepalive(keepalive) => {
-                self.hear_term(keepalive.reign.term.max(keepalive.holds.term));
-                self.note_contact(from, &keepalive.contact);
-                self.note_seq(from, keepalive.seq);
-                match self.role {
-                    Role::Follow(_) => self.follow_hears_member(now, from, &keepalive),
-                    Role::Lead(_) => self.lead_hears_member(now, from, &keepalive),
-                    Role::Search(_) | Role::Left => {}
-                }
-            }
-            Message::TableChunk(chunk) => {
-                self.hear_term(chunk.version.term);
-                self.handle_chunk(now, from, chunk);
-            }
-            Message::TableRequest(reign) => self.answer_table_request(from, reign),
-            Message::Loads(loads) => self.take_loads(now, from, &loads),
-            Message::Move(reign, step) => self.handle_move(now, from, reign, step),
-            Message::InSync(report) => self.hear_in_sync(from, report),
-            Message::InSyncKnown(known) => self.handle_in_sync_known(from, known),
-            Message::OtherMasterExists(reign) => self.handle_other_master(now, from, reign),
-            Message::ExitRequest(reign) => {
-                if self.reign() == Some(reign) && from == reign.master {
-                    self.rejoin(now, RejoinReason::ExitRequest, Some(from));
-                }
-            }
-            Message::Exit(reign) => self.handle_exit(now, from, reign),
-            Message::Abdicate(reign, to) => self.handle_abdication(now, from, reign, to),
-            Message::JoinRequest(request) => self.handle_join_request(now, from, request),
-            Message::JoinAnswer(answer) => self.handle_join_answer(now, from, answer),
-        }
-    }
-
-    /// A beacon: introduces its sender; a seeker or offerer is answered.
-    fn handle_beacon(&mut self, now: Time, from: MemberId, beacon: Beacon) {
-        self.hear_term(beacon.term);
-        self.note_contact(from, &beacon.contact);
-        match (&self.role, beacon.kind) {
-            (Role::Search(_), kind) => self.search_hears_beacon(now, from, kind, &beacon.contact),
-            (Role::Lead(lead), BeaconKind::Offer) => {
-                let reign = lead.reign;
-                self.send(To::Member(from), Message::OtherMasterExists(reign));
-                self.beacon_soon(now);
-            }
-            (Role::Lead(_) | Role::Follow(_), BeaconKind::Seek) => self.beacon_soon(now),
-            _ => {}
-        }
-    }
-
-    fn handle_join_answer(&mut self, now: Time, from: MemberId, answer: JoinAnswer) {
-        if matches!(&self.role, Role::Search(search) if search.asks(from)) {
-            match answer {
-                JoinAnswer::Nak(reason) => self.join_refused(now, reason),
-                JoinAnswer::Ack { reign, incarnation } if reign.master == from => {
-                    self.start_follow(now, reign, incarnation);
-                }
-                JoinAnswer::Ack { .. } => {}
-            }
-        }
-    }
-
     /// A judge that was itself late does not condemn others for it: all clocks on others move along.
     fn wake(&mut self, now: Time) {
         // Before anything else is taken in: what waited meanwhile must not renew what has lapsed.
@@ -429,48 +350,6 @@ impl Core {
         self.members.iter().map(|member| member.id).collect()
     }
 
-    fn note_heard(&mut self, now: Time, from: MemberId, path: Path) {
-        let peer = self.peers.entry(from).or_default();
-        peer.heard_at = peer.heard_at.max(now);
-        if let Path::Port(port) = path
-            && let Some(heard) = peer.ports.get_mut(usize::from(port))
-        {
-            *heard = Some(now);
-        }
-    }
-
-    fn note_contact(&mut self, from: MemberId, contact: &Contact) {
-        let peer = self.peers.entry(from).or_default();
-        if peer.contact.as_ref() != Some(contact) {
-            peer.contact = Some(contact.clone());
-        }
-    }
-
-    fn note_seq(&mut self, from: MemberId, seq: u64) {
-        let peer = self.peers.entry(from).or_default();
-        peer.seq = peer.seq.max(seq);
-    }
-
-    /// On which of this member's data ports it lately heard whom.
-    pub(super) fn hears(&self, now: Time, within: Span) -> Vec<(MemberId, u8)> {
-        let bits = |peer: &Peer| {
-            let lately = |heard: &Option<Time>| heard.is_some_and(|at| now.since(at) < within);
-            peer.ports
-                .iter()
-                .enumerate()
-                .filter(|(_, heard)| lately(heard))
-                .fold(0_u8, |bits, (port, _)| bits | 1 << port)
-        };
-        self.peers.iter().map(|(id, peer)| (*id, bits(peer))).filter(|(_, bits)| *bits != 0).collect()
-    }
-
-    /// Takes note of a term, however high in steps; false until it has been reached. Whoever has a table may refuse by it what our
-    /// workers tell, so the terms of all that anybody says to have count, whomever it follows.
-    pub(super) fn hear_term(&mut self, term: u64) -> bool {
-        self.term_max = self.term_max.max(term.min(self.term_max.saturating_add(STEP_MAX)));
-        term <= self.term_max
-    }
-
     /// Begins another life. Its keepalives have higher numbers than those of an earlier one.
     pub(super) fn live_as(&mut self, incarnation: u64) {
         self.incarnation = incarnation;
@@ -492,78 +371,11 @@ impl Core {
         self.sent.iter().rev().find(|(sent, _)| *sent == seq).map(|(_, at)| *at)
     }
 
-    pub(super) fn renew_lease(&mut self, now: Time, until: Time) {
-        let until = if self.settings.no_lease_check() { Time(u64::MAX) } else { until };
-        if self.lease_until.is_none_or(|old| until > old) {
-            self.lease_until = Some(until);
-            self.outputs.push_back(Output::Lease(until));
-        }
-        self.note_lease(now);
-    }
-
-    /// A lease that another gave may last longer than one that a master gives itself: those who watch it wait for less.
-    pub(super) fn shorten_lease(&mut self, until: Time) {
-        if self.lease_until.is_some_and(|old| old > until) && !self.settings.no_lease_check() {
-            self.lease_until = Some(until);
-            self.outputs.push_back(Output::Lease(until));
-        }
-    }
-
-    pub(super) fn end_lease(&mut self, now: Time) {
-        if self.lease_until.take().is_some() {
-            self.outputs.push_back(Output::Lease(now));
-        }
-        self.lease_valid = false;
-    }
-
-    fn note_lease(&mut self, now: Time) {
-        let valid = self.lease_until.is_some_and(|until| now < until);
-        if valid != self.lease_valid {
-            self.lease_valid = valid;
-            self.event(if valid { ClusterEvent::LeaseRegained } else { ClusterEvent::LeaseLapsed });
-        }
-    }
-
-    /// Whether this member may process units now.
-    pub fn lease_is_valid(&self, now: Time) -> bool {
-        self.lease_until.is_some_and(|until| now < until)
-    }
-
     pub(super) fn set_probation(&mut self, probation: bool) {
         if self.probation != probation {
             self.probation = probation;
             self.outputs.push_back(Output::Probation(probation));
         }
-    }
-
-    /// Introduces this member to whoever lacks its certificate: soon, but at most once a period.
-    pub(super) fn beacon_soon(&mut self, now: Time) {
-        if !self.beacon_due {
-            self.beacon_due = true;
-            self.beacon_at = self.beacon_at.min(now + self.settings.period);
-        }
-    }
-
-    fn beacon(&mut self, now: Time) {
-        if now < self.beacon_at {
-            return;
-        }
-        let kind = match &self.role {
-            Role::Search(search) if search.offers() => BeaconKind::Offer,
-            Role::Search(_) => BeaconKind::Seek,
-            Role::Follow(_) => BeaconKind::Member,
-            Role::Lead(_) => BeaconKind::Master,
-            Role::Left => return,
-        };
-        let pause = match kind {
-            BeaconKind::Seek | BeaconKind::Offer => self.settings.retry(),
-            BeaconKind::Master => Span::from_ms(250),
-            BeaconKind::Member => Span::from_ms(1000),
-        };
-        self.beacon_due = false;
-        self.beacon_at = now + pause;
-        let contact = self.settings.contact.clone();
-        self.send(To::Strangers, Message::Beacon(Beacon { kind, term: self.term_max, contact }));
     }
 
     /// Gives up the place in the cluster, stops all work, and looks for a master: `toward` this one if it is known.
@@ -595,16 +407,4 @@ impl Core {
         self.refresh_view();
         self.outputs.push_back(Output::Left);
     }
-
-    /// Sends the beacon that a new role owes its neighbours at once.
-    pub(super) fn beacon_now(&mut self, now: Time) {
-        self.beacon_at = now;
-        self.beacon(now);
-    }
-}
-
-/// A master's list that makes sense: it begins with the master and names nobody twice.
-fn plausible(members: &[Listed], master: MemberId) -> bool {
-    members.first().is_some_and(|first| first.id == master)
-        && members.iter().enumerate().all(|(i, member)| members[..i].iter().all(|other| other.id != member.id))
 }
