@@ -148,7 +148,8 @@ fn plan_all(
 }
 
 /// Writes all but what the engine writes of packets that are planned; `draws` is what the first one gets. What cannot be written has
-/// had its number, and is lost. Answers the bytes inside those that were written, and how many are lost. (A function of its own keeps what all packets have in common in registers.)
+/// had its number, and is lost. Answers the bytes inside those that were written, and how many are lost. (A function of its own keeps what
+/// all packets have in common in registers.)
 #[inline(never)]
 fn write_all<'p>(
     encap: &Encap,
