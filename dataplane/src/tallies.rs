@@ -51,11 +51,6 @@ impl<T: Default> Stats<T> {
         &self.0[part.min(self.0.len() - 1)]
     }
 
-    /// Those of what belongs to no part.
-    pub(crate) fn of_none(&self) -> &T {
-        &self.0[self.0.len() - 1]
-    }
-
     /// Whether a number is a part's, and not that of what belongs to none.
     pub(crate) fn is_of_one(&self, part: usize) -> bool {
         part < self.0.len() - 1

@@ -5,6 +5,9 @@ use crate::tallies::{Stats, tallies};
 /// Counters by tunnel of the configuration's, and one more set for all of IKE's.
 pub type TunnelStats = Stats<TunnelCounters>;
 
+/// The number by which IKE's tunnels have their counters: no tunnel of the configuration's has it.
+pub(super) const OF_IKE: usize = usize::MAX;
+
 tallies! {
     /// Counters of one tunnel of this member. Written by workers, read by whoever reports.
     TunnelCounters {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use dpdk::chain::Chains;
 
 use super::Gateway;
+use super::counters::OF_IKE;
 use super::pace;
 use super::record::{APP, SAVED_VERSION, session_key, spi_of};
 use super::saved::Saved;
@@ -79,7 +80,7 @@ impl Gateway {
 
     /// Gives a tunnel of IKE's a number.
     pub(super) fn take_in(&mut self, spec: TunnelSpec, child: Child) -> usize {
-        let slot = Slot { spec, child: Some(child), counters: usize::MAX, tunnel: None };
+        let slot = Slot { spec, child: Some(child), counters: OF_IKE, tunnel: None };
         let number = self.slots.insert(slot);
         self.count_children();
         number

@@ -171,7 +171,7 @@ impl Slots {
     #[inline]
     pub(super) fn through(&self, number: usize) -> Result<usize, u32> {
         match self.get(number) {
-            Some(Slot { child: Some(_), .. }) => self.through_others(number),
+            Some(Slot { child: Some(child), .. }) if !child.is_in_use() => self.through_others(number),
             _ => Ok(number),
         }
     }

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::AtomicU64;
 
-use super::counters::{TunnelCounters, TunnelStats};
+use super::counters::{OF_IKE, TunnelCounters, TunnelStats};
 use crate::tallies::{add, add_alone};
 
 /// What was counted.
@@ -36,7 +36,7 @@ impl Tally {
 
     /// Adds what was kept to the counters.
     pub(super) fn end(self, stats: &TunnelStats) {
-        self.shared.each(stats.of_none(), add);
+        self.shared.each(stats.of(OF_IKE), add);
     }
 }
 
